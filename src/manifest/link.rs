@@ -297,8 +297,10 @@ impl Linker<'_> {
         // There are many of these: building a map at once takes less memory and time than inserting one by one.
         let (mut volumes, mut snapshots) = (Vec::new(), Vec::new());
         let mut places: BTreeMap<Kind, Vec<(Name, SourcePlace)>> = BTreeMap::new();
-        for (_, Document { file, kind, name, span, body, .. }) in good {
+        let mut field_places: BTreeMap<Kind, Vec<_>> = BTreeMap::new();
+        for (_, Document { file, kind, name, span, fields, body, .. }) in good {
             places.entry(kind).or_default().push((name.clone(), files[file].place(span)));
+            field_places.entry(kind).or_default().push((name.clone(), fields));
             match body {
                 Some(Body::Backend(backend)) => drop(specs.backends.insert(name, backend.spec)),
                 Some(Body::Volume(volume)) => volumes.push((name, volume)),
@@ -311,10 +313,15 @@ impl Linker<'_> {
         }
         specs.volumes = volumes.into_iter().collect();
         specs.snapshots = snapshots.into_iter().collect();
-        let places = places.into_iter().map(|(kind, places)| (kind, places.into_iter().collect())).collect();
-        let reading = Reading { broken, places: Arc::new(places), ..Reading::of(specs) };
+        let places = Arc::new(by_name(places));
+        let field_places = Arc::new(by_name(field_places));
+        let reading = Reading { broken, places, field_places, ..Reading::of(specs) };
         Linked { reading, owned, bad, shared: self.shared }
     }
+}
+
+fn by_name<T>(lists: BTreeMap<Kind, Vec<(Name, T)>>) -> BTreeMap<Kind, BTreeMap<Name, T>> {
+    lists.into_iter().map(|(kind, list)| (kind, list.into_iter().collect())).collect()
 }
 
 /// The pools that documents name, with links resolved: two paths to one directory are one pool.

@@ -10,6 +10,7 @@ mod coverage;
 mod document;
 mod endpoint;
 mod error;
+mod field_place;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod image;
@@ -39,6 +40,7 @@ pub use document::{
 };
 pub use endpoint::Endpoint;
 pub use error::{DriverError, Effect, ErrorKind};
+pub use field_place::{FieldPlace, PlacedField};
 pub use image::{ImageFormat, ImageObservation, ImageRef, Images};
 pub use journal::{JournalAction, JournalEntry, JournalOutcome};
 pub use ledger::{Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
@@ -50,7 +52,7 @@ pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place,
 pub use origin::{ObjectRef, Origin};
 pub use problem::ProblemView;
 pub use quantity::{Percent, QuantityError, Seconds, Size};
-pub use reading::{NotAllowed, Places, Reading, Unreadable, Withdrawal};
+pub use reading::{FieldPlaces, NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records, SeenObject};
 pub use spec::Specs;
 pub use step::{Action, Expect, FieldChange, Outcome, Reason, Risk, Step};

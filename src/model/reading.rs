@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Coverage, Doubt, Extent, Kind, Ledger, Name, SourcePlace, Specs, Uid};
+use super::{Coverage, Doubt, Extent, FieldPlace, Kind, Ledger, Name, PlacedField, SourcePlace, Specs, Uid};
 
 /// A reading of the manifests: what they declare, and facts about their files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Reading {
     pub coverage: Coverage,
     /// Where each document starts.
     pub places: Arc<Places>,
+    /// Where fields of each document are written, as far as fixes may name them.
+    #[serde(default, skip_serializing_if = "has_none")]
+    pub field_places: Arc<FieldPlaces>,
     /// Documents that name a path which the path policy refuses. They are Held(NotAllowed), and the path is not opened. Each once, sorted by
     /// kind and name.
     pub not_allowed: Vec<NotAllowed>,
@@ -36,6 +39,13 @@ pub struct Reading {
 
 /// Where documents start, by kind and name.
 pub type Places = BTreeMap<Kind, BTreeMap<Name, SourcePlace>>;
+
+/// Where fields of documents are written, by kind and name. Of several fields of one name the outermost is first.
+pub type FieldPlaces = BTreeMap<Kind, BTreeMap<Name, Arc<[FieldPlace]>>>;
+
+fn has_none(places: &Arc<FieldPlaces>) -> bool {
+    places.is_empty()
+}
 
 /// A document that names a path which the path policy refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +99,7 @@ impl Reading {
             unconfirmed: false,
             coverage: Coverage::default(),
             places: Arc::default(),
+            field_places: Arc::default(),
             not_allowed: Vec::new(),
             unreadable: Vec::new(),
         }
@@ -113,6 +124,18 @@ impl Reading {
     pub fn place_of(&self, kind: Kind, name: &Name) -> String {
         let place = self.place(kind, name).filter(|place| !place.file.is_empty());
         place.map(|place| format!(" ({place})")).unwrap_or_default()
+    }
+
+    /// Returns where a field of a document is written, or else where the document starts, in the form of [`Reading::place_of`].
+    pub fn place_of_field(&self, kind: Kind, name: &Name, field: PlacedField) -> String {
+        let fields = self.field_places.get(&kind).and_then(|fields| fields.get(name));
+        let written = fields.and_then(|fields| fields.iter().find(|place| place.field == field));
+        match (self.place(kind, name), written) {
+            (Some(SourcePlace { file, .. }), Some(FieldPlace { line, column, .. })) if !file.is_empty() => {
+                format!(" ({file}:{line}:{column})")
+            }
+            _ => self.place_of(kind, name),
+        }
     }
 
     /// Returns why a document may not be acted on, if the path policy refuses a path that it names.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    BackendRecord, BackendSpec, Kind, Ledger, LedgerView, Name, Object, Observed, Owner, Place, PoolId, Reading,
-    Records,
+    BackendRecord, BackendSpec, Kind, Ledger, LedgerView, Name, Object, Observed, Owner, Place, PlacedField, PoolId,
+    Reading, Records,
 };
 
 use super::blocked::{BlockCause, Blocked};
@@ -120,7 +120,7 @@ impl<'a> Judge<'a> {
                 let message = format!("the driver {:?} is not implemented yet", spec.config.driver());
                 let fix = format!(
                     "write `driver: local`, or `driver: sim` for a trial{}",
-                    self.reading.place_of(Kind::Backend, name)
+                    self.reading.place_of_field(Kind::Backend, name, PlacedField::Driver)
                 );
                 return Err(Blocked::document(HeldReason::Unsupported, message, &fix));
             }
@@ -129,7 +129,7 @@ impl<'a> Judge<'a> {
         };
         if let Some(why) = &capabilities.unusable {
             let message = format!("backend {name} cannot be used: {why}");
-            let place = self.reading.place_of(Kind::Backend, name);
+            let place = self.reading.place_of_field(Kind::Backend, name, PlacedField::Path);
             let fix = format!("write the `path` of a directory on ext4, XFS, btrfs or tmpfs{place}");
             return Err(Blocked::document(HeldReason::Unsupported, message, &fix));
         }
@@ -153,7 +153,8 @@ impl<'a> Judge<'a> {
         }
         if !spec.via.is_empty() {
             let message = "`via` is not implemented yet: manifests may not run commands".to_owned();
-            let fix = format!("remove `via`{}", self.reading.place_of(Kind::Backend, name));
+            let place = self.reading.place_of_field(Kind::Backend, name, PlacedField::Via);
+            let fix = format!("remove `via`{place}");
             return Err(Blocked::document(HeldReason::NotAllowed, message, &fix));
         }
         Ok(())

@@ -9,8 +9,8 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use smallvec::SmallVec;
 
 use crate::model::{
-    Identity, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Place, Reading, Removal, Size, Specs,
-    Stack, Uid,
+    Identity, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Place, PlacedField, Reading, Removal,
+    Size, Specs, Stack, Uid,
 };
 
 use super::backend_state::BackendState;
@@ -145,6 +145,11 @@ impl<'a> Inventory<'a> {
     /// See [`Reading::place_of`].
     pub(super) fn place_of(&self, kind: Kind, name: &Name) -> String {
         self.reading().place_of(kind, name)
+    }
+
+    /// See [`Reading::place_of_field`].
+    pub(super) fn place_of_field(&self, kind: Kind, name: &Name, field: PlacedField) -> String {
+        self.reading().place_of_field(kind, name, field)
     }
 
     /// Returns a backend, if it is usable.

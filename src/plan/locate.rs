@@ -1,6 +1,6 @@
 //! Where a declared object is: live, in the trash, under its old name, or proven absent.
 
-use crate::model::{Kind, Ledger, Name, Place, Uid, Verb};
+use crate::model::{Kind, Ledger, Name, Place, PlacedField, Uid, Verb};
 
 use super::backend_state::BackendState;
 use super::draft::Draft;
@@ -86,7 +86,7 @@ fn locate_on<'a>(
         ([], []) => locate_not_live(inventory, usable, subject, old),
         ([], [object]) => {
             let subject = subject.of(object, Verb::Move);
-            let (at, place) = (object.backend, inventory.place_of(kind, name));
+            let (at, place) = (object.backend, place_of_backend(inventory, &subject));
             let message = format!("it is on backend {at}; moving it to {backend} is not implemented yet");
             Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again{place}")))
         }
@@ -114,7 +114,7 @@ fn check_found<'a>(
     let other = inventory.known_name(object).filter(|known| *known != subject.name && Some(*known) != old);
     if let Some(other) = other {
         let message = format!("{} was {other} and has been renamed on the backend", object.native);
-        let place = inventory.place_of(subject.kind, subject.name);
+        let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Metadata);
         let fix =
             format!("rename it to {other} on the backend, or write `renamedFrom: {other}` under `metadata`{place}");
         return Err(subject.hold(HeldReason::Renamed, message, fix));
@@ -142,7 +142,7 @@ fn locate_not_live<'a>(
         }
         [object] => {
             let subject = subject.of(object, Verb::Adopt);
-            let (at, place) = (object.backend, inventory.place_of(kind, name));
+            let (at, place) = (object.backend, place_of_backend(inventory, &subject));
             let message = format!("it is in the trash of backend {at}, not of {backend}");
             let fix = format!("write `backend: {at}`{place}, or run `kiln trash purge {}/{name}`", kind.as_lower());
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
@@ -202,7 +202,7 @@ fn locate_both<'a>(
             "{} and {old} both exist although `renamedFrom` says that one became the other, and {why}",
             subject.name
         );
-        let place = inventory.place_of(kind, subject.name);
+        let place = inventory.place_of_field(kind, subject.name, PlacedField::RenamedFrom);
         let keep = format!("in one edit, remove `renamedFrom: {old}`{place} and declare {old} again: both are kept");
         return Err(subject.hold(HeldReason::Ambiguous, message, keep));
     }
@@ -263,7 +263,7 @@ fn locate_old_name<'a>(
         (several, others) => {
             let objects = if several.is_empty() { others } else { several };
             let message = format!("several objects have the old name {old}: {}", native_names(objects));
-            let place = inventory.place_of(subject.kind, subject.name);
+            let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::RenamedFrom);
             let fix = format!(
                 "remove `renamedFrom: {old}`{place} to leave them as they are, or remove all but the right one on the backend"
             );
@@ -274,11 +274,18 @@ fn locate_old_name<'a>(
     if at != backend {
         let subject = subject.of(&object, Verb::Move);
         let message = format!("{old} is on backend {at}; moving it to {backend} is not implemented yet");
-        let place = inventory.place_of(subject.kind, subject.name);
+        let place = place_of_backend(inventory, &subject);
         return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again{place}")));
     }
     check_found(inventory, subject, &object, Some(old))?;
     Ok(Some(Located::OldName { object, instead: None }))
+}
+
+/// Returns where the backend of a declared object is written: that of a snapshot in the document of its volume.
+fn place_of_backend(inventory: &Inventory<'_>, subject: &Subject<'_>) -> String {
+    let snapshot = inventory.specs().snapshots.get(subject.name).filter(|_| subject.kind == Kind::Snapshot);
+    let volume = snapshot.map_or(subject.name, |snapshot| &snapshot.volume);
+    inventory.place_of_field(Kind::Volume, volume, PlacedField::Backend)
 }
 
 fn native_names(objects: &[OwnedObject<'_>]) -> String {

@@ -1,6 +1,6 @@
 //! Objects that should exist and are not observed: lost, shrunk, replaced, or on a backend that cannot be observed.
 
-use crate::model::{Kind, Ledger, Name, NativeName, ObjectRecord, Place, Verb};
+use crate::model::{Kind, Ledger, Name, NativeName, ObjectRecord, Place, PlacedField, Verb};
 
 use super::backend_state::BackendState;
 use super::hold::{Hold, Subject};
@@ -64,7 +64,7 @@ pub(super) fn check_not_lost<'a>(
         let fix = format!(
             "rename it to {native} on the backend, or declare it as {} with `renamedFrom: {name}`{}",
             object.identity.name,
-            inventory.place_of(kind, subject.name)
+            inventory.place_of_field(kind, subject.name, PlacedField::Metadata)
         );
         return Err(subject.hold(HeldReason::Renamed, message, fix));
     }

@@ -3,7 +3,7 @@
 //! A destroyed object frees its name: the object to be created under it waits for that. In every other case the name stays taken:
 //! released objects keep theirs, trashed objects keep theirs in the trash, and held objects stay.
 
-use crate::model::{Action, Kind, Name, NativeName, Object, OnRemove, Place, VolumeSpec};
+use crate::model::{Action, Kind, Name, NativeName, Object, OnRemove, Place, PlacedField, VolumeSpec};
 
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
@@ -51,7 +51,8 @@ pub(super) fn check_requested_once(
     };
     let asking = inventory.specs().volumes.values().filter(asks).map(|spec| {
         let name = &spec.meta.name;
-        format!("volume {name}{}", inventory.place_of(Kind::Volume, name))
+        let field = if spec.object.is_some() { PlacedField::Object } else { PlacedField::Adopt };
+        format!("volume {name}{}", inventory.place_of_field(Kind::Volume, name, field))
     });
     let fix = format!("write it in one of them only: {}", Vec::from_iter(asking).join(", "));
     Err(subject.hold(HeldReason::Ambiguous, message, fix))
@@ -127,9 +128,10 @@ fn in_the_way(
     object: &Object,
 ) -> (HeldReason, String, String) {
     let native = &object.native;
-    let place = inventory.place_of(asking.0, asking.1);
+    let place_of = |field| inventory.place_of_field(asking.0, asking.1, field);
+    let place = place_of(PlacedField::Object);
     let another = match native.is_reserved() {
-        true => format!("choose another name{place}"),
+        true => format!("choose another name{}", place_of(PlacedField::Name)),
         false => format!("write another `object`{place}"),
     };
     let Some(id) = &object.identity else {

@@ -1,6 +1,6 @@
 //! Whether a pool has room for the plan: provisioned bytes, bytes that steps allocate, and objects.
 
-use crate::model::{Capacity, ImageObservation, Name, ObjectRef, Origin, Size};
+use crate::model::{Capacity, ImageObservation, Kind, Name, ObjectRef, Origin, PlacedField, Size};
 
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
@@ -21,6 +21,7 @@ pub(super) struct Room {
 
 /// Takes the room of a step, on top of what earlier steps of this plan take.
 pub(super) fn take_room<'a>(
+    inventory: &Inventory<'_>,
     draft: &mut Draft<'a>,
     usable: &Usable<'a>,
     subject: &Subject<'_>,
@@ -31,8 +32,10 @@ pub(super) fn take_room<'a>(
     if size.bytes() > capabilities.max_size {
         let max = Size(capabilities.max_size);
         let message = format!("{size} exceeds the largest object that the backend supports ({max})");
-        return Err(subject.hold(HeldReason::Unsupported, message, format!("write at most `size: {}`", max)));
+        let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Size);
+        return Err(subject.hold(HeldReason::Unsupported, message, format!("write at most `size: {max}`{place}")));
     }
+    let place_of = |field| inventory.place_of_field(Kind::Backend, usable.name, field);
     let so_far = |all: &foldhash::HashMap<&Name, u64>| all.get(usable.name).copied().unwrap_or(0);
     let provisioned = so_far(&draft.room.provisioned).saturating_add(room.provisioned);
     let taken = so_far(&draft.room.bytes).saturating_add(room.taken);
@@ -56,8 +59,9 @@ pub(super) fn take_room<'a>(
             Some((
                 message,
                 format!(
-                    "free space on it (`kiln trash list` shows what can be purged), or raise `maxFill` of backend {}",
-                    usable.name
+                    "free space on it (`kiln trash list` shows what can be purged), or raise `maxFill` of backend {}{}",
+                    usable.name,
+                    place_of(PlacedField::MaxFill)
                 ),
             ))
         } else if limit.is_some_and(|limit| provisioned > limit) {
@@ -67,7 +71,8 @@ pub(super) fn take_room<'a>(
                 Size(provisioned).rounded(),
                 Size(total).rounded()
             );
-            Some((message, format!("declare less, or raise `overcommit` of backend {}", usable.name)))
+            let place = place_of(PlacedField::Overcommit);
+            Some((message, format!("declare less, or raise `overcommit` of backend {}{place}", usable.name)))
         } else if room.objects > 0 && objects.is_some_and(|left| made > left) {
             let left = objects.unwrap_or(0);
             let message = format!("the file system has inodes for {left} more objects; the plan would create {made}");

@@ -169,6 +169,6 @@ fn a_hold_names_the_line_to_change() {
     let sandbox = with_db();
     sandbox.kiln("apply").ends(0);
     sandbox.volume("db", "size: 512Ki");
-    sandbox.kiln("plan").ends(4).says("fix: write `size: 1Mi` (./specs/db.yaml:1:1), or");
-    sandbox.kiln("doctor").ends(4).says("fix: write `size: 1Mi` (./specs/db.yaml:1:1), or");
+    sandbox.kiln("plan").ends(4).says("fix: write `size: 1Mi` (./specs/db.yaml:4:23), or");
+    sandbox.kiln("doctor").ends(4).says("fix: write `size: 1Mi` (./specs/db.yaml:4:23), or");
 }

@@ -27,7 +27,7 @@ fn a_volume_destroyed_beside_one_like_it_is_held_even_with_yes() {
     assert_eq!(plan.matches("LooksLikeRename").count(), 1, "{plan}");
     assert!(plan.contains("! destroy  volume/db: ") && plan.contains("+ create   volume/database: "), "{plan}");
     assert!(
-        plan.contains("write `renamedFrom: db` under `metadata` of volume database (./specs/database.yaml:1:1)"),
+        plan.contains("write `renamedFrom: db` under `metadata` of volume database (./specs/database.yaml:3:1)"),
         "{plan}"
     );
     sandbox.kiln("apply --yes").ends(4);
@@ -69,7 +69,7 @@ fn renamed_from_beside_data_holds_and_its_fix_keeps_both() {
     let plan = sandbox.kiln("apply").ends(4).out;
     assert!(
         plan.contains("Ambiguous")
-            && plan.contains("remove `renamedFrom: db` (./specs/database.yaml:1:1) and declare db again"),
+            && plan.contains("remove `renamedFrom: db` (./specs/database.yaml:3:28) and declare db again"),
         "{plan}"
     );
     sandbox.volume("database", "size: 1Mi");

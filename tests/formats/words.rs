@@ -10,12 +10,12 @@ use kiln::driver::settings::config;
 use kiln::driver::sim::{FaultRates, SimSettings};
 use kiln::model::{
     Action, ApprovalItem, ApprovalSet, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults,
-    DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef,
-    IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger, LedgerEntry, Meta, Name,
-    NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place, PoolId,
-    Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk, Safety, Seconds, Size, SnapshotSpec,
-    SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy,
-    Uid, Unreadable, Verb, VolumeSpec, Written,
+    DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, FieldPlace, Identity, ImageFormat,
+    ImageRef, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger, LedgerEntry, Meta,
+    Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place,
+    PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk, Safety, Seconds,
+    Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags, TargetSpec,
+    Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
 };
 use kiln::plan::{Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning};
 use serde::Serialize;
@@ -87,6 +87,27 @@ words! {
         Live => "Live",
         Trash => "Trash",
         Temporary => "Temporary",
+    }
+    words_of_placed_fields: PlacedField {
+        Metadata => "metadata",
+        Name => "name",
+        RenamedFrom => "renamedFrom",
+        Adopt => "adopt",
+        Backend => "backend",
+        Driver => "driver",
+        Encryption => "encryption",
+        MaxFill => "maxFill",
+        Object => "object",
+        Overcommit => "overcommit",
+        Path => "path",
+        Protected => "protected",
+        Provisioning => "provisioning",
+        Qos => "qos",
+        Restore => "restore",
+        Size => "size",
+        Source => "source",
+        Via => "via",
+        Volume => "volume",
     }
     words_of_clients: Clients {
         Unknown => "Unknown",
@@ -564,6 +585,7 @@ fn reading() -> Reading {
     };
     let (message, fix) = ("out of reach".to_owned(), "allow it".to_owned());
     let place = SourcePlace { file: "specs/db.yaml".into(), line: 1, column: 2 };
+    let size = [FieldPlace { field: PlacedField::Size, line: 5, column: 3 }];
     let specs = Specs {
         stack,
         backends: BTreeMap::from([(name("fast"), backend)]),
@@ -595,6 +617,7 @@ fn reading() -> Reading {
             young_until: Some(1_764_357_600),
         },
         places: Arc::new(BTreeMap::from([(Kind::Volume, BTreeMap::from([(name("db"), place)]))])),
+        field_places: Arc::new(BTreeMap::from([(Kind::Volume, BTreeMap::from([(name("db"), size.into())]))])),
         not_allowed: vec![NotAllowed {
             kind: Kind::Volume,
             name: name("db"),

@@ -50,7 +50,7 @@ fn a_rename_without_renamed_from_is_logged_and_can_be_reverted() {
     wait("the removal", || trash(&sandbox) == ["db"]);
     let told = "volume db goes to the trash, and volume database, which has its backend, size and labels, begins empty";
     wait("that it is told", || daemon.log().contains(told));
-    let fix = "write `renamedFrom: db` under `metadata` of volume database (./specs/database.yaml:1:1)";
+    let fix = "write `renamedFrom: db` under `metadata` of volume database (./specs/database.yaml:3:1)";
     line_of(&daemon, &["LooksLikeRename", told, fix]);
     // As the warning says.
     renamed(&sandbox, ", renamedFrom: db");

@@ -1,9 +1,12 @@
 //! A document before it is linked with the others.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::manifest::span::Span;
-use crate::model::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
+use crate::model::{
+    ApprovalSpec, BackendSpec, ExportSpec, FieldPlace, Kind, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec,
+};
 
 /// A document whose kind and name could be read.
 #[derive(Clone)]
@@ -18,6 +21,8 @@ pub(in crate::manifest) struct Document {
     pub(in crate::manifest) name_span: Span,
     /// Of `spec`.
     pub(in crate::manifest) spec_span: Span,
+    /// Where its fields are written: see [`crate::model::FieldPlaces`].
+    pub(in crate::manifest) fields: Arc<[FieldPlace]>,
     pub(in crate::manifest) renamed_from: Option<(Name, Span)>,
     /// Whether `spec.backend` is written, valid or not.
     pub(in crate::manifest) backend_written: bool,

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::document::{Body, Document, Reference};
 use super::{backend, checks};
@@ -12,7 +13,10 @@ use crate::manifest::span::Span;
 use crate::manifest::strays::settle;
 use crate::manifest::text::{File, quote};
 use crate::model::table::{FieldValue, Setting};
-use crate::model::{ApprovalSpec, ExportSpec, Kind, Meta, Name, Owner, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
+use crate::model::{
+    ApprovalSpec, ExportSpec, FieldPlace, Kind, Meta, Name, Owner, PlacedField, SnapshotSpec, Stack, TargetSpec,
+    VolumeSpec,
+};
 use crate::text::closest;
 
 /// The only version of the manifest format.
@@ -76,6 +80,7 @@ fn read_all(at: At<'_>, node: &Node<'_>) -> (Option<Kind>, Option<Document>) {
         span: at.span(),
         name_span,
         spec_span: spec.map_or(Span::START, |at| at.span()),
+        fields: field_places(node),
         renamed_from,
         backend_written,
         references,
@@ -141,6 +146,26 @@ fn entries<'n, 't>(node: &'n Node<'t>, key: &str) -> Vec<&'n Node<'t>> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Returns where the fields of a document are written, the outermost first.
+fn field_places(node: &Node<'_>) -> Arc<[FieldPlace]> {
+    let mut places = Vec::new();
+    let mut level = vec![node];
+    while !level.is_empty() {
+        let mut below = Vec::new();
+        for node in level {
+            let NodeContent::Map(entries) = &node.content else { continue };
+            // The keys of labels are no fields.
+            for (key, value) in entries.iter().filter(|(key, _)| key.text != "labels") {
+                let Span { line, column, .. } = key.span;
+                places.extend(PlacedField::named(&key.text).map(|field| FieldPlace { field, line, column }));
+                below.push(value);
+            }
+        }
+        level = below;
+    }
+    places.into()
 }
 
 fn api_version(fields: &mut Fields<'_>) {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::HashMap;
 
-use crate::model::{Action, ApprovalSet, ApprovalSpec, Extent, Kind, Name, Place, Reading, Risk, Size, Step, Uid};
+use crate::model::{
+    Action, ApprovalSet, ApprovalSpec, Extent, Identity, Kind, Name, Place, PlacedField, Reading, Risk, Size, Step, Uid,
+};
 
 use crate::plan::doubt::because;
 use crate::plan::draft::Draft;
@@ -174,7 +176,8 @@ fn hold_waiting<'a>(
             hold_renamed(inventory, draft, index, renamed, &fix);
         } else if let Some(why) = draft.withheld.get(&index).cloned() {
             let size = step.expect.size.unwrap_or_default();
-            let place = inventory.place_of(step.identity.kind, &step.identity.name);
+            let Identity { kind, name, .. } = &step.identity;
+            let place = inventory.place_of_field(*kind, name, PlacedField::Size);
             let fix = format!("write `size: {size}`{place} to keep its size, or a larger size to grow it; or {fix}");
             draft.hold_step(index, HeldReason::GrowRefused, why, &fix);
         } else if takes_away(step)

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::model::{Action, Kind, Name, Step, Uid};
+use crate::model::{Action, Kind, Name, PlacedField, Step, Uid};
 
 use crate::plan::draft::Draft;
 use crate::plan::inventory::Inventory;
@@ -136,6 +136,6 @@ fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>, fate:
 
 /// Returns what to write, and where, if a volume was renamed.
 fn rename_fix(inventory: &Inventory<'_>, old: &Name, new: &Name) -> String {
-    let place = inventory.place_of(Kind::Volume, new);
+    let place = inventory.place_of_field(Kind::Volume, new, PlacedField::Metadata);
     format!("if {old} was renamed, write `renamedFrom: {old}` under `metadata` of volume {new}{place}")
 }

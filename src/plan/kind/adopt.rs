@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, Reason, Step, Tags, Verb, VolumeSpec,
+    Action, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, PlacedField, Reason, Step, Tags, Verb,
+    VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -33,7 +34,7 @@ pub(super) fn adopt<'a>(
     let subject =
         Subject { backend: Some(backend), action: Verb::Adopt, ..Subject::declared(Kind::Volume, &spec.meta.name) };
     check_fields(inventory, usable, &subject, spec)?;
-    let place = inventory.place_of(subject.kind, subject.name);
+    let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Adopt);
     if !usable.capabilities.adopt {
         let message = format!("backend {backend} cannot adopt objects");
         let fix = format!("remove `adopt`{place} to create an empty volume");
@@ -53,7 +54,7 @@ pub(super) fn adopt<'a>(
     // The default for adopted objects: they are released when their document is removed.
     let on_remove = spec.on_remove.or(Some(OnRemove::Retain));
     let mut tags = desired_tags(&DesiredTags { on_remove, ..DesiredTags::of_volume(spec) }, &Tags::default());
-    take_room(draft, usable, &subject, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
+    take_room(inventory, draft, usable, &subject, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
     tags.protected |= spec.protected.is_none() && inventory.stack().defaults.protected == Some(true);
     tags.identity = Some(Box::new(identity.clone()));
     tags.adopted = true;
@@ -75,7 +76,7 @@ pub(super) fn adopt<'a>(
 }
 
 /// Holds an object that cannot be adopted: it has an owner, is inconsistent, or is an image and not a raw disk.
-/// `place`: that of its document.
+/// `place`: that of `adopt` in its document.
 fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object, place: &str) -> Result<(), Hold> {
     let native = &object.native;
     if let Some(id) = &object.identity {

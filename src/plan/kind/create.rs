@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin, Provisioning,
-    Reason, Size, SourceSpec, Step, Tags, VolumeSpec,
+    Action, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin, PlacedField,
+    Provisioning, Reason, Size, SourceSpec, Step, Tags, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -52,7 +52,7 @@ pub(super) fn check(
         return Ok(provisioning);
     }
     let message = format!("backend {} cannot create {} volumes", usable.name, word(provisioning));
-    let place = inventory.place_of(subject.kind, subject.name);
+    let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Provisioning);
     Err(subject.hold(HeldReason::Unsupported, message, format!("remove `provisioning`{place}")))
 }
 
@@ -88,7 +88,7 @@ pub(super) fn create<'a>(
     let copied = origin.as_ref().map_or(0, |origin| copied(inventory, draft, usable, origin));
     let taken = if provisioning == Provisioning::Thick { size.bytes() } else { copied };
     let room = Room { provisioned: size.bytes(), taken, objects: 1 };
-    take_room(draft, usable, &subject, size, room)?;
+    take_room(inventory, draft, usable, &subject, size, room)?;
     draft.room.of_object.insert(identity.uid, taken);
     let desired = DesiredTags::of_volume(spec).or_defaults(inventory.stack());
     let mut tags = desired_tags(&desired, &Tags::default());
@@ -135,11 +135,13 @@ impl SourceObject<'_> {
     ) -> Result<(Origin, Vec<usize>), Hold> {
         let kind = self.kind;
         let (name, what) = (self.name, format!("{} {}", kind.as_lower(), self.name));
-        let place = inventory.place_of(subject.kind, subject.name);
+        let place_of = |field| inventory.place_of_field(subject.kind, subject.name, field);
+        let place = place_of(PlacedField::Source);
         let (backend, object, after) = self.existing(subject, &place)?;
         if backend != spec.backend {
             let message = format!("{what} is on backend {backend}; copying between backends is not implemented yet");
-            return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {backend}`{place}")));
+            let fix = format!("write `backend: {backend}`{}", place_of(PlacedField::Backend));
+            return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
         match &usable.capabilities.clones {
             None => {
@@ -158,7 +160,7 @@ impl SourceObject<'_> {
         }
         if size < object.size {
             let message = format!("it is declared with {}, and {what} has {}", exact(spec.size), exact(object.size));
-            let fix = format!("write at least `size: {}`{place}", object.size);
+            let fix = format!("write at least `size: {}`{}", object.size, place_of(PlacedField::Size));
             return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
         }
         if kind == Kind::Snapshot {
@@ -169,7 +171,7 @@ impl SourceObject<'_> {
     }
 
     /// Returns the object and its backend, if it exists or will exist after these steps.
-    /// `place`: that of the volume's document.
+    /// `place`: that of `source` in the volume's document.
     fn existing(self, subject: &Subject<'_>, place: &str) -> Result<(Name, ObjectRef, Vec<usize>), Hold> {
         let Self { kind, name, availability } = self;
         let what = format!("{} {name}", kind.as_lower());
@@ -207,10 +209,11 @@ fn image_origin(
     size: Size,
     image: &ImageRef,
 ) -> Result<Origin, Hold> {
-    let place = inventory.place_of(subject.kind, subject.name);
+    let place_of = |field| inventory.place_of_field(subject.kind, subject.name, field);
     if !usable.capabilities.images {
         let message = format!("backend {} cannot create volumes from images", usable.name);
-        return Err(subject.hold(HeldReason::Unsupported, message, format!("remove `source`{place}")));
+        let fix = format!("remove `source`{}", place_of(PlacedField::Source));
+        return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let path = image.path.display();
     let seen = match inventory.inputs.images.get(image) {
@@ -218,6 +221,7 @@ fn image_origin(
         Some(ImageObservation::Good { size, .. }) => Some(*size),
         Some(ImageObservation::Missing) => {
             let message = format!("its source image {path} does not exist");
+            let place = place_of(PlacedField::Path);
             let fix =
                 format!("put the file there, correct `path`{place}, or remove `source` to create an empty volume");
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));
@@ -231,7 +235,7 @@ fn image_origin(
     };
     if let Some(needed) = seen.filter(|needed| size < *needed) {
         let message = format!("it is declared with {}, and the image {path} has {}", exact(spec.size), exact(needed));
-        let fix = format!("write at least `size: {}`{place}", needed);
+        let fix = format!("write at least `size: {}`{}", needed, place_of(PlacedField::Size));
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
     }
     Ok(Origin::Image { image: image.clone(), size: seen })
@@ -246,7 +250,8 @@ fn native_name(
     identity: &Identity,
 ) -> Result<NativeName, Hold> {
     let Some(name) = &spec.object else { return Ok(identity.native()) };
-    let (capabilities, place) = (usable.capabilities, inventory.place_of(subject.kind, subject.name));
+    let capabilities = usable.capabilities;
+    let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Object);
     if !capabilities.names.own {
         let message = format!("backend {} chooses native names itself", usable.name);
         return Err(subject.hold(HeldReason::Unsupported, message, format!("remove `object`{place}")));

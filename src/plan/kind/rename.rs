@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Action, Expect, Identity, Kind, Name, Place, Reason, Risk, Step, Tags, Verb};
+use crate::model::{Action, Expect, Identity, Kind, Name, Place, PlacedField, Reason, Risk, Step, Tags, Verb};
 
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, Subject};
@@ -31,7 +31,7 @@ pub(super) fn rename<'a>(
     let old = object.identity;
     if !usable.capabilities.rename {
         let message = format!("backend {} cannot rename objects", usable.name);
-        let place = inventory.place_of(subject.kind, subject.name);
+        let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Name);
         let fix = format!("write `name: {0}` again{place}, without `renamedFrom: {0}`", old.name);
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
@@ -87,7 +87,7 @@ fn trash_unwritten<'a>(
     }
     if object.tags.protected || inventory.settled(object).protected {
         let message = format!("{replaced}, but it is protected");
-        let place = inventory.place_of(subject.kind, subject.name);
+        let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::RenamedFrom);
         let fix = format!(
             "remove `renamedFrom: {old}`{place}, declare {old} again, write `protected: false` here, and apply; then remove the \
              document of {old} and write `renamedFrom: {old}` again"

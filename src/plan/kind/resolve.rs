@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Kind, Name, NativeName, Place, SnapshotSpec, SourceSpec, Verb, VolumeSpec};
+use crate::model::{Kind, Name, NativeName, Place, PlacedField, SnapshotSpec, SourceSpec, Verb, VolumeSpec};
 
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
@@ -166,7 +166,7 @@ fn plan_snapshot<'a>(
         Located::Absent if spec.adopt.is_some() => {
             let subject = Subject { action: Verb::Adopt, ..subject };
             let message = "adopting snapshots is not implemented yet";
-            let place = inventory.place_of(subject.kind, subject.name);
+            let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Adopt);
             let fix = format!("remove `adopt`{place} to take a new snapshot");
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }

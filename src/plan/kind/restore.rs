@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::model::{Action, Expect, Kind, Name, ObjectRef, Place, Provisioning, Reason, Risk, Step, Uid};
+use crate::model::{Action, Expect, Kind, Name, ObjectRef, Place, PlacedField, Provisioning, Reason, Risk, Step, Uid};
 
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
@@ -34,9 +34,10 @@ fn restore<'a>(
     let Some(volume) = planned(inventory, draft, name) else { return Ok(()) };
     let PlannedVolume { spec, usable, subject, object: volume, mut after } = volume;
     let Some(request) = &spec.restore else { return Ok(()) };
-    let place = inventory.place_of(Kind::Volume, name);
+    let place_of = |field| inventory.place_of_field(Kind::Volume, name, field);
     if !usable.capabilities.restore {
         let message = format!("backend {} cannot restore a volume from a snapshot", spec.backend);
+        let place = place_of(PlacedField::Restore);
         let fix = format!(
             "remove `restore`{place}, and declare a new volume with `source: {{snapshot: {}}}`",
             request.snapshot
@@ -46,6 +47,7 @@ fn restore<'a>(
     let tags = draft.tags_after(&after, object);
     if tags.protected {
         let message = "it is protected; a restore discards what was written since the snapshot";
+        let place = place_of(PlacedField::Protected);
         let fix = format!("write `protected: false`{place} until the restore is done");
         return Err(subject.hold(HeldReason::Protected, message, fix));
     }
@@ -53,7 +55,7 @@ fn restore<'a>(
     if snapshot.size > volume.size {
         let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
         let fix = match spec.size < snapshot.size {
-            true => format!("write at least `size: {}`{place}", snapshot.size),
+            true => format!("write at least `size: {}`{}", snapshot.size, place_of(PlacedField::Size)),
             false => format!("grow the volume first: `kiln describe volume/{name}` shows what holds it"),
         };
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
@@ -67,7 +69,7 @@ fn restore<'a>(
     };
     if taken > 0 {
         let room = Room { provisioned: 0, taken, objects: 1 };
-        take_room(draft, usable, &subject, volume.size, room)?;
+        take_room(inventory, draft, usable, &subject, volume.size, room)?;
     }
     // After the volume's own steps, and after every snapshot and clone that is taken of its content of now.
     after.extend(made);
@@ -102,7 +104,7 @@ fn snapshot_to_restore<'a>(
     name: &'a Name,
     volume: Uid,
 ) -> Result<(ObjectRef, Vec<usize>), Hold> {
-    let place = inventory.place_of(Kind::Volume, subject.name);
+    let place = inventory.place_of_field(Kind::Volume, subject.name, PlacedField::Restore);
     let (backend, object, after) = match resolve_source(inventory, draft, Kind::Snapshot, name) {
         Availability::Here { backend, object, after } => (backend, object, after),
         Availability::Held => {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Action, Kind, NativeForm, NativeName, ObjectRef, Reason, SnapshotSpec, Step, Tags};
+use crate::model::{Action, Kind, NativeForm, NativeName, ObjectRef, PlacedField, Reason, SnapshotSpec, Step, Tags};
 
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
@@ -35,15 +35,16 @@ pub(super) fn update<'a>(
         && object.tags.volume != Some(volume.uid)
     {
         let message = format!("`volume` cannot change: the snapshot is not of {}", spec.volume);
-        let place = inventory.place_of(subject.kind, subject.name);
+        let place_of = |field| inventory.place_of_field(subject.kind, subject.name, field);
         let fix = match object.tags.volume.and_then(|volume| inventory.by_uid.get(&volume)) {
             Some(volume) => {
+                let place = place_of(PlacedField::Volume);
                 format!(
                     "write `volume: {}`{place}, or declare the new snapshot under another name",
                     volume.identity.name
                 )
             }
-            None => format!("declare the new snapshot under another name{place}"),
+            None => format!("declare the new snapshot under another name{}", place_of(PlacedField::Name)),
         };
         return Err(subject.hold(HeldReason::Immutable, message, fix));
     }
@@ -70,7 +71,8 @@ pub(super) fn take<'a>(
         Availability::Here { object, after, .. } => (object, after),
         Availability::Cycle => {
             let message = format!("its volume {name} is made from it");
-            let fix = format!("remove one `source` of the cycle{}", inventory.place_of(Kind::Volume, name));
+            let place = inventory.place_of_field(Kind::Volume, name, PlacedField::Source);
+            let fix = format!("remove one `source` of the cycle{place}");
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));
         }
         Availability::Held | Availability::Missing | Availability::Unclear => {
@@ -85,7 +87,7 @@ pub(super) fn take<'a>(
     check_name_is_free(inventory, usable, &subject, &native)?;
     let taken = copy_of(inventory, draft, usable, &volume);
     let (size, room) = (volume.size, Room { provisioned: 0, taken, objects: 1 });
-    take_room(draft, usable, &subject, size, room)?;
+    take_room(inventory, draft, usable, &subject, size, room)?;
     draft.room.of_object.insert(identity.uid, taken);
     let desired = DesiredTags::of_snapshot(spec).or_defaults(inventory.stack());
     let tags = Tags { volume: Some(volume.uid), ..desired_tags(&desired, &Tags::default()) };

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, Growth, Kind, Name, NativeName, ObjectRef, Place, Provisioning, Reason, Size, Step, Verb,
-    VolumeSpec,
+    Action, Expect, Growth, Kind, Name, NativeName, ObjectRef, Place, PlacedField, Provisioning, Reason, Size, Step,
+    Verb, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -30,12 +30,13 @@ pub(super) fn update<'a>(
     before: Vec<usize>,
 ) -> Result<Availability, Hold> {
     check_fields(inventory, usable, subject, spec)?;
-    let place = inventory.place_of(subject.kind, subject.name);
+    let place_of = |field| inventory.place_of_field(subject.kind, subject.name, field);
     let native = draft.native_after(&before, object);
     let mut after = before;
     let tags_now = draft.tags_after(&after, object);
     if let Some(object_name) = spec.object.as_deref().filter(|n| *n != native.as_str() && !tags_now.adopted) {
         let message = format!("`object: {object_name}` cannot change: the native name is {native}");
+        let place = place_of(PlacedField::Object);
         let fix = match native.is_reserved() {
             true => format!("remove `object`{place}"),
             false => format!("write `object: {native}`{place}, or remove the field"),
@@ -45,6 +46,7 @@ pub(super) fn update<'a>(
     let made = tags_now.provisioning.unwrap_or(Provisioning::Thin);
     if spec.provisioning.is_some_and(|wanted| wanted != made) {
         let message = format!("`provisioning` cannot change: the volume was created {}", word(made));
+        let place = place_of(PlacedField::Provisioning);
         let fix = format!("write `provisioning: {}`{place}, or remove the field", word(made));
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
     }
@@ -77,12 +79,12 @@ pub(super) fn check_fields(
     spec: &VolumeSpec,
 ) -> Result<(), Hold> {
     let missing = [
-        (spec.qos.is_some() && !usable.capabilities.qos, "limit rates", "qos"),
-        (spec.encrypted && !usable.capabilities.encryption, "encrypt", "encryption"),
+        (spec.qos.is_some() && !usable.capabilities.qos, "limit rates", "qos", PlacedField::Qos),
+        (spec.encrypted && !usable.capabilities.encryption, "encrypt", "encryption", PlacedField::Encryption),
     ];
-    let Some((_, what, field)) = missing.into_iter().find(|(missing, ..)| *missing) else { return Ok(()) };
+    let Some((_, what, field, placed)) = missing.into_iter().find(|(missing, ..)| *missing) else { return Ok(()) };
     let message = format!("backend {} cannot {what} (`{field}`)", usable.name);
-    let place = inventory.place_of(subject.kind, subject.name);
+    let place = inventory.place_of_field(subject.kind, subject.name, placed);
     Err(subject.hold(HeldReason::Unsupported, message, format!("remove `{field}`{place}, or choose another backend")))
 }
 
@@ -143,7 +145,7 @@ fn grow_back<'a>(
 
 /// Drafts the growth of a volume after the steps `after` if its document declares a larger size, and adds its own step to them;
 /// returns the size after them.
-#[expect(clippy::too_many_arguments, reason = "the place of the document is for the fix")]
+#[expect(clippy::too_many_arguments, reason = "the place of the field is for the fix")]
 pub(super) fn grow<'a>(
     inventory: &Inventory<'_>,
     draft: &mut Draft<'a>,
@@ -158,7 +160,7 @@ pub(super) fn grow<'a>(
     if to < object.size {
         let message =
             format!("its size is {} and the document says {}; volumes only grow", exact(object.size), exact(declared));
-        let (size, place) = (object.size, inventory.place_of(subject.kind, subject.name));
+        let (size, place) = (object.size, inventory.place_of_field(subject.kind, subject.name, PlacedField::Size));
         let fix = format!("write `size: {size}`{place}, or create a smaller volume and copy the data");
         return Err(subject.hold(HeldReason::ShrinkRefused, message, fix));
     }
@@ -169,7 +171,7 @@ pub(super) fn grow<'a>(
     let idle = match usable.capabilities.grow {
         Growth::No => {
             let (message, size) = (format!("backend {} cannot grow volumes", usable.name), object.size);
-            let place = inventory.place_of(subject.kind, subject.name);
+            let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Size);
             let fix = format!("write `size: {size}`{place}, or create a larger volume and copy the data");
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
@@ -182,7 +184,7 @@ pub(super) fn grow<'a>(
     let more = Size(to.bytes() - object.size.bytes());
     let thick = object.tags.provisioning == Some(Provisioning::Thick);
     let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0 };
-    take_room(draft, usable, subject, to, room)?;
+    take_room(inventory, draft, usable, subject, to, room)?;
     let expect = Expect { place: Some(Place::Live), size: Some(object.size), idle, ..Expect::default() };
     let step = draft.add(Step {
         identity: subject.identity(object.identity),
