@@ -34,6 +34,71 @@ fn is_inside(text: &str, line: u32, column: u32) -> bool {
     column as usize <= width + usize::from(!ends_here)
 }
 
+/// Returns what a hint writes: one text between backquotes, or several with `or` between them.
+fn written(hint: &str) -> Vec<&str> {
+    let rest = hint.strip_prefix("write ").or_else(|| hint.strip_prefix("did you mean "));
+    let mut parts = rest.and_then(|rest| rest.strip_prefix('`')).unwrap_or_default().split('`');
+    let mut all = Vec::new();
+    while let Some(text) = parts.next().filter(|text| !text.is_empty()) {
+        all.push(text);
+        if parts.next() != Some(" or ") {
+            break;
+        }
+    }
+    all
+}
+
+/// Returns the manifest with `fix` written at each place that a person may take for the one that is meant: in place of the line, or of a
+/// part of it, or of the lines that belong to it; on a line of its own; in place of the field of the same name.
+fn corrections(manifest: &str, line: u32, fix: &str) -> Vec<String> {
+    let lines: Vec<&str> = manifest.lines().collect();
+    let index = line as usize - 1;
+    let old = lines[index];
+    let width = |line: &str| line.len() - line.trim_start().len();
+    let indent = &old[..width(old)];
+    let replaced = |from: usize, to: usize, with: &[String]| {
+        let lines = || lines.iter().map(|line| (*line).to_owned());
+        let all: Vec<String> = lines().take(from).chain(with.iter().cloned()).chain(lines().skip(to)).collect();
+        all.join("\n") + "\n"
+    };
+    let one = |with: String| replaced(index, index + 1, &[with]);
+    let mut all = vec![one(format!("{indent}{fix}")), one(format!("{indent}- {fix}")), one(fix.to_owned())];
+    let is_start = |at: &usize| *at == 0 || old[..*at].ends_with([' ', '{', '[', ',']);
+    let is_end = |at: &usize| old[*at..].is_empty() || old[*at..].starts_with([',', '}', ']', ' ', ':']);
+    let at = || (indent.len()..=old.len()).filter(|at| old.is_char_boundary(*at));
+    for start in at().filter(is_start) {
+        all.extend(
+            at().filter(|end| *end >= start)
+                .filter(is_end)
+                .map(|end| one(format!("{}{fix}{}", &old[..start], &old[end..]))),
+        );
+    }
+    // With the lines below it, with the line above it, and beside the line.
+    let deeper = lines[index + 1..].iter().take_while(|line| width(line) > indent.len()).count();
+    let without = old.replacen(fix, "", 1).trim_end().to_owned();
+    all.push(replaced(index, index + 1 + deeper, &[format!("{indent}{fix}")]));
+    all.push(replaced(index.saturating_sub(1), index + 1, &[format!("{indent}{fix}")]));
+    all.push(replaced(index, index, &[fix.to_owned()]));
+    for blanks in [indent.to_owned(), format!("{indent}  ")] {
+        all.push(replaced(index, index + 1, &[without.clone(), format!("{blanks}{fix}")]));
+        all.push(replaced(index + 1, index + 1, &[format!("{blanks}{fix}")]));
+    }
+    // In place of the field elsewhere, or without the dash before it; or at the end.
+    let section = fix.split(':').next().unwrap_or(fix);
+    for (other, text) in lines.iter().enumerate() {
+        let blanks = " ".repeat(width(text));
+        let kept = |line: &usize| *line != index || *line == other;
+        if text.trim_start().trim_start_matches("- ").starts_with(section) {
+            let with = |line: usize| if line == other { format!("{blanks}{fix}") } else { lines[line].to_owned() };
+            for kept in [(0..lines.len()).collect::<Vec<_>>(), (0..lines.len()).filter(kept).collect()] {
+                all.push(kept.into_iter().map(|line| with(line) + "\n").collect());
+            }
+        }
+    }
+    all.push(replaced(index, index + 1, &[]) + fix + "\n");
+    all
+}
+
 struct Case {
     claim: String,
     manifest: String,
@@ -96,6 +161,41 @@ fn every_typo_is_one_problem_at_its_place() {
     }
     assert!(bless || wrong.is_empty(), "run with KILN_BLESS=1 and read the difference:\n{wrong}");
     assert!(count >= 100, "only {count} cases");
+}
+
+/// Hints that are to be completed, or that correct only one of several lines.
+const INCOMPLETE: &[&str] = &[
+    "driver is a map",
+    "half a document",
+    "stray character on its own line",
+    "list dash without a space",
+    "text in backquotes",
+    "equals signs as in terraform",
+    "spec without spec",
+    "secret in place of a field",
+    "password deep below a field of another tool",
+    "truth value for a section",
+    "a colon in the second line of a text in quotes, and a quote not closed below",
+];
+
+#[test]
+fn what_a_hint_writes_is_valid() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut wrong, mut count) = (String::new(), 0);
+    for Case { claim, manifest, .. } in files().iter().flat_map(|file| cases(file)) {
+        let found = problems(root.path(), &manifest);
+        let hint = found[0].hint.clone().unwrap_or_default();
+        for fix in written(&hint) {
+            count += 1;
+            let mut texts = corrections(&manifest, found[0].place.line, fix).into_iter();
+            let is_valid = texts.any(|text| problems(root.path(), &text).is_empty());
+            if is_valid == INCOMPLETE.contains(&claim.as_str()) {
+                writeln!(wrong, "{claim}: {fix}").unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "valid nowhere, or valid although it is listed as incomplete:\n{wrong}");
+    assert!(count >= 100, "only {count} hints");
 }
 
 /// Slips of the hand, in every line of documents of all kinds: what the line becomes.

@@ -1,6 +1,6 @@
 //! The section `tgt` of a Target. The driver is not implemented yet. Its settings are checked, like those of `rbd`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::model::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Text};
 use crate::model::{DriverTable, Kind};
@@ -38,7 +38,11 @@ const SETTINGS: FieldTable = FieldTable::of(
 
 fn is_portal(text: &str) -> FieldCheck {
     let fits = text.parse().is_ok_and(|portal: SocketAddr| portal.port() != 0);
-    Complaint::unless(fits, "has {}, which is not ADDRESS:PORT", "for example \"127.0.0.1:3260\"")
+    let hint = match text.parse::<IpAddr>() {
+        Ok(address) => format!("write \"{}\"", SocketAddr::new(address, 3260)),
+        Err(_) => "for example \"127.0.0.1:3260\"".to_owned(),
+    };
+    Complaint::unless(fits, "has {}, which is not ADDRESS:PORT", &hint)
 }
 
 /// Checks for `iqn.YYYY-MM.` and a reversed domain (RFC 3720, 3.2.6.3.1), with an optional suffix.

@@ -1,45 +1,78 @@
 //! What to write in place of a value that has the wrong form.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::fields::At;
-use super::lines::TOP;
+use super::lines::{TOP, is_word};
+use super::repair;
 use super::scan::{Node, NodeContent, Scalar};
+use super::span::Span;
 use super::strays::DOCUMENT;
 
+/// The hint for a document without fields.
+pub(super) const BEGIN: &str = "begin it with `apiVersion: kiln/v1`, or remove it";
+
 impl<'a> At<'a> {
-    /// Reports that the value is not a map of fields. `example`: a field that it may have.
-    pub(super) fn no_fields(&self, example: &str) {
+    /// Reports that the value is not a map of fields. `meant`: see [`At::fields`].
+    pub(super) fn no_fields(&self, meant: impl FnOnce(Option<&str>) -> Option<String>) {
         let message = |rest: &str| {
             if self.field == DOCUMENT { format!("the document {rest}") } else { format!("`{}` {rest}", self.field) }
         };
         match self.scalar() {
-            Some((Scalar::Null, _)) => {
+            Some((Scalar::Null, _)) if self.field != DOCUMENT => {
                 let hint = "write its fields below it, with 2 more spaces".to_owned();
                 self.gap(&[], self.span(), message("has no fields"), hint);
             }
+            Some((Scalar::Null, _)) => self.wrong("has no fields", BEGIN),
             Some((Scalar::Text, text)) if self.is_line(text) && self.file.report_no_colon(self.span()) => {}
-            Some((_, text)) if !self.secret && self.field != DOCUMENT && !text.contains('\n') => {
-                self.expected("a map of fields", format!("write `{}: {{{example}: {text}}}`", self.field));
-            }
-            _ => {
-                let hint = match self.first_item() {
-                    Some(field) => format!("write `{field}`, without a dash"),
-                    None if self.field == DOCUMENT => "begin it with `apiVersion: kiln/v1`".to_owned(),
-                    None => "write `field: value` lines below it".to_owned(),
+            scalar => {
+                let one_line = scalar
+                    .map(|(_, text)| text)
+                    .filter(|text| !self.secret && self.field != DOCUMENT && !text.contains('\n'));
+                let hint = match self.items_without_dashes() {
+                    Some(hint) => hint,
+                    None if self.field == DOCUMENT => BEGIN.to_owned(),
+                    None => match meant(one_line) {
+                        Some(fields) => format!("write `{}: {{{fields}}}`", self.field),
+                        None => "write `field: value` lines below it".to_owned(),
+                    },
                 };
                 self.expected("a map of fields", hint);
             }
         }
     }
 
-    /// Returns the first field of a list of fields.
-    fn first_item(&self) -> Option<String> {
+    /// Returns the place of the sign after the field, `|` or `>`, that makes the lines below it a text.
+    pub(super) fn block_sign(&self) -> Option<Span> {
+        let NodeContent::Scalar { plain: false, .. } = self.node.content else { return None };
+        let line = self.file.line(self.key.line);
+        let text = line.split(" #").next().unwrap_or(line).trim_end();
+        let (before, sign) = text.rsplit_once(' ')?;
+        let is_sign =
+            sign.starts_with(['|', '>']) && sign[1..].chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+'));
+        let column = before.chars().count() as u32 + 2;
+        (is_sign && before.trim_end().ends_with(':')).then_some(Span {
+            line: self.key.line,
+            column,
+            len: sign.len() as u32,
+        })
+    }
+
+    /// Returns the hint to write the items of a list of maps without dashes.
+    fn items_without_dashes(&self) -> Option<String> {
         let NodeContent::List(items) = &self.node.content else { return None };
         let NodeContent::Map(fields) = &items.first()?.content else { return None };
+        if self.field == DOCUMENT {
+            return Some("write each item as a document of its own, without the list; `---` separates two".to_owned());
+        }
         let (key, node) = fields.first()?;
         let (_, text) = At { node, ..*self }.scalar().filter(|_| !self.secret)?;
-        Some(format!("{}: {text}", key.text))
+        Some(match (items.len(), fields.len()) {
+            (1, 1) => format!("write `{}: {text}`, without a dash", key.text),
+            (1, _) => format!("put a space in place of the dash before `{}`", key.text),
+            _ => format!("write the fields without dashes, like `{}: {text}`", key.text),
+        })
     }
 
     /// Whether the text may be a field without a colon. At the top of a document only the fields of every document are.
@@ -49,16 +82,39 @@ impl<'a> At<'a> {
     }
 
     /// Returns the only thing that is in a list or map, if it could be the value: `[db]`, `{name: db}`.
-    pub(super) fn inner(&self) -> Option<&'a str> {
-        let node = match &self.node.content {
-            NodeContent::List(items) if items.len() == 1 => &items[0],
-            NodeContent::Map(entries) if entries.len() == 1 => match &entries[0] {
-                (_, node @ Node { content: NodeContent::Scalar { .. }, .. }) => node,
-                (key, _) => return Some(&key.text).filter(|_| !self.secret).map(|key| &**key),
+    pub(super) fn inner(&self) -> Option<Cow<'a, str>> {
+        let text = |node: &'a Node<'a>| Some(At { node, ..*self }.scalar()?.1).filter(|text| !text.contains('\n'));
+        let inner = match &self.node.content {
+            NodeContent::List(items) if items.len() == 1 => Cow::Borrowed(text(&items[0])?),
+            NodeContent::Map(entries) if entries.len() == 1 => match (&entries[0].0, text(&entries[0].1)) {
+                // `- iqn.2026-01.org.example: host1`, where the blank makes a map of a text.
+                (key, Some(value)) if self.is_item() && !value.is_empty() && !is_word(&key.text) => {
+                    Cow::Owned(format!("{}:{value}", key.text.trim_end_matches(':')))
+                }
+                (_, Some(value)) if !value.is_empty() => Cow::Borrowed(value),
+                (key, _) => Cow::Borrowed(&*key.text),
             },
             _ => return None,
         };
-        At { node, ..*self }.scalar().map(|(_, text)| text).filter(|text| !self.secret && !text.contains('\n'))
+        Some(inner).filter(|_| !self.secret)
+    }
+
+    /// Returns the text if it is a variable of a shell or of a template.
+    pub(super) fn variable(&self) -> Option<&'a str> {
+        let (_, text) = self.scalar().filter(|_| !self.secret && self.field != DOCUMENT)?;
+        let name = text.strip_prefix("${").or_else(|| text.strip_prefix('$')).or_else(|| text.strip_prefix("{{"))?;
+        name.trim_start_matches([' ', '.']).starts_with(|c: char| c.is_ascii_alphabetic() || c == '_').then_some(text)
+    }
+
+    /// Returns pairs like `team=shop`, in a text or a list, as the entries of a map.
+    pub(super) fn pairs(&self) -> Option<String> {
+        let texts = match &self.node.content {
+            NodeContent::List(items) => items.iter().map(|node| Some(At { node, ..*self }.scalar()?.1)).collect(),
+            NodeContent::Scalar { text, .. } => Some(vec![&**text]),
+            NodeContent::Map(_) => None,
+        };
+        let texts: Vec<&str> = texts.filter(|_| !self.secret)?;
+        repair::as_pairs(&texts.join(","))
     }
 
     /// Returns the next line if it is part of this plain text.
@@ -77,9 +133,13 @@ impl<'a> At<'a> {
         if lines.is_empty() { hint.to_owned() } else { format!("write {}", lines.join(" or ")) }
     }
 
+    /// Whether it is an item of a list.
+    fn is_item(&self) -> bool {
+        self.key == self.node.span
+    }
+
     /// Returns the line that gives a value to the field; for an item of a list, the item.
     pub(super) fn line_of(&self, value: impl Display) -> String {
-        let is_item = self.key == self.node.span;
-        if is_item { format!("`{value}`") } else { format!("`{}: {value}`", self.field) }
+        if self.is_item() { format!("`{value}`") } else { format!("`{}: {value}`", self.field) }
     }
 }

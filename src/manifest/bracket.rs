@@ -1,6 +1,8 @@
 //! Recognises typing errors in values in quotes and brackets: those that are not closed, or closed by another character.
 
-use super::lines::{Line, SourceLines, Typo, write};
+use super::known::takes_any_text;
+use super::lines::{Line, SourceLines, Typo, is_word, write};
+use super::slips::foreign_comment;
 use super::span::Span;
 
 /// The end of a value in quotes or brackets: the index of its last line, and the byte after it there.
@@ -42,6 +44,12 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
             continue;
         };
         let next = byte + c.len_utf8();
+        if text[byte..].starts_with("// ")
+            && begins_entry(&text[..byte])
+            && let Some(typo) = foreign_comment(lines, &Line { index: line, indent: byte, text: &text[byte..] })
+        {
+            return Err(typo);
+        }
         match c {
             // A quote inside of a word is part of it.
             '"' | '\'' if open.is_empty() || opens_value(&text[..byte]) => {
@@ -51,12 +59,14 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
                 }
                 continue;
             }
+            '{' if text[..byte].ends_with('$') => return Err(variable(lines, line, byte)),
             '{' | '[' => open.push(Bracket { bracket: c, line, byte, colons: 0 }),
             '}' | ']' => match open.pop() {
                 Some(bracket) if bracket.closing() != c => return Err(closed_by_another(lines, line, byte, &bracket)),
                 _ if open.is_empty() => return Ok(Nested { line, end: next }),
                 _ => {}
             },
+            ',' if text[..byte].trim_end().ends_with(',') => return Err(second_comma(lines, line, byte)),
             ',' => open.iter_mut().last().into_iter().for_each(|bracket| bracket.colons = 0),
             ':' if text[next..].is_empty() || text[next..].starts_with([' ', '\t', ',', '}', ']']) => {
                 if let Some(bracket) = open.last_mut().filter(|bracket| bracket.bracket == '{') {
@@ -82,6 +92,31 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
 /// Whether a value begins after this text.
 fn opens_value(text: &str) -> bool {
     text.trim_end().ends_with(['{', '[', ',', ':'])
+}
+
+/// Whether an entry in brackets begins after this text.
+fn begins_entry(text: &str) -> bool {
+    text.trim_end().is_empty() || text.trim_end().ends_with(['{', '[', ','])
+}
+
+/// A comma after another one.
+fn second_comma(lines: &SourceLines<'_>, line: usize, byte: usize) -> Typo {
+    Typo {
+        span: lines.span(line, byte, 1),
+        what: "there is a comma too many",
+        of: String::new(),
+        fix: lines.edited(line, byte, byte + 1, ""),
+    }
+}
+
+/// `${NAME}` without quotes.
+fn variable(lines: &SourceLines<'_>, line: usize, byte: usize) -> Typo {
+    Typo {
+        span: lines.span(line, byte - 1, 2),
+        what: "Kiln does not fill in variables",
+        of: String::new(),
+        fix: "write the value, or fill in the file first".to_owned(),
+    }
 }
 
 /// Whether a value that should have ended on this line is followed by the next field, or by nothing.
@@ -132,6 +167,10 @@ fn no_quote(lines: &SourceLines<'_>, line: usize, byte: usize, quote: char, open
     let comment = text[byte..].find(" #").map_or(text.len(), |comment| byte + comment);
     let text = text[..comment].trim_end();
     let end = if open.is_empty() { text.len() } else { text.trim_end_matches(['}', ']', ',', ' ']).len() };
+    // `"size: 10Gi`, where only the key is meant.
+    let key = text[byte + 1..].find(": ").map(|colon| byte + 1 + colon);
+    let key = key.filter(|key| text[..byte].trim().is_empty() && is_word(&text[byte + 1..*key]));
+    let end = key.unwrap_or(end);
     let marked = text[byte..].chars().count();
     let what = if quote == '"' { "this double quote is not closed" } else { "this single quote is not closed" };
     let span = lines.span(line, byte, marked);
@@ -222,12 +261,28 @@ pub(super) fn reserved(lines: &SourceLines<'_>, line: usize, start: usize, value
         '%' => "a value without quotes cannot begin with `%`",
         _ => "aliases are not allowed in manifests",
     };
+    let edited = |text: &str| lines.edited(line, start, start + value.len(), text);
+    let bare = value.trim_matches(c).trim();
+    let key = key_of(&lines.lines[line][..start]);
     let fix = match c {
         '*' => "write the value out".to_owned(),
-        '%' if value[1..].parse::<u32>().is_ok() => {
-            lines.edited(line, start, start + value.len(), &format!("{}%", &value[1..]))
-        }
-        _ => lines.edited(line, start, start + value.len(), &format!("\"{value}\"")),
+        '%' if bare.parse::<u32>().is_ok() => edited(&format!("{bare}%")),
+        _ if bare.is_empty() || key.is_some_and(takes_any_text) => edited(&in_quotes(value)),
+        _ => edited(bare),
     };
     Some(Typo { span: lines.span(line, start, 1), what, of: String::new(), fix })
+}
+
+/// Returns the key of a value by the text before it, if it has one.
+fn key_of(before: &str) -> Option<&str> {
+    let key = before.trim_end().strip_suffix(':')?.trim_end_matches([' ', '"', '\'']);
+    key.rsplit([' ', '\t', '{', '[', ',', '"', '\'']).next()
+}
+
+/// Returns a text in quotes.
+fn in_quotes(text: &str) -> String {
+    match text.contains(['"', '\\']) {
+        true => format!("'{}'", text.replace('\'', "''")),
+        false => format!("\"{text}\""),
+    }
 }

@@ -10,7 +10,7 @@ use super::repair;
 use super::scan::{Key, Node, NodeContent, Scalar};
 use super::span::Span;
 use super::strays::{DOCUMENT, Gap, Strays, Unknown, UnknownKey};
-use super::text::{File, quote};
+use super::text::{File, names_secret, quote};
 use crate::model::{Name, Percent, Seconds, Size};
 use crate::text::{closest, is_unsafe};
 
@@ -48,6 +48,17 @@ impl<'a> At<'a> {
 
     /// Reports a problem with this value. The message continues a sentence that starts with the field's name.
     pub(super) fn wrong(&self, message: impl Display, hint: impl Into<String>) {
+        if let Some(text) = self.variable() {
+            let message = format!("`{}` is {}, but Kiln does not fill in variables", self.field, quote(text));
+            return self.file.report(self.span(), message, "write the value, or fill in the file first");
+        }
+        if let (Some(sign), Some((_, text))) = (self.block_sign(), self.scalar())
+            && !self.secret
+            && !text.trim_end().contains('\n')
+        {
+            let message = format!("this sign makes `{}` a text that ends with a line feed", self.field);
+            return self.file.report(sign, message, self.write(Some(text.trim_end()), ""));
+        }
         if let Some(next) = self.continuation() {
             let first = next.split([' ', ':']).next().unwrap_or(next);
             let first = if first == "-" { "the dash" } else { &*format!("`{first}`") };
@@ -58,13 +69,22 @@ impl<'a> At<'a> {
                 format!("remove spaces before {first} on line {}", self.span().line + 1),
             );
         }
+        self.report(self.span(), message, hint);
+    }
+
+    /// Reports a problem with this field, whatever its value is. The message continues as in [`At::wrong`].
+    pub(super) fn wrong_field(&self, message: impl Display, hint: impl Into<String>) {
+        self.report(self.key, message, hint);
+    }
+
+    fn report(&self, span: Span, message: impl Display, hint: impl Into<String>) {
         let message = match self.field {
             DOCUMENT => format!("the document {message}"),
             field => format!("`{field}` {message}"),
         };
         match self.secret {
-            true => self.file.report_hidden(self.span(), message, hint),
-            false => self.file.report(self.span(), message, hint),
+            true => self.file.report_hidden(span, message, hint),
+            false => self.file.report(span, message, hint),
         }
     }
 
@@ -130,10 +150,22 @@ impl<'a> At<'a> {
         if self.node.is_null() {
             return self.wrong("has no value", format!("write {what} after the colon"));
         }
+        if !self.secret && mentions_secret(self.node) {
+            return self.secret().expected(what, format!("write {what}"));
+        }
         let takes_one = !what.starts_with("a map") && what != "a list";
-        let hint = match self.inner().filter(|_| takes_one) {
-            Some(inner) => self.write(Some(inner), ""),
-            None => hint.into(),
+        if let Some(sign) = self.block_sign().filter(|_| !takes_one) {
+            let hint = format!("write `{}:`, without this sign", self.field);
+            return self.report(
+                sign,
+                format_args!("must be {what}, but this sign makes the lines below it a text"),
+                hint,
+            );
+        }
+        let hint = match (self.inner().filter(|_| takes_one), &self.node.content) {
+            (Some(inner), _) => self.write(Some(inner), ""),
+            (None, NodeContent::List(items)) if takes_one && items.len() > 1 => "keep one of the items".to_owned(),
+            _ => hint.into(),
         };
         self.wrong(format_args!("must be {what}, not {}", self.described()), hint);
     }
@@ -148,7 +180,7 @@ impl<'a> At<'a> {
     /// Reads a non-empty text that every YAML parser reads as text.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.scalar() {
-            Some((Scalar::Text, "")) => self.wrong("must not be empty", ""),
+            Some((Scalar::Text, "")) => self.wrong("must not be empty", "write the value between the quotes"),
             Some((Scalar::Text, text)) if self.node.is_plain() && text.starts_with(['“', '”', '„', '‘', '’']) =>
             {
                 let hint = match self.secret {
@@ -233,7 +265,7 @@ impl<'a> At<'a> {
                 };
                 self.expected("true or false", self.write(meant, ""));
             }
-            _ => self.expected("true or false", ""),
+            _ => self.expected("true or false", self.write([true, false], "")),
         }
         None
     }
@@ -256,7 +288,13 @@ impl<'a> At<'a> {
                 let bare = Some(text).filter(|_| !self.node.is_plain());
                 self.expected("a whole number", self.write(bare, "write plain digits without a leading zero"));
             }
-            _ => self.expected("a whole number", ""),
+            Some((Scalar::Text, text)) => {
+                // `1k`
+                let bytes = text.parse::<Size>().ok().map(|size| size.0);
+                let meant = bytes.filter(|bytes| (min..=max).contains(bytes));
+                self.expected("a whole number", self.write(meant, "write plain digits"));
+            }
+            _ => self.expected("a whole number", "write plain digits"),
         }
         None
     }
@@ -273,7 +311,8 @@ impl<'a> At<'a> {
             Some((Scalar::Float(value), text))
                 if value.fract() != 0.0 || !value.is_finite() || text.contains(['e', 'E']) =>
             {
-                self.wrong(format_args!("must be a whole number of bytes, not {text}"), hint);
+                let bytes = (value.fract() == 0.0 && (1.0..1e15).contains(&value)).then_some(value as u64);
+                self.wrong(format_args!("must be a whole number of bytes, not {text}"), self.write(bytes, hint));
                 return None;
             }
             Some((Scalar::Text, text)) if text.starts_with('-') => {
@@ -297,10 +336,10 @@ impl<'a> At<'a> {
     }
 
     /// Parses a number with an optional unit.
-    fn quantity<T: FromStr<Err: Display>>(
+    fn quantity<T: FromStr<Err: Display>, G: IntoIterator<Item = String>>(
         &self,
         what: &str,
-        guess: fn(&str) -> Option<String>,
+        guess: fn(&str) -> G,
         hint: &str,
     ) -> Option<T> {
         match self.scalar() {
@@ -317,7 +356,7 @@ impl<'a> At<'a> {
     /// Reads a duration of at least `min` seconds.
     pub(super) fn duration(&self, min: u64) -> Option<Seconds> {
         let hint = "write a whole number with s, m, h or d, like 30s";
-        let value: Seconds = self.quantity("a duration", repair::duration, hint)?;
+        let value: Seconds = self.quantity("a duration", repair::durations, hint)?;
         if value.0 < min {
             self.wrong(format_args!("must be at least {}", Seconds(min)), hint);
             return None;
@@ -387,7 +426,9 @@ impl<'a> At<'a> {
         let NodeContent::List(items) = &self.node.content else {
             match self.scalar() {
                 Some((Scalar::Text, text))
-                    if text.starts_with('-') && self.is_line(text) && self.file.report_no_colon(self.span()) => {}
+                    if text.starts_with(['-', '–', '—', '•'])
+                        && self.is_line(text)
+                        && self.file.report_no_colon(self.span()) => {}
                 Some((Scalar::Text, text)) => self.expected("a list", self.write(Some(repair::as_list(text)), "")),
                 _ => self.expected("a list", "write [a, b], or one line `- a` for each"),
             }
@@ -409,19 +450,45 @@ impl<'a> At<'a> {
     /// Returns the entries of a map with arbitrary keys.
     pub(super) fn entries(&self) -> Option<Vec<(&'a Key<'a>, At<'a>)>> {
         let NodeContent::Map(entries) = &self.node.content else {
-            self.expected("a map", format!("write `{}: {{KEY: VALUE}}`", self.field));
+            let pairs = self.pairs().unwrap_or_else(|| "KEY: VALUE".to_owned());
+            self.expected("a map", format!("write `{}: {{{pairs}}}`", self.field));
             return None;
         };
-        Some(entries.iter().map(|(key, node)| (key, At { node, field: &key.text, key: key.span, ..*self })).collect())
+        let value = |(key, node): &'a (Key<'a>, Node<'a>)| {
+            let secret = self.secret || names_secret(&key.text);
+            (key, At { node, field: &key.text, key: key.span, secret, ..*self })
+        };
+        Some(entries.iter().map(value).collect())
     }
 
-    /// Returns the fields of a map with fixed keys. `example`: a field for the hint if the value is no map.
-    pub(super) fn fields(&self, example: &str) -> Option<Fields<'a>> {
+    /// Returns the fields of a map with fixed keys. `meant`: returns the fields that a single value is probably meant for, with it.
+    pub(super) fn fields(&self, meant: impl FnOnce(Option<&str>) -> Option<String>) -> Option<Fields<'a>> {
         let NodeContent::Map(entries) = &self.node.content else {
-            self.no_fields(example);
+            self.no_fields(meant);
             return None;
         };
         Some(Fields { at: *self, entries, requested: Vec::new() })
+    }
+}
+
+/// Whether a name of a secret is in a value.
+fn mentions_secret(node: &Node<'_>) -> bool {
+    match &node.content {
+        NodeContent::Scalar { text, .. } => names_secret(text),
+        NodeContent::List(items) => items.iter().any(mentions_secret),
+        NodeContent::Map(entries) => entries.iter().any(|(key, node)| names_secret(&key.text) || mentions_secret(node)),
+    }
+}
+
+/// Returns the only value in nested maps and lists of one.
+fn only_value<'a>(node: &'a Node<'_>) -> Option<&'a str> {
+    match &node.content {
+        NodeContent::List(items) if items.len() == 1 => only_value(&items[0]),
+        NodeContent::Map(entries) if entries.len() == 1 && !names_secret(&entries[0].0.text) => {
+            only_value(&entries[0].1)
+        }
+        NodeContent::Scalar { text, .. } if !text.is_empty() && !text.contains('\n') => Some(text),
+        NodeContent::List(_) | NodeContent::Map(_) | NodeContent::Scalar { .. } => None,
     }
 }
 
@@ -463,6 +530,11 @@ impl<'a> Fields<'a> {
         self.at
     }
 
+    /// Whether the map is empty.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Returns an optional field.
     pub(super) fn get(&mut self, name: &'a str) -> Option<At<'a>> {
         self.requested.push(name);
@@ -495,7 +567,8 @@ impl<'a> Fields<'a> {
 
     /// Returns the one field of `names` that is written, or reports that none or several are.
     pub(super) fn one_of(&mut self, names: &[&'a str]) -> Option<At<'a>> {
-        let found: Vec<At<'a>> = names.iter().filter_map(|name| self.get(name)).collect();
+        let mut found: Vec<At<'a>> = names.iter().filter_map(|name| self.get(name)).collect();
+        found.sort_by_key(|at| at.key);
         let all = names.join(", ");
         match found.as_slice() {
             [one] => return Some(*one),
@@ -504,7 +577,7 @@ impl<'a> Fields<'a> {
                 self.at.gap(names, self.at.key, message, "add one of them".to_owned());
             }
             [first, second, ..] => {
-                second.wrong(format_args!("cannot be combined with `{}`", first.field), "keep one of them")
+                second.wrong_field(format_args!("cannot be combined with `{}`", first.field), "keep one of them")
             }
         }
         None
@@ -525,8 +598,8 @@ impl<'a> Fields<'a> {
                     Scalar::Text if !node.is_plain() => format!("\"{text}\""),
                     _ => text.to_owned(),
                 });
-                let below = below.clone();
-                unknown.push(UnknownKey { text: key.text.to_string(), span: key.span, value, below });
+                let (below, inner) = (below.clone(), only_value(node).map(str::to_owned));
+                unknown.push(UnknownKey { text: key.text.to_string(), span: key.span, value, inner, below });
             }
         }
         if unknown.is_empty() {

@@ -6,7 +6,7 @@
 //! specs.
 //!
 //! Problems name the typing error. If a document is not valid YAML, `typo` finds it in the lines, with `slips` (one line) and `bracket`
-//! (values in quotes and brackets). `strays` explains unknown and missing fields together; `repair` and `advice` guess what a wrong value
+//! (values in quotes and brackets); `known` says what a name can be. `strays` explains unknown and missing fields together; `repair` and `advice` guess what a wrong value
 //! was meant to be.
 //!
 //! `load` does this once; `reader` repeatedly, with `last_good` substituting the last valid content of files with a problem.
@@ -24,6 +24,7 @@ mod files;
 pub(crate) mod fixtures;
 mod git;
 mod kinds;
+mod known;
 mod known_file;
 mod last_good;
 mod limits;

@@ -40,17 +40,87 @@ pub(super) fn table(fields: &mut Fields<'_>, table: &'static FieldTable, referen
 
 /// Reads a map by a table.
 pub(super) fn map(at: At<'_>, by: &'static FieldTable, references: &mut Vec<Reference>) -> Option<Settings> {
-    let mut fields = at.fields(example(by))?;
+    let mut fields = fields(at, by)?;
     let values = table(&mut fields, by, references);
     fields.finish_except(by.refused.map_or("", |(name, ..)| name));
     Some(values)
 }
 
-/// Returns the field of a table that a single value is probably meant for: a required one, or the first.
-pub(super) fn example(table: &'static FieldTable) -> &'static str {
-    let required = table.all().find(|field| field.required.is_some());
-    let first = required.or_else(|| table.all().next()).map_or("FIELD", |field| field.name);
-    table.one_of.first().copied().unwrap_or(first)
+/// Returns the fields of a map, to read them by a table.
+pub(super) fn fields<'a>(at: At<'a>, by: &'static FieldTable) -> Option<Fields<'a>> {
+    at.fields(|text| meant(at, by, text))
+}
+
+/// Returns the fields that a single text in place of a map is probably meant as: the one that it is valid for, and the other required
+/// ones with examples. Without a text, or if it is valid for none, only examples.
+fn meant(at: At<'_>, table: &'static FieldTable, text: Option<&str>) -> Option<String> {
+    if let Some((name, value)) = text.and_then(|text| text.split_once([' ', '=']))
+        && table.all().any(|field| field.name == name)
+    {
+        return Some(format!("{name}: {}", value.trim_start_matches([' ', '='])));
+    }
+    let one_of = || table.all().filter(|field| table.one_of.contains(&field.name));
+    let required = || one_of().take(1).chain(table.all().filter(|field| field.required.is_some()));
+    let first = text.and_then(|text| {
+        let all = one_of().chain(required()).chain(table.all());
+        all.into_iter().find_map(|field| Some((field.name, fitting(at, field, text)?)))
+    });
+    let is_one = |name: &str| table.one_of.contains(&name);
+    let others = required().filter(|field| match first {
+        Some((name, _)) => field.name != name && !(is_one(name) && is_one(field.name)),
+        None => true,
+    });
+    let others: Vec<String> =
+        others.map(|field| Some(format!("{}: {}", field.name, example(field.form, text)?))).collect::<Option<_>>()?;
+    let first = first.as_ref().map(|(name, value)| format!("{name}: {value}"));
+    let all: Vec<String> = first.into_iter().chain(others).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// Returns the value of a field that a text is probably meant as.
+fn fitting(at: At<'_>, field: &'static FieldRule, text: &str) -> Option<String> {
+    match field.form {
+        // Only paths that documents name are recorded.
+        FieldForm::Path => Some(repair::in_braces(text)),
+        FieldForm::Map(table) => {
+            let fields = meant(at, table, Some(text)).filter(|_| text.contains(['.', '/']))?;
+            Some(format!("{{{fields}}}"))
+        }
+        form => {
+            let is_valid = at.quietly(|at| value(at, field, &form, &mut Vec::new()).is_some());
+            is_valid.then(|| repair::in_braces(text))
+        }
+    }
+}
+
+/// Returns an example of a form beside a text. One in capitals must be replaced.
+fn example(form: FieldForm, text: Option<&str>) -> Option<String> {
+    Some(match form {
+        FieldForm::Choice(choices) => {
+            let words = || choices.words.iter().map(|(word, _)| *word);
+            let named = words().find(|word| text.is_some_and(|text| text.ends_with(word)));
+            named.or_else(|| words().next())?.to_owned()
+        }
+        FieldForm::Map(table) => {
+            let required = table.all().filter(|field| field.required.is_some());
+            let one = table.one_of.first();
+            let fields = required.chain(table.all().filter(|field| one == Some(&field.name)));
+            let fields: Option<Vec<String>> =
+                fields.map(|field| Some(format!("{}: {}", field.name, example(field.form, None)?))).collect();
+            format!("{{{}}}", fields?.join(", "))
+        }
+        FieldForm::Size { .. } => "10Gi".to_owned(),
+        FieldForm::Name(_) => "NAME".to_owned(),
+        FieldForm::Path => "PATH".to_owned(),
+        FieldForm::Text(_) => "TEXT".to_owned(),
+        FieldForm::Bool
+        | FieldForm::Whole { .. }
+        | FieldForm::Factor
+        | FieldForm::Duration { .. }
+        | FieldForm::Share { .. }
+        | FieldForm::List { .. }
+        | FieldForm::Labels => return None,
+    })
 }
 
 fn value(at: At<'_>, field: &'static FieldRule, form: &FieldForm, references: &mut Vec<Reference>) -> Option<Setting> {
@@ -109,10 +179,9 @@ fn passes(at: At<'_>, text: &str, check: impl Fn(&str) -> FieldCheck) -> bool {
 fn path(at: At<'_>) -> Option<PathBuf> {
     let text = at.line(4095)?;
     if text.starts_with('~') {
-        at.wrong(
-            format_args!("is {}, but `~` is not expanded", quote(text)),
-            "write an absolute path, or one relative to this file",
-        );
+        let what = if at.secret { "begins with `~`".to_owned() } else { format!("is {}", quote(text)) };
+        let hint = "write an absolute path, or one relative to this file";
+        at.wrong(format_args!("{what}, but `~` is not expanded"), hint);
         return None;
     }
     let path = super::files::absolute(&at.file.directory.join(text));

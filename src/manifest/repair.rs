@@ -38,7 +38,7 @@ fn number(text: &str) -> (&str, &str) {
 
 /// Guesses the sizes that `10GB`, `10 Gi`, `1,5gi` or `-10Gi` can mean: two if the unit could be a power of 1024 or of 1000.
 pub(super) fn size(text: &str) -> Vec<String> {
-    let text = bare(text).trim_start_matches('-').replace([' ', '_', '\u{a0}'], "");
+    let text = bare(text).trim_start_matches('-').trim_end_matches("/s").replace([' ', '_', '\u{a0}'], "");
     let text = match text.split_once(',') {
         // `1,000Mi` is a thousand, `1,5Gi` one and a half.
         Some((whole, rest)) if number(rest).0.len() == 3 => format!("{whole}{rest}"),
@@ -64,8 +64,15 @@ pub(super) fn size(text: &str) -> Vec<String> {
     }
 }
 
-/// Guesses the duration that `7 days`, `1w`, `1h30m` or `60` mean.
-pub(super) fn duration(text: &str) -> Option<String> {
+/// Guesses the durations that `7 days`, `1w` or `1h30m` mean; `60` can mean one of each unit.
+pub(super) fn durations(text: &str) -> Vec<String> {
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => ["s", "m", "h", "d"].into_iter().filter_map(|unit| valid::<Seconds>(format!("{text}{unit}"))).collect(),
+        false => duration(text).into_iter().collect(),
+    }
+}
+
+fn duration(text: &str) -> Option<String> {
     let text = bare(text).replace(' ', "").to_ascii_lowercase();
     let (mut rest, mut total) = (text.as_str(), 0_u64);
     while !rest.is_empty() {
@@ -105,6 +112,29 @@ pub(super) fn name<T: FromStr<Err: Display>>(text: &str) -> Option<String> {
     let text = bare(text);
     let text = text.rsplit('/').next().unwrap_or(text);
     valid::<T>(text.to_lowercase().replace(['_', ' ', '.'], "-").trim_matches('-').to_owned())
+}
+
+/// Writes a text as a value in braces: in quotes, if it would end there.
+pub(super) fn in_braces(text: &str) -> String {
+    let is_safe = !text.contains([',', '{', '}', '[', ']', '"', '\'']) && !text.contains(": ") && !text.contains(" #");
+    if is_safe { text.to_owned() } else { format!("'{}'", text.replace('\'', "''")) }
+}
+
+/// Writes pairs like `team=shop,tier:web` as the entries of a map.
+pub(super) fn as_pairs(text: &str) -> Option<String> {
+    let pair = |part: &str| {
+        let (key, value) = part.split_once(['=', ':']).map(|(key, value)| (key.trim(), value.trim()))?;
+        let is_plain = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_alphabetic())
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
+        };
+        (is_plain(key) && !value.contains('"')).then(|| match is_plain(value) {
+            true => format!("{key}: {value}"),
+            false => format!("{key}: \"{value}\""),
+        })
+    };
+    let parts = text.split(',').filter(|part| !part.trim().is_empty());
+    parts.map(pair).collect::<Option<Vec<_>>>().filter(|pairs| !pairs.is_empty()).map(|pairs| pairs.join(", "))
 }
 
 /// Writes words, or parts between commas, as a list.

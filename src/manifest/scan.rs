@@ -316,8 +316,21 @@ impl<'a> Scan<'a, '_> {
 
 /// Reports that a document is not valid YAML: the typing error, if it is recognised, or else the parser's message.
 pub(super) fn syntax(file: &File, chunk: Chunk<'_>, at: Span, info: &str) {
-    if let Some(typo) = recognise(chunk) {
-        return file.report_typo(typo);
+    let mut text = Cow::Borrowed(chunk.text);
+    let mut is_known = false;
+    while let Some(typo) = recognise(Chunk { text: &text, ..chunk }) {
+        let byte = reserved_at(&text, chunk.first_line, typo.span);
+        file.report_typo(typo);
+        is_known = true;
+        // With a letter in place of a reserved character, further ones are found.
+        let Some(byte) = byte else { break };
+        text.to_mut().replace_range(byte..=byte, "x");
+        if Parser::new_from_str(&text).all(|event| event.is_ok()) {
+            break;
+        }
+    }
+    if is_known {
+        return;
     }
     // "while scanning a plain scalar, found a tab"
     let info = match info.split_once(", ") {
@@ -326,4 +339,15 @@ pub(super) fn syntax(file: &File, chunk: Chunk<'_>, at: Span, info: &str) {
     };
     let hint = "check the indentation, colons and quotes here and on the line before";
     file.report(chunk.within(at), format!("the document is not valid YAML: {info}"), hint);
+}
+
+/// Returns the byte of a place, if there is a character that YAML reserves.
+fn reserved_at(text: &str, first_line: u32, span: Span) -> Option<usize> {
+    if span.len != 1 {
+        return None;
+    }
+    let line = text.split_inclusive('\n').nth((span.line - first_line) as usize)?;
+    let (byte, _) =
+        line.char_indices().nth(span.column as usize - 1).filter(|(_, c)| matches!(c, '@' | '`' | '%' | '*'))?;
+    Some(line.as_ptr() as usize - text.as_ptr() as usize + byte)
 }

@@ -1,5 +1,6 @@
 //! Recognises typing errors in one line of a document, outside of quotes and brackets. Each function finds one kind.
 
+use super::known::is_section;
 use super::lines::{Line, SourceLines, TOP, Typo, is_word, write};
 use crate::text::closest;
 
@@ -13,6 +14,19 @@ pub(super) fn tab(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
         what: "a tab indents this line, which YAML does not allow",
         of: String::new(),
         fix: "replace each tab with 2 spaces".to_owned(),
+    })
+}
+
+/// A tab between a field and its value, which some parsers refuse.
+pub(super) fn tab_after_colon(lines: &SourceLines<'_>, line: &Line<'_>, start: usize) -> Option<Typo> {
+    let whole = lines.lines[line.index];
+    let blanks = start - whole[..start].trim_end().len();
+    let tab = whole[start - blanks..start].find('\t')? + start - blanks;
+    Some(Typo {
+        span: lines.span(line.index, tab, 1),
+        what: "there is a tab after the colon",
+        of: String::new(),
+        fix: lines.edited(line.index, start - blanks, start, " "),
     })
 }
 
@@ -48,6 +62,26 @@ pub(super) fn separator(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo
     }
 }
 
+/// A document in braces after another one.
+pub(super) fn second_document(lines: &SourceLines<'_>, line: &Line<'_>) -> Typo {
+    Typo {
+        span: lines.span(line.index, line.indent, 1),
+        what: "a second document begins here without a separator",
+        of: String::new(),
+        fix: "write `---` on a line before it".to_owned(),
+    }
+}
+
+/// A backslash in place of a value, which is meant to continue the line.
+pub(super) fn continued(lines: &SourceLines<'_>, line: &Line<'_>, start: usize) -> Typo {
+    Typo {
+        span: lines.span(line.index, start, 1),
+        what: "a backslash does not continue a line",
+        of: String::new(),
+        fix: lines.edited(line.index, start, start + 1, ""),
+    }
+}
+
 /// A comment of another language.
 pub(super) fn foreign_comment(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
     let mark = ["//", "/*", ";", "-- "].into_iter().find(|mark| line.text.starts_with(mark))?;
@@ -63,7 +97,19 @@ pub(super) fn foreign_comment(lines: &SourceLines<'_>, line: &Line<'_>) -> Optio
 /// A field without a colon, or without a space after the colon.
 pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> {
     let (text, at) = (line.text, line.indent);
-    if let Some((word, value)) = text.split_once('=').map(|(word, value)| (word.trim(), value.trim()))
+    if let Some((word, value)) = text.split_once('：')
+        && is_word(word.trim_end())
+    {
+        return Some(Typo {
+            span: lines.span(line.index, at + word.len(), 1),
+            what: "this is another character than the colon",
+            of: String::new(),
+            fix: write(&format!("{}: {}", word.trim_end(), value.trim_start())),
+        });
+    }
+    // Also `size := 10Gi` and `size => 10Gi`.
+    if let Some((word, value)) = text.split_once('=')
+        && let (word, value) = (word.trim_end_matches([' ', ':']), value.trim_start_matches(['>', ' ']))
         && is_word(word)
     {
         return Some(Typo {
@@ -72,6 +118,12 @@ pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> 
             of: format!(" after `{word}`"),
             fix: write(&format!("{word}: {value}")),
         });
+    }
+    if let Some((word, value)) = text.split_once(':')
+        && is_word(word.trim_end())
+        && value.starts_with(':')
+    {
+        return Some(second_colon(lines, line.index, at + word.len() + 1, word.trim_end(), value));
     }
     if let Some((word, value)) = text.split_once(':')
         && is_word(word)
@@ -92,6 +144,14 @@ pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> 
             fix: write(&format!("{word}: {value}")),
         });
     }
+    if let Some(item) = text.strip_prefix(['–', '—', '•']) {
+        return Some(Typo {
+            span: lines.span(line.index, at, 1),
+            what: "this is another character than the dash of a list",
+            of: String::new(),
+            fix: write(&format!("- {}", item.trim_start())),
+        });
+    }
     if let Some(item) = text.strip_prefix('-').filter(|item| !item.starts_with('-')) {
         return Some(Typo {
             span: lines.span(line.index, at + 1, 1),
@@ -107,6 +167,17 @@ pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> 
         of: format!(" after `{word}`"),
         fix: write(&format!("{word}: {}", value.trim_start())),
     })
+}
+
+/// Colons after that of a field: `rest` begins with them, at the byte `start` of the line.
+fn second_colon(lines: &SourceLines<'_>, line: usize, start: usize, word: &str, rest: &str) -> Typo {
+    let value = rest.trim_start_matches([':', ' ', '\t']);
+    Typo {
+        span: lines.span(line, start, rest.len() - rest.trim_start_matches(':').len()),
+        what: "there is a second colon",
+        of: format!(" after `{word}`"),
+        fix: write(&format!("{word}: {value}")),
+    }
 }
 
 /// A word alone, with or without lines that belong to it.
@@ -148,6 +219,22 @@ pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize,
             fix: lines.edited(line.index, start, start, "{"),
         });
     }
+    let key = line.field().map_or("", |(key, _)| key);
+    if value.starts_with(':') && is_word(key) {
+        return Some(second_colon(lines, line.index, start, key, value));
+    }
+    if is_section(key) && is_word(&value[..colon]) {
+        let below = lines.next(line.index).filter(|next| next.indent > line.indent);
+        return Some(Typo {
+            span: lines.span(line.index, start, colon),
+            what: "this field is on the line of its section",
+            of: format!(" `{key}`"),
+            fix: match below {
+                Some(below) => format!("write `{value}` below it, with {} spaces before it", below.indent),
+                None => write(&in_braces(key, value)),
+            },
+        });
+    }
     match value[..colon].rsplit_once(' ') {
         Some((_, word)) if is_word(word) && !value.contains(['"', '\'']) => {
             let field = colon - word.len();
@@ -167,6 +254,14 @@ pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize,
             of: String::new(),
             fix: lines.edited(line.index, start, start + value.len(), &format!("\"{value}\"")),
         }),
+    }
+}
+
+/// Returns a section with the field that is on its line: `spec: {size: 10Gi}` for `spec: size: 10Gi`.
+fn in_braces(section: &str, field: &str) -> String {
+    match field.split_once(": ") {
+        Some((inner, rest)) if is_section(inner) => format!("{section}: {{{}}}", in_braces(inner, rest)),
+        _ => format!("{section}: {{{field}}}"),
     }
 }
 

@@ -4,13 +4,14 @@
 //! missing elsewhere. Both are one typing error and one problem. The reader therefore collects the unknown keys and the gaps of a
 //! document; [`settle`] decides at its end which of them belong together.
 
+use super::known::is_section;
 use super::lines::{TOP, write};
 use super::problem::clip;
 use super::scan::{Node, NodeContent};
 use super::span::Span;
 use super::text::{File, quote};
 use crate::driver::settings as drivers;
-use crate::model::table::FieldForm;
+use crate::model::table::{FieldForm, FieldTable};
 use crate::model::{Kind, Meta};
 use crate::text::closest;
 
@@ -26,6 +27,9 @@ const HABITS: [(&str, &str); 6] = [
     ("storage", "size"),
     ("storageClassName", "backend"),
 ];
+
+/// Fields of other tools for remarks, which Kiln has in comments.
+const REMARKS: [&str; 6] = ["comment", "desc", "description", "note", "notes", "remark"];
 
 /// Unknown and missing fields of a document.
 #[derive(Default)]
@@ -63,6 +67,8 @@ pub(super) struct UnknownKey {
     pub(super) span: Span,
     /// Its value, if that is a scalar, as it could be written again.
     pub(super) value: Option<String>,
+    /// The only scalar in it.
+    pub(super) inner: Option<String>,
     /// The known field before it, if that has no value.
     pub(super) below: Option<String>,
 }
@@ -109,17 +115,23 @@ impl Home {
         let spec = kind.table().spec.all();
         let fields = spec.map(|field| field.name).chain(drivers::tables(kind).map(|table| table.name)).collect();
         homes.push(Home { path: vec!["spec"], fields });
-        homes.extend(kind.table().spec.all().filter_map(|field| match field.form {
-            FieldForm::Map(table) => {
-                Some(Home { path: vec!["spec", field.name], fields: table.all().map(|field| field.name).collect() })
+        for field in kind.table().spec.all() {
+            if let FieldForm::Map(table) = field.form {
+                Home::add(&["spec", field.name], table, &mut homes);
             }
-            _ => None,
-        }));
-        homes.extend(sections.map(|table| Home {
-            path: vec!["spec", table.name],
-            fields: table.settings.all().map(|field| field.name).collect(),
-        }));
+        }
+        sections.for_each(|table| Home::add(&["spec", table.name], &table.settings, &mut homes));
         homes
+    }
+
+    /// Adds a section with those in it.
+    fn add(path: &[&'static str], table: &'static FieldTable, homes: &mut Vec<Home>) {
+        homes.push(Home { path: path.to_vec(), fields: table.all().map(|field| field.name).collect() });
+        for field in table.all() {
+            if let FieldForm::Map(table) = field.form {
+                Home::add(&[path, &[field.name]].concat(), table, homes);
+            }
+        }
     }
 }
 
@@ -167,6 +179,9 @@ pub(super) fn settle(mut strays: Strays, file: &File, root: &Node<'_>, kind: Opt
 /// Returns what an unknown key is.
 fn stray_kind(key: &UnknownKey, map: &Unknown, strays: &Strays, homes: &[Home]) -> StrayKind {
     let name = name_of(&key.text);
+    if REMARKS.contains(&name) {
+        return StrayKind::Unknown;
+    }
     let empty = |below: &&String| strays.gaps.iter().any(|gap| gap.names.is_empty() && gap.section == **below);
     if let Some(below) = key.below.as_ref().filter(empty)
         && homes.iter().any(|home| home.section() == below && home.fields.contains(&name))
@@ -188,10 +203,18 @@ fn stray_kind(key: &UnknownKey, map: &Unknown, strays: &Strays, homes: &[Home]) 
     if let Some(field) = own.or_else(|| habit().filter(|field| known().any(|known| known == *field))) {
         return StrayKind::Misspelt(field.to_owned());
     }
-    if let Some(home) = home {
+    // `adopt: {object: db01}` lacks its only field.
+    let is_alone = map.keys.len() == 1 && map.written.is_empty() && !is_main(&map.section);
+    let lacks_one = || strays.gaps.iter().filter(|gap| gap.section == map.section && gap.names.len() == 1).count() == 1;
+    if let Some(home) = home.filter(|_| !(is_alone && lacks_one())) {
         return StrayKind::Elsewhere(home.path.clone());
     }
     closest(name, known()).map_or(StrayKind::Unknown, |field| StrayKind::Misspelt(field.to_owned()))
+}
+
+/// Whether it is one of the sections that every document has.
+fn is_main(section: &str) -> bool {
+    section == DOCUMENT || TOP.contains(&section)
 }
 
 /// Returns the name at the beginning of a key that contains more by mistake: `size:10Gi`, `size = 10Gi`, `“size”`.
@@ -212,6 +235,8 @@ fn explain(
 ) {
     let Some(first) = keys.first() else { return };
     let shows_values = !map.is_secret && keys.iter().all(|key| !file.may_be_secret(key.span.line));
+    // A key may contain its value.
+    let shown = |key: &UnknownKey| quote(if shows_values { &key.text } else { name_of(&key.text) });
     let names = listed(keys.iter().map(|key| format!("`{}`", clip(name_of(&key.text), 40))));
     let verb = if keys.len() == 1 { ("is", "belongs", "it") } else { ("are", "belong", "them") };
     let (message, hint) = match verdict {
@@ -261,34 +286,51 @@ fn explain(
                 return;
             }
             let is_written = map.written.contains(field);
-            let value =
-                first.value.as_ref().filter(|_| shows_values && !is_written).map(|value| format!("{field}: {value}"));
-            let hint = match is_written {
-                true => format!("remove it: `{field}` is written already"),
-                false => format!("did you mean `{}`?", value.as_ref().unwrap_or(field)),
+            let is_habit = HABITS.iter().any(|(habit, _)| *habit == name_of(&first.text));
+            let value = if is_habit { meant_value(first, field) } else { first.value.as_ref() };
+            let hint = match (is_written, value.filter(|_| shows_values)) {
+                (true, _) => format!("remove it: `{field}` is written already"),
+                (false, Some(value)) => format!("did you mean `{field}: {value}`?"),
+                (false, None) => format!("did you mean `{field}`?"),
             };
             let one_line = Some(first).filter(|key| file.line(key.span.line).contains(key.text.as_str()));
             let (span, message, hint) = one_line
                 .and_then(|key| misspelt(key, field, shows_values))
-                .unwrap_or_else(|| (first.span, format!("unknown field {}", quote(&first.text)), hint));
+                .unwrap_or_else(|| (first.span, format!("unknown field {}", shown(first)), hint));
             match map.is_secret {
                 true => file.report_hidden(span, message, hint),
                 false => file.report(span, message, hint),
             }
             return;
         }
+        StrayKind::Unknown if REMARKS.contains(&name_of(&first.text)) => {
+            let line = file.line(first.span.line).trim_start();
+            let remark =
+                first.value.as_ref().filter(|value| shows_values && line == format!("{}: {value}", first.text));
+            let hint = match remark {
+                Some(_) => write(&format!("# {line}")),
+                None => "write it as a comment, after `#`".to_owned(),
+            };
+            (format!("unknown field {}", shown(first)), hint)
+        }
         StrayKind::Unknown => {
             let mut own = strays.gaps.iter().filter(|gap| gap.section == map.section && !gap.names.is_empty());
             let hint = match (own.next(), own.next(), map.keys.len()) {
                 // One field is missing and one is unknown.
                 (Some(Gap { names, .. }), None, 1) if names.len() == 1 => {
-                    let hint = format!("did you mean `{}`, which is missing?", names[0]);
+                    let hint = match meant_value(first, &names[0]).filter(|_| shows_values) {
+                        Some(value) => format!("did you mean `{}: {value}`, which is missing?", names[0]),
+                        None => format!("did you mean `{}`, which is missing?", names[0]),
+                    };
                     strays.gaps.retain(|gap| gap.section != map.section || gap.names.is_empty());
                     hint
                 }
                 _ => format!("known fields: {}", map.known.join(", ")),
             };
-            (format!("unknown field {}", quote(&first.text)), hint)
+            // It may be the secret.
+            let what =
+                if map.is_secret { "unknown field".to_owned() } else { format!("unknown field {}", shown(first)) };
+            (what, hint)
         }
     };
     match map.is_secret {
@@ -297,17 +339,27 @@ fn explain(
     }
 }
 
+/// Returns the value of an unknown key under the name of the field that it means.
+fn meant_value<'k>(key: &'k UnknownKey, field: &str) -> Option<&'k String> {
+    key.value.as_ref().or(key.inner.as_ref().filter(|_| !is_section(field)))
+}
+
 /// Returns the place, the message and the hint for a key that contains its value too.
 fn misspelt(key: &UnknownKey, field: &str, shows_values: bool) -> Option<(Span, String, String)> {
     let name = name_of(&key.text);
     // In braces `size:10Gi` and `size 10Gi` are keys without a value.
     let rest = key.text.strip_prefix(name).filter(|_| name == field)?;
     let (message, skipped) = match rest.trim_start().chars().next()? {
+        ':' if rest.trim() == ":" => (format!("there is a second colon after `{field}`"), rest.find(':')?),
         ':' => (format!("a space is missing after the colon of `{field}`"), 1),
         '=' => (format!("there is an equals sign in place of a colon after `{field}`"), rest.find('=')?),
         _ => (format!("a colon is missing after `{field}`"), 0),
     };
-    let fix = write(&format!("{field}: {}", rest.trim_start_matches([':', '=', ' '])));
+    let value = match rest.trim_start_matches([':', '=', ' ']) {
+        "" => key.value.as_deref().unwrap_or_default(),
+        value => value,
+    };
+    let fix = write(&format!("{field}: {value}"));
     let column = key.span.column + (name.len() + skipped) as u32;
     Some((Span { column, len: 1, ..key.span }, message, if shows_values { fix } else { String::new() }))
 }

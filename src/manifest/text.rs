@@ -1,9 +1,11 @@
 //! The text of a manifest file with its lines, and the problems found in it.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::known::is_secret;
 use super::lines::{Line, SourceLines, Typo};
 use super::problem::{Problem, clip};
 use super::slips::no_colon;
@@ -18,11 +20,17 @@ const EXCERPT_CHARS: usize = 400;
 /// Problems that are kept per file; further ones are counted. Ten times as many as are shown, so that sorting finds the first ones.
 const KEPT: usize = 1000;
 
+/// The message about a value that parsers read differently.
+const AMBIGUOUS: &str = "this is ambiguous: YAML parsers read it differently";
+
 /// Words of lines that may contain a secret. Problems never show such a line.
 const SECRET_WORDS: [&str; 4] = ["password", "passphrase", "secret", "credential"];
 
 /// Lines above a line that can contain its key. A line without a key in them may be a secret.
 const VALUE_LINES: usize = 30;
+
+/// Lines above a line that can contain the field around it: more than the longest list has.
+const SECTION_LINES: usize = 2000;
 
 /// A manifest file.
 pub(super) struct File {
@@ -186,25 +194,29 @@ impl File {
             let text = self.line(line);
             text.char_indices().nth(EXCERPT_CHARS).map_or(text, |(end, _)| &text[..end])
         };
-        let is_secret = |text: &str| {
-            let lower = text.to_ascii_lowercase();
-            SECRET_WORDS.iter().any(|word| lower.contains(word))
-        };
-        if is_secret(start(line)) {
+        if names_secret(start(line)) {
             return true;
         }
-        for number in (1..line).rev().take(VALUE_LINES) {
+        // Whether this line may belong to the value of the line above, however it is indented.
+        let mut continues = true;
+        let mut indent = start(line).len() - start(line).trim_start().len();
+        for (distance, number) in (1..line).rev().enumerate() {
             let text = start(number);
             let Some(above) = Line::of(0, text) else { continue };
-            if above.is_open() && is_secret(text) {
+            let is_around = above.indent < indent;
+            if (is_around || (continues && above.is_open())) && names_secret(text) {
                 return true;
             }
-            if above.field().is_some() || text.starts_with("---") {
+            indent = indent.min(above.indent);
+            continues &= above.field().is_none();
+            if text.starts_with("---") || (!continues && indent == 0) {
                 return false;
             }
+            if distance >= if continues { VALUE_LINES } else { SECTION_LINES } {
+                return true;
+            }
         }
-        // A value of so many lines, or the beginning of the file.
-        line as usize > VALUE_LINES
+        false
     }
 
     fn excerpt(&self, span: Span) -> Option<(String, u32)> {
@@ -219,6 +231,25 @@ impl File {
     /// Whether further problems are only counted, so that their messages need not be written.
     pub(super) fn is_full(&self) -> bool {
         self.problems.borrow().kept.len() >= KEPT
+    }
+
+    /// Records that parsers read a value differently.
+    pub(super) fn report_ambiguous(&self, span: Span, hint: &str) {
+        self.report(span, AMBIGUOUS, hint);
+    }
+
+    /// Removes what [`File::report_ambiguous`] recorded for values with another problem, which says more.
+    pub(super) fn settle_ambiguous(&self) {
+        let mut problems = self.problems.borrow_mut();
+        let FileProblems { kept, total } = &mut *problems;
+        let is_ambiguous = |problem: &Problem| problem.message == AMBIGUOUS;
+        if !kept.iter().any(is_ambiguous) {
+            return;
+        }
+        let others: HashSet<_> = kept.iter().filter(|problem| !is_ambiguous(problem)).map(line_and_column).collect();
+        let before = kept.len();
+        kept.retain(|problem| !is_ambiguous(problem) || !others.contains(&line_and_column(problem)));
+        *total -= before - kept.len();
     }
 
     /// Records a problem without its line.
@@ -267,8 +298,8 @@ impl File {
             let FileProblems { kept, total } = &*self.problems.borrow();
             (kept.clone(), *total)
         };
-        let order = |p: &Problem| (p.place.line, p.place.column);
-        kept.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.message.cmp(&b.message)));
+        let order = |a: &Problem, b: &Problem| line_and_column(a).cmp(&line_and_column(b));
+        kept.sort_by(|a, b| order(a, b).then_with(|| a.message.cmp(&b.message)));
         let before = kept.len();
         kept.dedup();
         let more = (total - (before - kept.len())).saturating_sub(shown);
@@ -280,6 +311,17 @@ impl File {
         }
         kept
     }
+}
+
+/// Whether a line names a secret, or a field that may contain one.
+pub(super) fn names_secret(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    SECRET_WORDS.iter().any(|word| lower.contains(word)) || words.any(is_secret)
+}
+
+fn line_and_column(problem: &Problem) -> (u32, u32) {
+    (problem.place.line, problem.place.column)
 }
 
 /// Returns the first character that people and parsers may read differently: its byte offset, a message and a hint.

@@ -7,7 +7,10 @@
 use super::bracket::{Nested, nested, reserved};
 use super::lines::{Line, SourceLines, TOP, Typo, write};
 use super::problem::clip;
-use super::slips::{after, dash, fence, foreign_comment, no_colon, no_field, separator, tab, two_colons};
+use super::slips::{
+    after, continued, dash, fence, foreign_comment, no_colon, no_field, second_document, separator, tab,
+    tab_after_colon, two_colons,
+};
 use super::span::Chunk;
 
 /// Finds the first typing error in a document that is not valid YAML.
@@ -88,13 +91,19 @@ impl<'a> Blocks<'a, '_> {
             return Err(typo);
         }
         let start = match field {
-            _ if is_item => line.indent + 1 + (line.text.len() - 1 - line.text[1..].trim_start().len()),
+            _ if is_item => self.item(line),
             Some((_, value)) => value,
             None => line.indent,
         };
         let value = &lines.lines[line.index][start..line.indent + line.text.len()];
+        let is_second = self.before == Before::Value && self.levels.is_empty();
         self.before = Before::Value;
+        if let Some(typo) = field.and_then(|_| tab_after_colon(lines, &line, start)) {
+            return Err(typo);
+        }
         match value.chars().next() {
+            Some('{') if is_second => return Err(second_document(lines, &line)),
+            Some('\\') if value.len() == 1 => return Err(continued(lines, &line, start)),
             None => self.before = Before::Key,
             Some('{') if value.starts_with("{{") => return Ok(None),
             Some('{' | '[' | '"' | '\'') => {
@@ -119,6 +128,15 @@ impl<'a> Blocks<'a, '_> {
             }
         }
         Ok(Some(line.index))
+    }
+
+    /// Returns the byte at which the value of an item begins: the value of its first field, if it is a map.
+    fn item(&mut self, line: Line<'a>) -> usize {
+        let text = line.text[1..].trim_start();
+        let first = Line { indent: line.indent + line.text.len() - text.len(), text, ..line };
+        let Some((_, value)) = first.field() else { return first.indent };
+        self.levels.push(Level { indent: first.indent, is_list: false, first, last: first });
+        value
     }
 
     /// A line that is neither a field nor an item: the value of the key above, the rest of a text, or a mistake.

@@ -32,7 +32,6 @@ pub(super) fn settle(file: &File, chunk: Chunk<'_>, node: &mut Node<'_>) -> Opti
             return None;
         }
     };
-    let ambiguous = |at: Span, hint: &str| file.report(at, "this is ambiguous: YAML parsers read it differently", hint);
     let mut odd = Vec::new();
     let agreed = agree(node, &value, &mut odd);
     for (at, scalar) in odd {
@@ -41,9 +40,11 @@ pub(super) fn settle(file: &File, chunk: Chunk<'_>, node: &mut Node<'_>) -> Opti
             Scalar::Bool(false) => "write `false`, or put text in quotes",
             _ => "write numbers as plain digits; put text in quotes",
         };
-        ambiguous(at, hint);
+        file.report_ambiguous(at, hint);
     }
-    agreed.map_err(|at| ambiguous(at, "put the value in quotes, without line breaks or unusual blanks")).ok()
+    agreed
+        .map_err(|at| file.report_ambiguous(at, "put the value in quotes, without line breaks or unusual blanks"))
+        .ok()
 }
 
 /// Compares the two trees. Fails with the first place where they differ; `odd` collects the scalars that other parsers read

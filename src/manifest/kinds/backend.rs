@@ -107,7 +107,7 @@ pub(super) fn backend(
 
 /// Returns the pool that a section names, if it names one.
 fn pool(section: At<'_>, table: &DriverTable, settings: &Settings) -> Option<Pool> {
-    let written = section.fields("")?;
+    let written = section.fields(|_| None)?;
     let mut keys = table.settings.all().filter(|field| field.is_key);
     let span = keys.find_map(|field| written.peek(field.name))?.span();
     let place = match table.pool(settings).as_slice() {

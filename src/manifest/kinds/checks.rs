@@ -9,7 +9,7 @@ pub(super) fn volume(fields: &Fields<'_>) {
     if fields.peek("adopt").is_some() {
         for at in ["source", "object"].into_iter().filter_map(|name| fields.peek(name)) {
             let hint = "keep `adopt` to adopt an existing object, or remove it to create a new volume";
-            at.wrong("cannot be combined with `adopt`", hint);
+            at.wrong_field("cannot be combined with `adopt`", hint);
         }
     }
 }
@@ -42,11 +42,15 @@ fn initiator(at: At<'_>, protocol: &str) {
         "nvme-tcp" | "nvme-rdma" => &["nqn."],
         _ => &[""],
     };
-    let fits = prefixes.iter().any(|prefix| text.starts_with(prefix)) && !text.contains(char::is_whitespace);
-    if !fits {
+    let fits =
+        |text: &str| prefixes.iter().any(|prefix| text.starts_with(prefix)) && !text.contains(char::is_whitespace);
+    if !fits(text) {
         let hint = match text.contains([' ', ';']) {
             true => "write a comma between two names".to_owned(),
-            false => format!("names begin with {} here", prefixes.join(" or ")),
+            false => {
+                let lower = Some(text.to_lowercase()).filter(|lower| fits(lower));
+                at.write(lower, &format!("names begin with {} here", prefixes.join(" or ")))
+            }
         };
         at.wrong(format_args!("has {}, which is not the name of an initiator", quote(text)), hint);
     }

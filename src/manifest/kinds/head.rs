@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::document::{Body, Document, Reference};
 use super::{backend, checks};
+use crate::manifest::advice::BEGIN;
 use crate::manifest::fields::{At, Fields};
 use crate::manifest::read;
-use crate::manifest::scan::{Node, NodeContent};
+use crate::manifest::scan::{Node, NodeContent, Scalar};
 use crate::manifest::span::Span;
 use crate::manifest::strays::settle;
 use crate::manifest::text::{File, quote};
@@ -38,6 +39,7 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
     let strays = RefCell::default();
     let (kind, document) = read_all(At::document(file, node, &strays), node);
     let meant = settle(strays.into_inner(), file, node, kind);
+    file.settle_ambiguous();
     let document = document?;
     Some(Document {
         backend_written: document.backend_written || meant.iter().any(|field| field == "backend"),
@@ -49,10 +51,20 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
 
 /// Reads a document as far as possible: its kind, and the document if its name is known too.
 fn read_all(at: At<'_>, node: &Node<'_>) -> (Option<Kind>, Option<Document>) {
-    let Some(mut fields) = at.fields("kind") else { return (None, None) };
+    let Some(mut fields) = at.fields(|_| None) else { return (None, None) };
+    if fields.is_empty() {
+        at.wrong("has no fields", BEGIN);
+        return (None, None);
+    }
+    // `kubectl get -o yaml` writes such a list.
+    if let Some(at) = fields.peek("kind").filter(|at| at.is_text("List") && fields.peek("items").is_some()) {
+        at.wrong("is List, which is not a kind", "write each item as a document of its own; `---` separates two");
+        return (None, None);
+    }
     api_version(&mut fields);
     let kind = fields.need("kind", "write `kind: Volume`, or another kind").and_then(kind);
-    let metadata = fields.need("metadata", "write `metadata: {name: NAME}`").and_then(|at| at.fields("name"));
+    let metadata =
+        fields.need("metadata", "write `metadata: {name: NAME}`").and_then(|at| read::fields(at, &Meta::TABLE));
     let spec = fields.need("spec", "write `spec:` with the fields of the kind");
     fields.finish();
     let name_at = metadata.as_ref().and_then(|fields| fields.peek("name"));
@@ -61,7 +73,7 @@ fn read_all(at: At<'_>, node: &Node<'_>) -> (Option<Kind>, Option<Document>) {
     let Some(kind) = kind else { return (None, None) };
     let mut references = Vec::new();
     let meta = named.as_ref().map(|named| named.meta.clone());
-    let spec_fields = spec.and_then(|at| at.fields(read::example(kind.table().spec)));
+    let spec_fields = spec.and_then(|at| read::fields(at, kind.table().spec));
     // Without its fields it is not known.
     let backend_written = spec_fields.as_ref().is_none_or(|fields| fields.peek("backend").is_some());
     let body = spec_fields.and_then(|fields| body(fields, kind, name_at, meta, &mut references));
@@ -171,9 +183,10 @@ fn field_places(node: &Node<'_>) -> Arc<[FieldPlace]> {
 fn api_version(fields: &mut Fields<'_>) {
     let hint = format!("write `apiVersion: {API_VERSION}`");
     let Some(at) = fields.need("apiVersion", &hint) else { return };
-    match at.text() {
-        Some(API_VERSION) | None => {}
-        Some(other) => at.wrong(format_args!("must be {API_VERSION}, not {}", quote(other)), hint),
+    match at.scalar() {
+        Some((Scalar::Text, API_VERSION)) => {}
+        Some((_, other)) => at.wrong(format_args!("must be {API_VERSION}, not {}", quote(other)), hint),
+        None => at.wrong(format_args!("must be {API_VERSION}"), hint),
     }
 }
 

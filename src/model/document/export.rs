@@ -1,6 +1,6 @@
 //! `kind: Export`. Checked completely, but only partly stored, like a Target.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -121,12 +121,21 @@ fn is_network(text: &str) -> FieldCheck {
         Err(_) => "for example 10.0.0.0/24, or fd00::/64".to_owned(),
     };
     let parsed = text.split_once('/').and_then(|(address, bits)| Some((address.parse().ok()?, bits.parse().ok()?)));
+    if let Some((first, bits)) = text.split_once('/').and_then(|(first, mask)| Some((first, prefix_of(mask)?))) {
+        return Complaint::unless(false, "has {}, which is not ADDRESS/BITS", &format!("write {first}/{bits}"));
+    }
     let Some((address, bits)) = parsed.filter(|(address, bits): &(IpAddr, u8)| *bits <= width(address)) else {
         return Complaint::unless(false, "has {}, which is not ADDRESS/BITS", &hint);
     };
     let first = masked(address, bits);
     let message = format!("has {text}, an address inside a network");
     Complaint::unless(first == address, &message, &format!("the network is {first}/{bits}"))
+}
+
+/// Returns the bits of a mask like 255.255.255.0.
+fn prefix_of(mask: &str) -> Option<u32> {
+    let mask = mask.parse::<Ipv4Addr>().ok()?.to_bits();
+    (mask.leading_ones() == mask.count_ones()).then(|| mask.count_ones())
 }
 
 fn width(address: &IpAddr) -> u8 {
