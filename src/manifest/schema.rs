@@ -217,11 +217,11 @@ mod tests {
         *maps += 1;
         let document = document_with(kind, path);
         let problems = load(&Source::Text(document.clone()), &Limits::default()).problems;
-        let unknown = problems
+        // The message does not repeat what stands below a secret's key: it may be the secret.
+        let known = problems
             .iter()
-            .find(|p| p.message.contains("\"zzz\""))
+            .find_map(|p| p.hint.as_deref()?.strip_prefix("known fields: "))
             .unwrap_or_else(|| panic!("{document}: {problems:#?}"));
-        let known = unknown.hint.as_deref().unwrap().strip_prefix("known fields: ").unwrap();
         let known: BTreeSet<&str> = known.split(", ").collect();
         let declared: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
         assert_eq!(known, declared, "{kind} {path:?}: the reader's fields, and the schema's");

@@ -109,7 +109,7 @@ fn likely_renames_are_one_warning_with_the_names_and_places_of_each() {
     let plan = sandbox.kiln("plan").ends(0).out;
     assert_eq!(plan.matches("LooksLikeRename").count(), 1, "{plan}");
     for name in ["db", "web"] {
-        let line = format!("      OLD {name}, NEW new-{name} (./specs/new-{name}.yaml:1:1)\n");
+        let line = format!("      OLD {name}, NEW new-{name} (./specs/new-{name}.yaml:3:1)\n");
         assert!(plan.contains(&line), "{plan}");
     }
     assert!(
