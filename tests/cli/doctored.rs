@@ -35,8 +35,7 @@ fn run(program: &str, options: &[&str], path: &Path) {
 }
 
 fn with_db() -> Sandbox {
-    let sandbox = Sandbox::with_volumes(&["db"]);
-    sandbox
+    Sandbox::with_volumes(&["db"])
 }
 
 #[track_caller]
