@@ -5,6 +5,7 @@
 //! changes are much longer than the first line, the log is rewritten: to a new file, synced and renamed; the generation in the header
 //! tells readers. Every access holds `flock` on `FILE.lock`, which is never replaced; the writer lock of an owner is `FILE.OWNER.lock`.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{
     DriverError, ErrorKind, Ledger, LedgerCommit, NativeName, Owner, PoolId, Suspension, SuspensionId, Uid,
@@ -182,18 +184,19 @@ impl SimFile {
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(position.offset))?;
         let mut file = BufReader::with_capacity(1 << 16, file);
-        let mut line = Vec::new();
+        // Allocated once: a buffer that grows leaves gaps in the memory of the process.
+        let mut line = Vec::with_capacity(usize::try_from(len.saturating_sub(position.offset)).unwrap_or(0));
         // A line without a line feed is torn.
         while file.read_until(b'\n', &mut line)? > 0 && line.last() == Some(&b'\n') {
-            match read_line(&line[..line.len() - 1]) {
-                Some(rows) => {
+            match enter_line(&mut world.content, &line[..line.len() - 1]) {
+                Some(Ok(())) => {
                     position.advance(&line);
-                    if !rows.into_iter().all(|row| enter(&mut world.content, row)) {
-                        *position = Position::lost();
-                        return Err(io::Error::other("is damaged: a line changes a ledger that it does not have"));
-                    }
                     // The last change is not one of this driver, which knows only what its own changes replaced.
                     world.before = Default::default();
+                }
+                Some(Err(why)) => {
+                    *position = Position::lost();
+                    return Err(io::Error::other(format!("is damaged: {why}")));
                 }
                 // The end of a torn write may reach the disk before its start. The first line was renamed into place, and cannot be torn.
                 None if position.base > 0 && position.offset + line.len() as u64 == len => break,
@@ -379,10 +382,33 @@ fn write_line(rows: &[Row]) -> io::Result<Vec<u8>> {
     Ok(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())).into_bytes())
 }
 
-fn read_line(line: &[u8]) -> Option<Vec<Row>> {
+/// Enters the rows of a line one by one: the first line has the whole pool. `None` if its checksum does not match. After an error, part of
+/// it is entered.
+fn enter_line(content: &mut SimContent, line: &[u8]) -> Option<Result<(), serde_json::Error>> {
     let (sum, json) = (line.get(..8)?, line.get(8..)?.strip_prefix(b" ")?);
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
-    (crc32fast::hash(json) == sum).then(|| serde_json::from_slice(json).ok()).flatten()
+    let mut rows = serde_json::Deserializer::from_slice(json);
+    (crc32fast::hash(json) == sum).then(|| rows.deserialize_seq(EnteredRows(content)).and_then(|()| rows.end()))
+}
+
+/// Enters the rows that it reads.
+struct EnteredRows<'c>(&'c mut SimContent);
+
+impl<'de> Visitor<'de> for EnteredRows<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the rows of a line")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        while let Some(row) = rows.next_element()? {
+            if !enter(self.0, row) {
+                return Err(A::Error::custom("a line changes a ledger that is not there"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns a random number: the standard library seeds its hash maps with the system's randomness.
