@@ -43,7 +43,7 @@ pub(super) struct KnownFile {
 
 impl KnownFile {
     pub(super) fn new(parsed: Parsed, last_good: Option<Vec<LastGood>>) -> Self {
-        let Parsed { relative: _, file, hash, refusal, documents, has_documents, unread } = parsed;
+        let Parsed { relative: _, file, hash, refusal, documents, holds_stack: _, has_documents, unread } = parsed;
         let documents = documents.into_iter().map(Arc::new).collect();
         Self {
             hash,

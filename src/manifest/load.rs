@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::coverage::{ReadFile, coverage, holds_stack};
+use super::coverage::{ReadFile, coverage, holds_stack as holds_stack_of};
 use super::files::{self, Layout, Raw, Refusal};
 use super::git;
 use super::kinds::{self, Document};
@@ -49,7 +49,7 @@ impl Loaded {
 /// [`Loaded::reading`] everything that no problem affects.
 pub fn load(source: &Source, limits: &Limits) -> Loaded {
     let (raws, place) = read_source(source, limits);
-    let mut all = parse(raws, limits);
+    let (all, documents) = parse_joined(raws, limits);
     let content = content_hash(all.iter().map(|parsed| (parsed.relative.as_path(), parsed.hash)));
     let manifests = || all.iter().map(|parsed| manifest(&parsed.relative, &parsed.file, parsed.hash)).collect();
     let checkout = git::Cache::default().checkout(source, &content, manifests);
@@ -57,19 +57,13 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
         relative: &parsed.relative,
         file: &parsed.file,
         readable: parsed.hash.is_some(),
-        holds_stack: holds_stack(parsed.documents.iter()),
+        holds_stack: parsed.holds_stack,
     });
     let mut coverage = coverage(source, &place, seen, checkout.as_ref(), Extent::Partial);
     coverage.young = true;
     let revision = checkout.map_or(content, |checkout| checkout.revision);
-    let mut documents = Vec::with_capacity(all.iter().map(|parsed| parsed.documents.len()).sum());
     let mut unread = Unread::default();
-    for (index, parsed) in all.iter_mut().enumerate() {
-        unread.add(&parsed.unread);
-        // Those of a file are freed with their list, before the next ones are moved.
-        let of_file = std::mem::take(&mut parsed.documents);
-        documents.extend(of_file.into_iter().map(|document| Document { file: index, ..document }));
-    }
+    all.iter().for_each(|parsed| unread.add(&parsed.unread));
     let files: Vec<&File> = all.iter().map(|parsed| &parsed.file).collect();
     report_no_documents(&files, all.iter().any(|parsed| parsed.has_documents));
     let paths = documents.iter().flat_map(NamedPath::of).collect();
@@ -121,6 +115,8 @@ pub(super) struct Parsed {
     /// Why the file could not be read.
     pub(super) refusal: Option<Refusal>,
     pub(super) documents: Vec<Document>,
+    /// Whether a Stack is among them.
+    pub(super) holds_stack: bool,
     /// Whether it contains any document, valid or not.
     pub(super) has_documents: bool,
     pub(super) unread: Unread,
@@ -139,8 +135,10 @@ impl Parsed {
         // A file that is not text may contain any document.
         let unseen = refusal.as_ref().map_or(file.count() > 0, |refusal| refusal.hides);
         let unread = Unread { unseen, seen: Vec::new() };
-        let mut parsed = Self { relative, file, hash, refusal, documents: Vec::new(), has_documents: false, unread };
+        let (documents, holds_stack, has_documents) = (Vec::new(), false, false);
+        let mut parsed = Self { relative, file, hash, refusal, documents, holds_stack, has_documents, unread };
         parsed.read(limits);
+        parsed.holds_stack = holds_stack_of(parsed.documents.iter());
         parsed
     }
 
@@ -172,31 +170,57 @@ impl Parsed {
 
 /// Parses files in parallel, on as many threads as there are processors. Returns them in their order.
 pub(super) fn parse(files: Vec<Raw>, limits: &Limits) -> Vec<Parsed> {
+    parse_with(files, limits, |_, _, _| {}).0
+}
+
+/// Likewise, with the documents of all files in one list, in their order. A list of each file would stay in memory beside it.
+fn parse_joined(files: Vec<Raw>, limits: &Limits) -> (Vec<Parsed>, Vec<Document>) {
+    let join = |index: usize, parsed: &mut Parsed, documents: &mut Vec<Document>| {
+        let of_file = std::mem::take(&mut parsed.documents);
+        documents.extend(of_file.into_iter().map(|document| Document { file: index, ..document }));
+    };
+    let (all, mut documents) = parse_with(files, limits, join);
+    documents.sort_by_key(|document| document.file);
+    (all, documents)
+}
+
+/// Parses files, and calls `each` with every one on the thread that parsed it, with a list of that thread. Returns the lists joined.
+fn parse_with(
+    files: Vec<Raw>,
+    limits: &Limits,
+    each: impl Fn(usize, &mut Parsed, &mut Vec<Document>) + Sync,
+) -> (Vec<Parsed>, Vec<Document>) {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let helpers = (processors - 1).min(files.len() / BATCH);
     let left = Mutex::new(files.into_iter().enumerate());
     let work = || {
-        let mut done = Vec::new();
+        let (mut done, mut documents) = (Vec::new(), Vec::new());
         loop {
             let batch: Vec<_> = left.lock().unwrap_or_else(PoisonError::into_inner).by_ref().take(BATCH).collect();
             if batch.is_empty() {
-                return done;
+                return (done, documents);
             }
-            done.extend(batch.into_iter().map(|(index, raw)| (index, Parsed::new(raw, limits))));
+            for (index, raw) in batch {
+                let mut parsed = Parsed::new(raw, limits);
+                each(index, &mut parsed, &mut documents);
+                done.push((index, parsed));
+            }
         }
     };
-    let mut all = thread::scope(|scope| {
+    let (mut all, documents) = thread::scope(|scope| {
         // If no thread can be started, this one parses all files.
         let threads: Vec<_> =
             (0..helpers).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
-        let mut all = work();
+        let (mut all, mut documents) = work();
         for thread in threads {
-            all.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let (more, mut of_thread) = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            all.extend(more);
+            documents.append(&mut of_thread);
         }
-        all
+        (all, documents)
     });
     all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, parsed)| parsed).collect()
+    (all.into_iter().map(|(_, parsed)| parsed).collect(), documents)
 }
 
 /// A file in the form that is compared with a commit.
