@@ -75,7 +75,7 @@ fn made(reading: &Reading) -> (World, Records) {
     for Step { identity, native, action, .. } in first.steps {
         let Action::Create { size, tags, n, .. } = action else { panic!("an empty pool is filled by making things") };
         let uid = identity.uid;
-        let entry = identity.ledger_entry(n, &native, size);
+        let entry = identity.ledger_entry(n, kiln::model::Address::flat(&native), size);
         ledger.complete.insert(uid, entry);
         let object = Object {
             tags: tags.clone(),

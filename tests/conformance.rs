@@ -42,12 +42,21 @@ fn a_simulator_that_can_do_little() {
             can.granularity = 1 << 22;
             can.thick = false;
             can.grow = Growth::Idle;
-            can.snapshots = Some(SnapshotAbility { nested: false, while_open: false });
+            can.snapshots = Some(SnapshotAbility { nested: false, while_open: false, adopt: false });
             can.clones = Some(CloneAbility { of_volume: false, depend: false, detach: false });
             can.restore = false;
             can.rename = false;
             can.names.own = false;
             can.adopt = false;
+        })
+    });
+}
+
+#[test]
+fn a_simulator_with_snapshots_inside_of_volumes() {
+    hold_all("a simulator with snapshots inside of volumes", |_| {
+        SimBench::able_to(|can| {
+            can.snapshots = Some(SnapshotAbility { nested: true, while_open: true, adopt: true });
         })
     });
 }

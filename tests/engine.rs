@@ -13,7 +13,7 @@ use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
 use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, Effect, Endpoint, ErrorKind, Identity, IntentId,
+    Access, Action, Address, BackendSpec, Capabilities, DriverError, Effect, Endpoint, ErrorKind, Identity, IntentId,
     JournalAction, JournalEntry, JournalOutcome, Kind, Ledger, LedgerCommit, LedgerView, NativeName, Observed,
     OpenIntent, Outcome, Owner, Percent, PoolId, Reading, Records, Scope, Size, Step, Suspension, Tags,
 };
@@ -61,7 +61,7 @@ impl Driver for Played {
             scope => self.0.sim.observe(scope).await,
         }
     }
-    fn access(&self, object: &NativeName) -> Access {
+    fn access(&self, object: &Address) -> Access {
         self.0.sim.access(object)
     }
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {

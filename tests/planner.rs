@@ -167,6 +167,9 @@ fn pool() -> BoxedStrategy<(String, Vec<String>)> {
         (1, "{can: {clones: {depend: false}, snapshots: {while_open: false}, grow: Idle}}"),
         (1, "{capacity: {total: 8Gi, used: 1Gi, objects: 2}, can: {shares_blocks: null}}"),
         (1, "{can: {restore: false, rename: false, clones: {detach: false}}}"),
+        (1, "{can: {snapshots: {nested: true}}}"),
+        (1, "{can: {snapshots: {nested: true}, trash: Volumes}}"),
+        (1, "{can: {snapshots: {nested: true}, trash: None}}"),
         (1, "{next: {volume/a: 1}}"),
     ]);
     (settings, vec(thing(), 0..8)).boxed()

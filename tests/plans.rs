@@ -53,9 +53,10 @@ fn shown(plan: &Plan, scene: &Scene) -> String {
         let (glyph, id) = (step.action.verb().glyph(), &step.identity);
         let risk = format!("{:?}", step.risk).to_lowercase();
         let made = matches!(step.action.verb(), Verb::Create | Verb::Move);
+        let inside = step.parent_volume.as_ref().map(|volume| format!(" in {volume}")).unwrap_or_default();
         let called = if made { format!(" as {}", step.native) } else { String::new() };
         line(format!(
-            "{index} {glyph} {} {} on {}: {}{called} [{:?}, risk {risk}{waits}]",
+            "{index} {glyph} {} {} on {}{inside}: {}{called} [{:?}, risk {risk}{waits}]",
             id.kind, id.name, step.endpoint, step.action, step.reason
         ));
         for change in &step.changes {

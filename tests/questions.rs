@@ -14,7 +14,7 @@ async fn held(rig: &Rig, declared: &Reading) -> Vec<(String, HeldReason)> {
 #[test]
 fn a_plan_holds_the_restore_and_each_copy_of_an_open_volume() {
     run(async {
-        let snapshots = Some(SnapshotAbility { nested: false, while_open: false });
+        let snapshots = Some(SnapshotAbility { nested: false, while_open: false, adopt: true });
         let capabilities = Capabilities { snapshots, ..Capabilities::everything() };
         let rig = Rig { capabilities, ..Rig::new() };
         let (db, other) = (volume("db", "size: 1Mi"), volume("other", "size: 1Mi"));

@@ -12,7 +12,7 @@ use super::metrics::Metrics;
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::engine::{Clock, Connect};
 use crate::model::{
-    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Name, NativeName,
+    Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Name,
     Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
 };
 use crate::text::rfc3339;
@@ -172,7 +172,7 @@ impl Driver for WatchedDriver {
         call.end(self.driver.observe(scope).await)
     }
 
-    fn access(&self, object: &NativeName) -> Access {
+    fn access(&self, object: &Address) -> Access {
         self.driver.access(object)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Access, Capabilities, DriverError, Ledger, LedgerCommit, LedgerView, NativeName, Observed, Outcome, Owner, PoolId,
+    Access, Address, Capabilities, DriverError, Ledger, LedgerCommit, LedgerView, Observed, Outcome, Owner, PoolId,
     Scope, Step, Suspension,
 };
 
@@ -106,7 +106,7 @@ pub trait Driver: PoolMetadata {
     async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError>;
 
     /// How clients open the content of a live object. Pure.
-    fn access(&self, object: &NativeName) -> Access;
+    fn access(&self, object: &Address) -> Access;
 
     /// Executes one step. If the owner's writer lock was taken through this driver, the driver checks just before the effect that the
     /// lock is still held.

@@ -10,6 +10,8 @@
 //! - **exact**: a clone or restore into a larger size is grown; an incomplete object never has its final name;
 //! - **restricted to what the step expects**: the expectation is checked again just before the effect; if it does not hold, the step
 //!   is a Conflict and changes nothing;
+//! - **addressed**: an object is found by its [`Address`](crate::model::Address); the same name inside of another volume is another object;
+//! - **whole**: a volume goes to the trash, or comes back, with exactly the snapshots inside of it that the step names, or not at all;
 //! - **never forced**: an object in use is Busy, and the error names the client.
 //!
 //! `tests/conformance` tests every driver for these guarantees.

@@ -3,22 +3,49 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Action, DriverError, ErrorKind, Kind, NativeName, Object, Observed, Place, Step, Tags};
+use smallvec::SmallVec;
 
-/// The observed objects of one backend, by native name and place.
+use crate::model::{
+    Action, DriverError, ErrorKind, Identity, InnerSnapshot, Kind, NativeName, Object, Observed, Place, Step, Tags, Uid,
+};
+
+/// The observed objects of one backend, by native name and place. Several snapshots have one name where each is inside of another volume.
 pub(super) struct ObservedObjects<'o> {
     observed: &'o Observed,
-    objects: HashMap<(&'o NativeName, Place), &'o Object>,
+    objects: HashMap<(&'o NativeName, Place), SmallVec<[&'o Object; 1]>>,
 }
 
 impl<'o> ObservedObjects<'o> {
     pub(super) fn new(observed: &'o Observed) -> Self {
-        Self { observed, objects: observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect() }
+        let mut objects: HashMap<_, SmallVec<[&Object; 1]>> = HashMap::with_capacity(observed.objects.len());
+        for object in &observed.objects {
+            objects.entry((&object.native, object.place)).or_default().push(object);
+        }
+        Self { observed, objects }
     }
 
-    /// The object of a step in a place, under the name that it has after the step.
+    fn named<'s>(&'s self, native: &'s NativeName, place: Place) -> &'s [&'o Object] {
+        self.objects.get(&(native, place)).map_or(&[], SmallVec::as_slice)
+    }
+
+    /// The object of a step in a place, at the address that it has after the step.
     pub(super) fn find(&self, step: &Step, place: Place) -> Option<&'o Object> {
-        self.objects.get(&(&step.native, place)).copied().filter(|o| o.uid() == Some(step.identity.uid))
+        let at = step.address();
+        self.named(&step.native, place).iter().copied().find(|o| o.is_at(&at) && o.uid() == Some(step.identity.uid))
+    }
+
+    /// The snapshots that a step moved inside of its volume.
+    pub(super) fn inner(&self, step: &Step) -> impl Iterator<Item = (Identity, &'o Object)> {
+        step.action.with().iter().filter_map(|inner| {
+            let both = [Place::Live, Place::Trash].into_iter().flat_map(|place| self.named(&inner.native, place));
+            let object = both.copied().find(|object| object.uid() == Some(inner.identity.uid))?;
+            Some((inner.identity.clone(), object))
+        })
+    }
+
+    /// Whether an object is in a place, also if its volume has been renamed since the step was planned: then it is not gone.
+    fn is_in(&self, place: Place, native: &NativeName, uid: Uid) -> bool {
+        self.named(native, place).iter().any(|object| object.uid() == Some(uid))
     }
 
     /// Whether the step has had its whole effect. `None`: the listing is not complete enough to tell. Temporary objects, which a sweep removes,
@@ -27,7 +54,9 @@ impl<'o> ObservedObjects<'o> {
         if !self.observed.listed.proves_absence_of(step.identity.kind) {
             return None;
         }
-        let (live, trashed) = (self.find(step, Place::Live), self.find(step, Place::Trash));
+        let live = self.find(step, Place::Live);
+        let is_in = |place| self.is_in(place, &step.native, step.identity.uid);
+        let inner_in = |place, inner: &InnerSnapshot| self.is_in(place, &inner.native, inner.identity.uid);
         let tagged = |tags: &Tags| live.is_some_and(|object| Tags { expires: None, ..object.tags.clone() } == *tags);
         Some(match &step.action {
             Action::Create { size, .. } => live.is_some_and(|object| object.size >= *size),
@@ -41,11 +70,15 @@ impl<'o> ObservedObjects<'o> {
             Action::Restore { request, .. } => {
                 live.is_some_and(|object| object.tags.restored.as_ref() == Some(request))
             }
-            Action::SetTags { tags } | Action::Adopt { tags, .. } | Action::Undelete { tags } => tagged(tags),
-            Action::Trash { .. } => live.is_none() && trashed.is_some(),
-            Action::Destroy => live.is_none() && trashed.is_none(),
-            Action::Purge => trashed.is_none(),
-            Action::Sweep => !self.objects.contains_key(&(&step.native, Place::Temporary)),
+            Action::SetTags { tags } | Action::Adopt { tags, .. } => tagged(tags),
+            Action::Undelete { tags, with } => tagged(tags) && with.iter().all(|inner| inner_in(Place::Live, inner)),
+            Action::Trash { with, .. } => {
+                let gone = |inner| !inner_in(Place::Live, inner) && inner_in(Place::Trash, inner);
+                !is_in(Place::Live) && is_in(Place::Trash) && with.iter().all(gone)
+            }
+            Action::Destroy => !is_in(Place::Live) && !is_in(Place::Trash),
+            Action::Purge => !is_in(Place::Trash),
+            Action::Sweep => self.named(&step.native, Place::Temporary).is_empty(),
             Action::Detach => {
                 if !self.observed.listed.proves_absence_of(Kind::Volume) {
                     return None;
@@ -75,7 +108,7 @@ mod tests {
     #[test]
     fn a_removal_is_judged_by_both_places() {
         use Place::{Live, Trash};
-        let trash = Action::Trash { ttl: Seconds(60) };
+        let trash = Action::Trash { ttl: Seconds(60), with: Vec::new() };
         // Absence from one place is not enough: another process may have put it into the trash, or destroyed it.
         for (action, places, done) in [
             (&Action::Destroy, &[][..], true),

@@ -18,13 +18,13 @@ pub async fn with_content(setup: &Setup, mut overview: Overview, backend: &Name)
         return overview;
     };
     let is_foreign = |object: &Object| object.identity.is_none() && object.place == Place::Live;
-    let natives = observed.objects.iter().filter(|object| is_foreign(object)).map(|object| object.native.clone());
-    let scope = Scope::Objects(natives.collect());
+    let foreign = observed.objects.iter().filter(|object| is_foreign(object)).map(Object::address);
+    let scope = Scope::Objects(foreign.collect());
     let Ok(backend) = open(Arc::clone(&setup.connect), spec).await else { return overview };
     let Ok(seen) = backend.observe(&scope).await else { return overview };
-    let images: BTreeMap<_, _> = seen.objects.into_iter().map(|object| (object.native, object.image)).collect();
+    let images: BTreeMap<_, _> = seen.objects.into_iter().map(|object| (object.address(), object.image)).collect();
     for object in observed.objects.iter_mut().filter(|object| is_foreign(object)) {
-        object.image = images.get(&object.native).cloned().flatten();
+        object.image = images.get(&object.address()).cloned().flatten();
     }
     overview
 }

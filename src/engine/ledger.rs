@@ -73,18 +73,25 @@ pub(super) fn settle(ledger: &mut SharedLedger, observed: &Observed, reading: &R
             Some(_) => {}
         }
         // Name and size stay: a rename or cut from outside Kiln must remain visible. Only a step of this owner lifts protection.
-        let Tags { protected, restored, .. } = &object.tags;
+        let (Tags { protected, restored, .. }, parent_volume) = (&object.tags, &object.parent_volume);
         let is_known = ledger.complete.get(uid).is_none_or(|entry| {
-            (entry.protected || !protected) && restored.iter().all(|request| entry.restored.contains(request))
+            (entry.protected || !protected)
+                && entry.parent_volume == *parent_volume
+                && restored.iter().all(|request| entry.restored.contains(request))
         });
         if !is_known && let Some(entry) = ledger.complete.get_mut(uid) {
             entry.protected |= protected;
             entry.restored.extend(restored.clone());
+            // A volume that is renamed takes the snapshots inside of it along.
+            entry.parent_volume.clone_from(parent_volume);
         }
         let (leaves, is_destroyed) = (ledger.leaving.contains(uid), ledger.destroying.contains(uid));
         match object.place {
             Place::Trash if leaves && !is_destroyed => {}
-            Place::Trash => leave(ledger, *uid, identity.kind, object.size, now),
+            Place::Trash => {
+                let volume = object.tags.volume.filter(|_| object.parent_volume.is_some());
+                leave(ledger, (*uid, volume), identity.kind, object.size, now);
+            }
             Place::Live | Place::Temporary if !leaves && !is_destroyed => {}
             Place::Live | Place::Temporary => {
                 ledger.leaving.remove(uid);
@@ -116,7 +123,7 @@ pub(super) fn settle(ledger: &mut SharedLedger, observed: &Observed, reading: &R
         if ledger.destroying.contains(&uid) {
             // Its removal has not been counted.
             ledger.leaving.remove(&uid);
-            leave(ledger, uid, kind, size, now);
+            leave(ledger, (uid, None), kind, size, now);
         }
         ledger.add_tombstone(uid, now);
     }
@@ -183,7 +190,7 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
         restored,
         declared_in: before.and_then(|entry| entry.declared_in.clone()),
         accepted: before.and_then(|entry| entry.accepted),
-        ..identity.ledger_entry(n, &object.native, object.size)
+        ..identity.ledger_entry(n, object.address(), object.size)
     };
     ledger.complete.insert(identity.uid, entry);
     // An observation that lagged may have given it a tombstone.
@@ -195,11 +202,13 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
     }
 }
 
-/// Enters that an object has left. It counts as one removal, when this is first observed.
-fn leave(ledger: &mut Ledger, uid: Uid, kind: Kind, size: Size, now: u64) {
+/// Enters that an object has left, with the uid of the volume that a snapshot left inside of: an approval may name that only. It counts as
+/// one removal, when this is first observed.
+fn leave(ledger: &mut Ledger, (uid, volume): (Uid, Option<Uid>), kind: Kind, size: Size, now: u64) {
     ledger.destroying.remove(&uid);
     if ledger.leaving.insert(uid) && !ledger.tombstones.contains_key(&uid) {
-        let approved = ledger.approvals.iter().any(|approval| approval.names(uid));
+        let names = |approval: &ApprovalSet| [Some(uid), volume].into_iter().flatten().any(|uid| approval.names(uid));
+        let approved = ledger.approvals.iter().any(names);
         ledger.removals.push(Removal { uid, kind, size, at: now, approved });
     }
 }
@@ -270,15 +279,25 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
             let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
             object.into_iter().for_each(|object| enter(ledger, &step.identity, object, n));
         }
-        Action::Trash { .. } => leave(ledger, uid, step.identity.kind, step.bytes, now),
+        Action::Trash { with, .. } => {
+            for inner in with {
+                leave(ledger, (inner.identity.uid, Some(uid)), inner.identity.kind, inner.size, now);
+            }
+            leave(ledger, (uid, None), step.identity.kind, step.bytes, now);
+        }
         Action::Destroy if object.is_none() => {
-            leave(ledger, uid, step.identity.kind, step.bytes, now);
+            leave(ledger, (uid, None), step.identity.kind, step.bytes, now);
             ledger.add_tombstone(uid, now);
         }
         Action::Purge if object.is_none() => ledger.add_tombstone(uid, now),
         Action::Destroy | Action::Purge | Action::Sweep | Action::Detach => {}
     }
-    if let Action::SetTags { tags } | Action::Undelete { tags } = &step.action
+    if let Action::Undelete { with, .. } = &step.action {
+        for inner in with {
+            ledger.leaving.remove(&inner.identity.uid);
+        }
+    }
+    if let Action::SetTags { tags } | Action::Undelete { tags, .. } = &step.action
         && let Some(entry) = ledger.complete.get_mut(&uid)
     {
         entry.protected = tags.protected;

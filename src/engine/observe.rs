@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::model::{
-    BackendSpec, DriverError, ErrorKind, Kind, LedgerView, Name, NativeName, Observed, Owner, Place, PoolId, Reading,
+    Address, BackendSpec, DriverError, ErrorKind, Kind, LedgerView, Name, Observed, Owner, Place, PoolId, Reading,
     Records, Scope, Suspension,
 };
 use crate::plan::{Observation, Plan, World, objects_to_observe};
@@ -170,9 +170,9 @@ impl Observations {
     /// the caller plans again.
     pub(super) async fn ask(&mut self, plan: &Plan) -> bool {
         let mut learnt = false;
-        for (name, natives) in objects_to_observe(plan, &self.world) {
+        for (name, addresses) in objects_to_observe(plan, &self.world) {
             let Some(backend) = self.backends.get(&name) else { continue };
-            match backend.observe(&Scope::Objects(natives)).await {
+            match backend.observe(&Scope::Objects(addresses)).await {
                 Ok(seen) => {
                     learnt = true;
                     self.put(&name, seen);
@@ -191,10 +191,10 @@ impl Observations {
         else {
             return;
         };
-        let mut closer: BTreeMap<NativeName, _> =
-            seen.objects.into_iter().filter(|o| o.place == Place::Live).map(|o| (o.native.clone(), o)).collect();
+        let live = seen.objects.into_iter().filter(|o| o.place == Place::Live);
+        let mut closer: BTreeMap<Address, _> = live.map(|o| (o.address(), o)).collect();
         for object in observed.objects.iter_mut().filter(|object| object.place == Place::Live) {
-            if let Some(seen) = closer.remove(&object.native) {
+            if let Some(seen) = closer.remove(&object.address()) {
                 *object = seen;
             }
         }

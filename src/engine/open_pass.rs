@@ -9,7 +9,7 @@ use tracing::Instrument;
 use super::session::Session;
 use super::setup::Setup;
 use super::span::backend_span;
-use crate::model::{Images, Kind, Name, NativeName, Scope};
+use crate::model::{Address, Images, Kind, Name, Scope};
 use crate::plan::{Observation, World};
 use crate::store::StoreError;
 
@@ -31,7 +31,7 @@ impl<'s> OpenPass<'s> {
     pub(super) async fn continued(
         self,
         setup: &'s Setup,
-        objects: impl Iterator<Item = (&Name, &NativeName)>,
+        objects: impl Iterator<Item = (&Name, Address)>,
     ) -> Result<Option<Session<'s>>, StoreError> {
         let Self(mut session) = self;
         let (before, now) = (session.specs(), &setup.reading.specs);
@@ -44,16 +44,16 @@ impl<'s> OpenPass<'s> {
         session.images = Images::new();
         // Nothing is planned in it: the judgement was of the earlier reading.
         session.judged = Arc::default();
-        let mut wanted: BTreeMap<&Name, BTreeSet<NativeName>> = BTreeMap::new();
-        for (backend, native) in objects {
-            wanted.entry(backend).or_default().insert(native.clone());
+        let mut wanted: BTreeMap<&Name, BTreeSet<Address>> = BTreeMap::new();
+        for (backend, at) in objects {
+            wanted.entry(backend).or_default().insert(at);
         }
         let owner = &setup.reading.specs.stack.owner;
         let mut tasks = JoinSet::new();
-        for (name, natives) in wanted {
+        for (name, addresses) in wanted {
             let usable = session.observations.backends.get(name).filter(|open| open.lock.is_some());
             let Some(backend) = usable.filter(|_| session.usable.contains(name)).cloned() else { continue };
-            let (name, scope) = (name.clone(), Scope::Objects(natives.into_iter().collect()));
+            let (name, scope) = (name.clone(), Scope::Objects(addresses.into_iter().collect()));
             let span = backend_span(&name);
             let observing = async move {
                 let observed = backend.observe(&scope).await;

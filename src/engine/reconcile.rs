@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{DriverError, Effect, ErrorKind, Kind, Name, NativeName, ObjectId, Step};
+use crate::model::{Address, DriverError, Effect, ErrorKind, Kind, Name, ObjectId, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Batch, StoreError};
 
@@ -125,12 +125,12 @@ async fn carry_out<'s>(
 async fn new_paths(session: &Session<'_>, made: &Plan) -> Vec<(ObjectId, PathBuf)> {
     let volumes = made.steps.iter().filter(|step| step.action.is_first() && step.identity.kind == Kind::Volume);
     let first: Vec<&Step> = volumes.take(Report::PATHS).collect();
-    let mut natives: BTreeMap<&Name, Vec<NativeName>> = BTreeMap::new();
+    let mut addresses: BTreeMap<&Name, Vec<Address>> = BTreeMap::new();
     for (step, backend) in first.iter().filter_map(|step| Some((step, step.backend()?))) {
-        natives.entry(backend).or_default().push(step.native.clone());
+        addresses.entry(backend).or_default().push(step.address());
     }
-    let paths = session.paths_of(natives).await;
-    let path = |step: &Step| Some((step.identity.id(), paths.get(step.backend()?)?.get(&step.native)?.clone()));
+    let paths = session.paths_of(addresses).await;
+    let path = |step: &Step| Some((step.identity.id(), paths.get(step.backend()?)?.get(&step.address())?.clone()));
     first.into_iter().filter_map(path).collect()
 }
 

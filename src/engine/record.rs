@@ -134,6 +134,16 @@ pub(super) fn record_after(
     (step.identity.uid, live.or(trashed).map(of))
 }
 
+/// The record of a snapshot that a step moved inside of its volume.
+pub(super) fn record_of_inner(
+    backend: &Name,
+    identity: Identity,
+    object: &Object,
+    now: u64,
+) -> (Uid, Option<ObjectRecord>) {
+    (identity.uid, Some(ObjectRecord::of(identity, backend.clone(), object, now)))
+}
+
 /// The journal's line about a step that was made.
 pub(super) fn journal_entry(
     step: &Step,
@@ -169,7 +179,7 @@ mod tests {
             (Action::Destroy, true),
             (Action::Purge, false),
             (Action::Sweep, false),
-            (Action::Trash { ttl: Seconds(60) }, false),
+            (Action::Trash { ttl: Seconds(60), with: Vec::new() }, false),
         ] {
             let step = Step::new(name("fast"), volume("db"), action, Reason::NotDeclared);
             let entry = journal_entry(&step, "", 1000, &Ok(Outcome::Changed), Duration::ZERO);

@@ -86,6 +86,7 @@ impl Session<'_> {
             let entry = journal_entry(step, "", self.now, &result, Duration::ZERO);
             batch.journal.push(JournalEntry { message: message.map(str::to_owned).or(entry.message), ..entry });
         }
+        drop(observed_objects);
         if !batch.close.is_empty() {
             commit(&store, batch).await?;
         }
@@ -158,6 +159,7 @@ impl Session<'_> {
             let step = Step {
                 expect: Expect { place: Some(Place::Temporary), ..Expect::default() },
                 native: object.native.clone(),
+                parent_volume: object.parent_volume.clone(),
                 ..Step::new(name.clone(), identity, Action::Sweep, Reason::LeftOver)
             };
             let limit = backend.limit_of(&step.action);
@@ -178,7 +180,7 @@ impl Session<'_> {
         }
         observed
             .objects
-            .retain(|object| !unfinished(object) || left.iter().any(|(step, _)| step.native == object.native));
+            .retain(|object| !unfinished(object) || left.iter().any(|(step, _)| object.is_at(&step.address())));
         left
     }
 }

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::driver::image;
 use crate::model::{
-    DriverError, ErrorKind, ImageObservation, ImageRef, Images, Ledger, Name, NativeName, Object, Place, PoolId,
-    Reading, Records, Removal, Scope, Specs,
+    Address, DriverError, ErrorKind, ImageObservation, ImageRef, Images, Ledger, Name, Object, Place, PoolId, Reading,
+    Records, Removal, Scope, Specs,
 };
 use crate::plan::{self, Inputs, Irreversible, Judged, Plan, Unobserved};
 use crate::store::{Store, StoreError};
@@ -124,32 +124,32 @@ impl<'s> Session<'s> {
     }
 
     /// Returns where clients open this owner's live objects, by Backend name.
-    pub(super) async fn paths(&self) -> BTreeMap<Name, BTreeMap<NativeName, PathBuf>> {
+    pub(super) async fn paths(&self) -> BTreeMap<Name, BTreeMap<Address, PathBuf>> {
         let owner = &self.specs().stack.owner;
         let is_ours = |object: &&Object| {
             object.place == Place::Live && object.identity.as_ref().is_some_and(|id| id.owner == *owner)
         };
         let world = self.observations.world.iter();
-        let natives = world.map(|(name, observation)| {
+        let addresses = world.map(|(name, observation)| {
             let ours = observation.objects().iter().filter(is_ours);
-            (name, ours.map(|object| object.native.clone()).collect())
+            (name, ours.map(Object::address).collect())
         });
-        self.paths_of(natives.collect()).await
+        self.paths_of(addresses.collect()).await
     }
 
     /// Returns where clients open these objects. A driver may ask the file system, which may hang: a backend that does not answer in time
     /// has no paths.
     pub(super) async fn paths_of(
         &self,
-        natives: BTreeMap<&Name, Vec<NativeName>>,
-    ) -> BTreeMap<Name, BTreeMap<NativeName, PathBuf>> {
+        addresses: BTreeMap<&Name, Vec<Address>>,
+    ) -> BTreeMap<Name, BTreeMap<Address, PathBuf>> {
         let mut tasks = JoinSet::new();
-        for (name, natives) in natives.into_iter().filter(|(_, natives)| !natives.is_empty()) {
+        for (name, addresses) in addresses.into_iter().filter(|(_, addresses)| !addresses.is_empty()) {
             let Some(backend) = self.observations.backends.get(name) else { continue };
             let (name, driver, limit) = (name.clone(), Arc::clone(&backend.driver), backend.limit());
             let asking = tokio::task::spawn_blocking(move || {
-                let path = |native: NativeName| driver.access(&native).path().map(|path| (native, path.to_owned()));
-                natives.into_iter().filter_map(path).collect()
+                let path = |at: Address| driver.access(&at).path().map(|path| (at, path.to_owned()));
+                addresses.into_iter().filter_map(path).collect()
             });
             tasks.spawn(async move { Some((name, tokio::time::timeout(limit, asking).await.ok()?.ok()?)) });
         }

@@ -134,7 +134,7 @@ impl StepTask {
         if self.step.reason != Reason::GivesWay {
             return Ok(());
         }
-        let seen = self.backend.observe(&Scope::Objects(vec![self.step.native.clone()])).await;
+        let seen = self.backend.observe(&Scope::Objects(vec![self.step.address()])).await;
         let seen = seen.map_err(|error| DriverError { effect: Effect::Unknown, ..error })?;
         match ObservedObjects::new(&seen).shows(&self.step) {
             Some(true) => Ok(()),

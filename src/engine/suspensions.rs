@@ -113,6 +113,7 @@ impl Session<'_> {
         }
         let about = |step: &Step| {
             let mut about = vec![step.identity.id()];
+            about.extend(step.action.with().iter().map(|inner| inner.identity.id()));
             let others =
                 [Some(step.identity.uid), step.action.reads().map(|(_, object)| object.uid)].into_iter().flatten();
             about.extend(others.filter_map(|uid| wanted.get(&uid)).flatten().cloned());

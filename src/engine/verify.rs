@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Action, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Place, Scope, Step, Uid};
+use crate::model::{Action, Address, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Place, Scope, Step, Uid};
 use crate::store::Batch;
 
 use super::effect::{ObservedObjects, not_observed};
 use super::event::Event;
 use super::execution::Execution;
 use super::ledger::{self, SharedLedger};
-use super::record::{commit, journal_entry, record_after};
+use super::record::{commit, journal_entry, record_after, record_of_inner};
 use super::report::Report;
 use super::span::backend_span;
 
@@ -27,8 +27,13 @@ impl Verifier<'_> {
     pub(super) async fn enter(&mut self, steps: &[Step], unwritten: &mut Vec<usize>, report: &mut Report) {
         let mut by_endpoint: BTreeMap<&Endpoint, Vec<usize>> = BTreeMap::new();
         // An object with several steps is compared with the last: the others' effects are within it.
-        let last: BTreeMap<Uid, usize> =
-            steps.iter().enumerate().map(|(index, step)| (step.identity.uid, index)).collect();
+        let uids = |step: &Step| {
+            let inner = step.action.with().iter().map(|inner| inner.identity.uid);
+            inner.chain([step.identity.uid]).collect::<Vec<Uid>>()
+        };
+        let steps_of =
+            steps.iter().enumerate().flat_map(|(index, step)| uids(step).into_iter().map(move |uid| (uid, index)));
+        let last: BTreeMap<Uid, usize> = steps_of.collect();
         for index in unwritten.drain(..) {
             by_endpoint.entry(&steps[index].endpoint).or_default().push(index);
         }
@@ -43,13 +48,13 @@ impl Verifier<'_> {
                 report.failed.extend(indexes.iter().map(|index| (steps[*index].clone(), error.clone())));
                 continue;
             };
-            let natives: BTreeSet<_> = indexes.iter().map(|index| steps[*index].native.clone()).collect();
+            let addresses: BTreeSet<_> = indexes.iter().flat_map(|index| concerned(&steps[*index])).collect();
             // One listing costs less than many observations by name; and only a listing shows all clones.
             let detaches = indexes.iter().any(|index| steps[*index].action == Action::Detach);
-            let scope = if natives.len() > 64 || detaches {
+            let scope = if addresses.len() > 64 || detaches {
                 Scope::All { owner: self.execution.setup.reading.specs.stack.owner.clone() }
             } else {
-                Scope::Objects(natives.into_iter().collect())
+                Scope::Objects(addresses.into_iter().collect())
             };
             let seen = match backend.observe(&scope).await {
                 Ok(seen) => seen,
@@ -92,6 +97,7 @@ impl Verifier<'_> {
                 ledger::note(ledger, step, live.or(trashed), now);
                 ledger::declare(ledger, step.identity.uid, &self.execution.setup.reading);
                 batch.objects.push(record_after(step, name, live, trashed, now));
+                batch.objects.extend(seen.inner(step).map(|(id, object)| record_of_inner(name, id, object, now)));
             }
             let written = backend.write_ledger(ledger).await;
             if let Err(error) = written {
@@ -108,12 +114,18 @@ impl Verifier<'_> {
     }
 }
 
+/// Returns the addresses of the objects that a step concerns: its own, and those of the snapshots that move inside of it.
+fn concerned(step: &Step) -> impl Iterator<Item = Address> {
+    let inner = step.action.with().iter().map(|inner| Address::inside(&step.native, &inner.native));
+    inner.chain([step.address()])
+}
+
 /// What a step that made or took an object says that is there now.
 fn as_reported(step: &Step) -> Option<Object> {
     let (size, tags) = match &step.action {
         Action::Create { size, tags, .. } => (*size, tags),
         Action::Snapshot { volume, tags, .. } => (volume.size, tags),
-        Action::Adopt { tags, .. } | Action::Undelete { tags } | Action::Rename { tags, .. } => {
+        Action::Adopt { tags, .. } | Action::Undelete { tags, .. } | Action::Rename { tags, .. } => {
             (step.expect.size?, tags)
         }
         Action::Grow { .. }
@@ -128,6 +140,7 @@ fn as_reported(step: &Step) -> Option<Object> {
     Some(Object {
         tags: tags.clone(),
         identity: Some(step.identity.clone()),
+        parent_volume: step.parent_volume.clone(),
         ..Object::new(step.native.clone(), Place::Live, size)
     })
 }

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
+use super::table::choices;
+
 /// What a driver can do on a pool. The planner holds what it cannot do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
@@ -29,6 +32,8 @@ pub struct Capabilities {
     pub rename: bool,
     /// Whether objects without owner can be adopted under their native names.
     pub adopt: bool,
+    /// Which objects its trash takes.
+    pub trash: TrashAbility,
     /// Whether rates can be limited.
     pub qos: bool,
     /// Whether volumes can be created from images.
@@ -70,6 +75,8 @@ pub struct SnapshotAbility {
     pub nested: bool,
     /// Whether a volume that is open for writing can be snapshotted and cloned consistently.
     pub while_open: bool,
+    /// Whether snapshots without owner can be adopted under their native names.
+    pub adopt: bool,
 }
 
 /// How a backend makes clones.
@@ -83,6 +90,30 @@ pub struct CloneAbility {
     pub detach: bool,
 }
 
+choices! {
+    /// Which objects the trash of a backend takes.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    pub enum TrashAbility("Trash") {
+        /// None: the backend has no trash.
+        "None" => None,
+        /// Volumes, together with the snapshots inside of them, but no snapshot alone.
+        "Volumes" => Volumes,
+        /// Volumes and snapshots, each by itself.
+        "All" => All,
+    }
+}
+
+impl TrashAbility {
+    /// Whether it takes an object of this kind by itself.
+    pub fn takes(self, kind: Kind) -> bool {
+        match self {
+            TrashAbility::None => false,
+            TrashAbility::Volumes => kind == Kind::Volume,
+            TrashAbility::All => true,
+        }
+    }
+}
+
 impl Capabilities {
     /// Everything that the simulator can do, and what tests of the planner restrict.
     pub fn everything() -> Self {
@@ -93,11 +124,12 @@ impl Capabilities {
             thin: true,
             thick: true,
             grow: Growth::Open,
-            snapshots: Some(SnapshotAbility { nested: false, while_open: true }),
+            snapshots: Some(SnapshotAbility { nested: false, while_open: true, adopt: true }),
             clones: Some(CloneAbility { of_volume: true, depend: true, detach: true }),
             restore: true,
             rename: true,
             adopt: true,
+            trash: TrashAbility::All,
             qos: false,
             images: false,
             encryption: false,

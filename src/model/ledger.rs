@@ -8,7 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::approval::ApprovalSet;
-use super::{Kind, LastReading, Name, NativeName, Owner, Size, Uid};
+use super::{Address, Kind, LastReading, Name, NativeName, Owner, Size, Uid};
 
 /// The identity of a pool: 32 hexadecimal digits, generated when Kiln first writes to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -122,6 +122,13 @@ pub struct LedgerEntry {
     /// The backend's own identity of it ([`Object::id`](super::Object::id)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+}
+
+impl LedgerEntry {
+    /// Returns what the backend finds the object by.
+    pub fn address(&self) -> Address {
+        Address { native: self.native.clone(), parent_volume: self.parent_volume.clone() }
+    }
 }
 
 /// An object that is gone.

@@ -316,7 +316,9 @@ mod tests {
         for n in 0..3 {
             let db = nth(Kind::Volume, "db", n);
             let uid = db.uid;
-            ledger.complete.insert(uid, db.ledger_entry(n, &db.native(), Size(u64::from(n))));
+            ledger
+                .complete
+                .insert(uid, db.ledger_entry(n, crate::model::Address::flat(&db.native()), Size(u64::from(n))));
             ledger.leaving.insert(uid);
             ledger.destroying.insert(uid);
             ledger.waiting.insert(uid);

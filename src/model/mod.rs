@@ -4,6 +4,7 @@
 //! the store keeps. A [`Step`] is one driver call that brings an observed object closer to its spec. This module does no input or output,
 //! and imports no other module of Kiln.
 
+mod address;
 mod approval;
 mod capability;
 mod coverage;
@@ -30,8 +31,9 @@ mod suspension;
 pub mod table;
 mod verb;
 
+pub use address::Address;
 pub use approval::{ApprovalItem, ApprovalSet};
-pub use capability::{Access, Capabilities, CloneAbility, Growth, NameRules, SnapshotAbility};
+pub use capability::{Access, Capabilities, CloneAbility, Growth, NameRules, SnapshotAbility, TrashAbility};
 pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, DriverTable, ExportSpec, ExportedThing, Meta, OnRemove,
@@ -55,7 +57,7 @@ pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{FieldPlaces, NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records, SeenObject};
 pub use spec::Specs;
-pub use step::{Action, Expect, FieldChange, Outcome, Reason, Risk, Step};
+pub use step::{Action, Expect, FieldChange, InnerSnapshot, Outcome, Reason, Risk, Step};
 pub use suspension::{Suspension, SuspensionId, Suspensions};
 pub use table::DocumentTable;
 pub use verb::Verb;

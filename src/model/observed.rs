@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId, Provisioning, Size,
-    Uid,
+    Address, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId,
+    Provisioning, Size, Uid,
 };
 
 /// What to observe.
@@ -19,7 +19,7 @@ pub enum Scope {
     },
     /// Only these objects, with their clients and whether they contain data. An object is proven absent if a report whose [`Listed`] is
     /// complete does not contain it.
-    Objects(Vec<NativeName>),
+    Objects(Vec<Address>),
 }
 
 /// One observation of one backend.
@@ -31,7 +31,7 @@ pub struct Observed {
     pub listed: Listed,
     /// One sentence for each thing that could not be observed.
     pub gaps: Vec<String>,
-    /// All objects, of this owner, of other owners and without owner, sorted by native name, then place.
+    /// All objects, of this owner, of other owners and without owner, sorted by [`Address`], then place.
     pub objects: Vec<Object>,
     /// The ledger of the owner who asked.
     pub ledger: Option<LedgerView>,
@@ -174,18 +174,19 @@ impl Identity {
     }
 
     /// Returns the ledger's entry of an object of which only this is known.
-    pub fn ledger_entry(&self, n: u32, native: &NativeName, size: Size) -> LedgerEntry {
+    pub fn ledger_entry(&self, n: u32, at: Address, size: Size) -> LedgerEntry {
+        let Address { native, parent_volume } = at;
         LedgerEntry {
             kind: self.kind,
             name: self.name.clone(),
             n,
-            native: native.clone(),
+            native,
             size,
             protected: false,
             restored: BTreeSet::new(),
             declared_in: None,
             accepted: None,
-            parent_volume: None,
+            parent_volume,
             id: None,
         }
     }
@@ -220,6 +221,13 @@ pub struct Object {
     /// Its identity, from its native name, or from its tags if the native name is its own. `None`: it has no owner (foreign). For a temporary
     /// object the kind is always Volume.
     pub identity: Option<Identity>,
+    /// Whether it is a volume or a snapshot, if it has no owner: see [`Object::kind`].
+    #[serde(default = "volume", skip_serializing_if = "is_volume")]
+    pub unowned_kind: Kind,
+    /// Of a snapshot that is inside of no volume, and has no owner: the native name of the volume that it was taken of, as far as the
+    /// backend shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_volume: Option<NativeName>,
     /// Its size in bytes, as a client sees it.
     pub size: Size,
     /// The bytes that it occupies on the backend, if that is cheap to observe.
@@ -237,6 +245,10 @@ pub struct Object {
     pub unfinished: bool,
     /// The object that this clone depends on, on backends where clones depend on their source.
     pub parent: Option<Uid>,
+    /// What depends on it and is not among this backend's objects, one description each: a clone in another pool, or one of another
+    /// program.
+    #[serde(default, rename = "neededBy", skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<String>,
     /// The clients that have it open.
     pub clients: Clients,
     /// The image format (`qcow2`, `vmdk`, …) whose header the content of an object without owner starts with: it is not a raw disk then.
@@ -246,6 +258,14 @@ pub struct Object {
     /// Whether it contains data. Never Unknown in a report on named objects.
     #[serde(default, skip_serializing_if = "Written::is_unknown")]
     pub written: Written,
+}
+
+fn volume() -> Kind {
+    Kind::Volume
+}
+
+fn is_volume(kind: &Kind) -> bool {
+    *kind == Kind::Volume
 }
 
 #[cfg(test)]
@@ -263,6 +283,8 @@ impl Object {
             id: None,
             place,
             identity: None,
+            unowned_kind: Kind::Volume,
+            of_volume: None,
             size,
             used: None,
             created: None,
@@ -270,6 +292,7 @@ impl Object {
             conflict: None,
             unfinished: false,
             parent: None,
+            needed_by: Vec::new(),
             clients: Clients::Unknown,
             image: None,
             written: Written::Unknown,
@@ -286,6 +309,26 @@ impl Object {
         #[cfg(test)]
         COMPARED.set(COMPARED.get() + 1);
         self.identity.as_ref().is_some_and(|id| id.owner == *owner && id.kind == kind && id.name == *name)
+    }
+
+    /// Whether it is a volume or a snapshot: by its identity, or as the backend shows it.
+    pub fn kind(&self) -> Kind {
+        self.identity.as_ref().map_or(self.unowned_kind, |identity| identity.kind)
+    }
+
+    /// Returns the native name of the volume that a snapshot is of, as far as the backend shows it.
+    pub fn volume_native(&self) -> Option<&NativeName> {
+        self.parent_volume.as_ref().or(self.of_volume.as_ref())
+    }
+
+    /// Returns what the backend finds it by.
+    pub fn address(&self) -> Address {
+        Address { native: self.native.clone(), parent_volume: self.parent_volume.clone() }
+    }
+
+    /// Whether the backend finds it by this address.
+    pub fn is_at(&self, at: &Address) -> bool {
+        self.native == at.native && self.parent_volume == at.parent_volume
     }
 
     /// Returns its uid, if it has an owner.

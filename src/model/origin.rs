@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ImageRef, Kind, NativeName, Size, Uid};
+use super::{Address, ImageRef, Kind, NativeName, Size, Uid};
 
 /// An object that a step reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,11 @@ impl ObjectRef {
     /// Returns a reference to an object of which nothing else is known.
     pub fn new(native: NativeName, uid: Uid, size: Size) -> Self {
         Self { native, uid, size, parent_volume: None, id: None }
+    }
+
+    /// Returns what the backend finds the object by.
+    pub fn address(&self) -> Address {
+        Address { native: self.native.clone(), parent_volume: self.parent_volume.clone() }
     }
 }
 

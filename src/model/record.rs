@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Identity, Kind, Ledger, Name, NativeName, Object, Owner, Place, PoolId, Size, Step, Suspension, Tags, Uid,
+    Address, Identity, Kind, Ledger, Name, NativeName, Object, Owner, Place, PoolId, Size, Step, Suspension, Tags, Uid,
 };
 
 /// Everything that the planner reads from the store.
@@ -80,6 +80,8 @@ pub struct SeenObject<'a> {
     pub uid: Option<Uid>,
     /// Its native name.
     pub native: &'a NativeName,
+    /// The native name of the volume that it was inside of.
+    pub parent_volume: Option<&'a NativeName>,
     /// Where it was.
     pub place: Place,
     /// Its size.
@@ -97,12 +99,25 @@ pub struct SeenObject<'a> {
 impl<'a> From<&'a Object> for SeenObject<'a> {
     fn from(object: &'a Object) -> Self {
         let Object { native, place, size, used, created, tags, .. } = object;
-        let (uid, expires) = (object.uid(), tags.expires);
-        Self { uid, native, place: *place, size: *size, used: *used, created: *created, tags, expires }
+        let (uid, expires, parent_volume) = (object.uid(), tags.expires, object.parent_volume.as_ref());
+        Self { uid, native, parent_volume, place: *place, size: *size, used: *used, created: *created, tags, expires }
+    }
+}
+
+impl SeenObject<'_> {
+    /// Returns what the backend found it by.
+    pub fn address(&self) -> Address {
+        Address { native: self.native.clone(), parent_volume: self.parent_volume.cloned() }
     }
 }
 
 impl ObjectRecord {
+    /// Returns what the backend found the object by when it was last observed.
+    pub fn address(&self) -> Address {
+        let parent_volume = self.seen().and_then(|seen| seen.parent_volume.cloned());
+        Address { native: self.native.clone(), parent_volume }
+    }
+
     /// Returns the record of an object as it is observed.
     pub fn of(identity: Identity, backend: Name, object: &Object, seen_at: u64) -> Self {
         let tags = Tags { expires: None, ..object.tags.clone() };
@@ -142,6 +157,7 @@ impl ObjectRecord {
             LastSeen::AsRecorded { place, used, created, expires } => Some(SeenObject {
                 uid: Some(self.identity.uid),
                 native: &self.native,
+                parent_volume: None,
                 place: *place,
                 size: self.size,
                 used: *used,

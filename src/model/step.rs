@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::approval::ApprovalItem;
 use super::verb::Verb;
 use super::{
-    Endpoint, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size, Tags,
+    Address, Endpoint, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size,
+    Tags,
 };
 
 /// One driver call.
@@ -84,9 +85,14 @@ impl Step {
         matches!(self.action, Action::Trash { .. } | Action::Destroy)
     }
 
-    /// Returns the native name of the object before the step.
-    pub fn native_before(&self) -> &NativeName {
-        self.action.facts().from.unwrap_or(&self.native)
+    /// Returns what the backend finds the object by after the step.
+    pub fn address(&self) -> Address {
+        Address { native: self.native.clone(), parent_volume: self.parent_volume.clone() }
+    }
+
+    /// Returns what the backend finds the object by before the step.
+    pub fn address_before(&self) -> Address {
+        Address { native: self.action.facts().from.unwrap_or(&self.native).clone(), ..self.address() }
     }
 }
 
@@ -152,11 +158,17 @@ pub enum Action {
     Trash {
         /// How long it can be restored.
         ttl: Seconds,
+        /// The snapshots inside of it, which go along: all of them, or the step is refused.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<InnerSnapshot>,
     },
     /// Restores an object from the trash.
     Undelete {
         /// All of them.
         tags: Tags,
+        /// The snapshots inside of it, which come along: all of them, or the step is refused.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<InnerSnapshot>,
     },
     /// Destroys a live object: `onRemove: Delete`.
     Destroy,
@@ -168,6 +180,28 @@ pub enum Action {
     Detach,
 }
 
+/// A snapshot that goes to the trash, or comes back, inside of its volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InnerSnapshot {
+    /// Its identity.
+    pub identity: Identity,
+    /// Its native name.
+    pub native: NativeName,
+    /// Its size.
+    pub size: Size,
+    /// Whether it is released: no document declares it when it goes, or when it comes back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
+}
+
+impl InnerSnapshot {
+    /// Returns a snapshot as it was observed. `None`: it has no owner.
+    pub fn of(object: &Object, released: bool) -> Option<Self> {
+        let identity = object.identity.clone()?;
+        Some(Self { identity, native: object.native.clone(), size: object.size, released })
+    }
+}
+
 /// What [`Action`] answers about itself.
 struct ActionFacts<'a> {
     verb: Verb,
@@ -176,6 +210,8 @@ struct ActionFacts<'a> {
     origin: Option<&'a Origin>,
     reads: Option<(Kind, &'a ObjectRef)>,
     replaced_tags: Option<&'a Tags>,
+    /// The snapshots that the action moves inside of the volume.
+    with: &'a [InnerSnapshot],
     /// The native name before the action, if it changes.
     from: Option<&'a NativeName>,
     /// Distinguishes approvals of one verb for one object.
@@ -192,6 +228,7 @@ impl Action {
             origin: None,
             reads: None,
             replaced_tags: None,
+            with: &[],
             from: None,
             detail: String::new(),
         };
@@ -222,8 +259,12 @@ impl Action {
                 ActionFacts { replaced_tags: Some(tags), from: Some(from), ..only(Verb::Move) }
             }
             Action::Adopt { .. } => ActionFacts { is_first: true, ..only(Verb::Adopt) },
-            Action::Trash { .. } => only(Verb::Remove),
-            Action::Undelete { tags } => ActionFacts { replaced_tags: Some(tags), ..only(Verb::Adopt) },
+            Action::Trash { ttl: _, with } => {
+                // An approval covers exactly the snapshots that go along.
+                let uids: Vec<&str> = with.iter().map(|snapshot| snapshot.identity.uid.as_str()).collect();
+                ActionFacts { with, detail: uids.join(" "), ..only(Verb::Remove) }
+            }
+            Action::Undelete { tags, with } => ActionFacts { replaced_tags: Some(tags), with, ..only(Verb::Adopt) },
             Action::Destroy | Action::Purge | Action::Sweep => ActionFacts { is_long: true, ..only(Verb::Destroy) },
             Action::Detach => ActionFacts { is_long: true, ..only(Verb::Update) },
         }
@@ -254,9 +295,34 @@ impl Action {
         self.facts().reads
     }
 
+    /// The object whose content it copies, to change its address.
+    pub fn read_mut(&mut self) -> Option<&mut ObjectRef> {
+        match self {
+            Action::Create { origin: Some(Origin::Snapshot(object) | Origin::Volume(object)), .. } => Some(object),
+            Action::Snapshot { volume, .. } => Some(volume),
+            Action::Restore { snapshot, .. } => Some(snapshot),
+            Action::Create { origin: Some(Origin::Image { .. }) | None, .. }
+            | Action::Grow { .. }
+            | Action::SetTags { .. }
+            | Action::Rename { .. }
+            | Action::Adopt { .. }
+            | Action::Trash { .. }
+            | Action::Undelete { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => None,
+        }
+    }
+
     /// All tags of the object after it, if it replaces the tags of an object that Kiln has.
     pub fn replaced_tags(&self) -> Option<&Tags> {
         self.facts().replaced_tags
+    }
+
+    /// The snapshots that it moves to the trash, or back, inside of the volume.
+    pub fn with(&self) -> &[InnerSnapshot] {
+        self.facts().with
     }
 
     /// Whether it copies or frees much data, and may take far longer than other calls: the time limit is longer and starts again with
@@ -281,12 +347,25 @@ impl fmt::Display for Action {
             Action::SetTags { .. } => f.write_str("set tags"),
             Action::Rename { from, .. } => write!(f, "rename from {from}"),
             Action::Adopt { .. } => f.write_str("adopt"),
-            Action::Trash { ttl } => write!(f, "move to the trash for {ttl}"),
-            Action::Undelete { .. } => f.write_str("restore from the trash"),
+            Action::Trash { ttl, with } => write!(f, "move to the trash for {ttl}{}", Along(with)),
+            Action::Undelete { tags: _, with } => write!(f, "restore from the trash{}", Along(with)),
             Action::Destroy => f.write_str("destroy"),
             Action::Purge => f.write_str("purge from the trash"),
             Action::Sweep => f.write_str("remove an incomplete object"),
             Action::Detach => f.write_str("make its clones independent"),
+        }
+    }
+}
+
+/// `, with 2 snapshots in it`, or nothing.
+struct Along<'a>(&'a [InnerSnapshot]);
+
+impl fmt::Display for Along<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            [_] => f.write_str(", with 1 snapshot in it"),
+            several => write!(f, ", with {} snapshots in it", several.len()),
         }
     }
 }

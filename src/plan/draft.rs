@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet as StdHashSet};
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
-use crate::model::{Action, Doubt, Kind, Name, NativeName, Object, ObjectRef, Step, Tags, Uid, Written};
+use crate::model::{Action, Address, Doubt, Kind, Name, NativeName, Object, ObjectRef, Step, Tags, Uid, Written};
 
 use super::hold::{Hold, Subject, see_what_holds};
 use super::inventory::{Inventory, OwnedObject};
@@ -88,7 +88,7 @@ pub(super) struct Draft<'a> {
     /// Pairs of steps: one moves an unwritten volume to the trash, the other renames a volume to its name.
     pub replacements: Vec<(usize, usize)>,
     /// See [`Plan::to_inspect`](super::Plan::to_inspect).
-    pub to_inspect: BTreeSet<(Name, NativeName)>,
+    pub to_inspect: BTreeSet<(Name, Address)>,
 }
 
 impl<'a> Draft<'a> {
@@ -191,6 +191,22 @@ impl<'a> Draft<'a> {
                 }
             }
             self.hold(hold);
+            self.hold_along(index);
+        }
+    }
+
+    /// Holds the snapshots that a dropped step would have taken along to the trash.
+    pub(super) fn hold_along(&mut self, index: usize) {
+        let step = &self.steps[index];
+        let waits = step.action.with().iter().filter(|inner| step.is_removal() && !inner.released).map(|inner| {
+            let volume = &step.identity.name;
+            let kind = inner.identity.kind;
+            let of_volume = Subject::of_step(step);
+            let subject = Subject { kind, name: &inner.identity.name, uid: Some(inner.identity.uid), ..of_volume };
+            subject.waits_for_held(format!("its volume {volume} is held"), Kind::Volume, volume)
+        });
+        for hold in waits.collect::<Vec<_>>() {
+            self.hold(hold);
         }
     }
 
@@ -247,9 +263,16 @@ impl<'a> Draft<'a> {
         self.readers.get(&uid).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns those of the steps `before` that are on this object. Others may be on its volume.
+    fn steps_of(&self, before: &[usize], object: &Object) -> impl DoubleEndedIterator<Item = &Step> {
+        let uid = object.uid();
+        before.iter().map(|index| &self.steps[*index]).filter(move |step| Some(step.identity.uid) == uid)
+    }
+
     /// Returns the native name of an object after the steps `before`.
     pub(super) fn native_after(&self, before: &[usize], object: &Object) -> NativeName {
-        before.last().map_or_else(|| object.native.clone(), |index| self.steps[*index].native.clone())
+        let own = self.steps_of(before, object).last();
+        own.map_or_else(|| object.native.clone(), |step| step.native.clone())
     }
 
     /// Returns the tags of a live object after the steps `before`.
@@ -257,14 +280,14 @@ impl<'a> Draft<'a> {
         if before.is_empty() && object.tags.expires.is_none() {
             return Cow::Borrowed(&object.tags);
         }
-        let last = before.iter().rev().find_map(|index| self.steps[*index].action.replaced_tags().cloned());
+        let last = self.steps_of(before, object).rev().find_map(|step| step.action.replaced_tags().cloned());
         Cow::Owned(last.unwrap_or_else(|| Tags { expires: None, ..object.tags.clone() }))
     }
 
     /// Whether an object is known to be unwritten. If that is unknown, the caller is asked to observe it by name.
     pub(super) fn is_unwritten(&mut self, object: &OwnedObject<'_>) -> bool {
         if object.written == Written::Unknown {
-            self.to_inspect.insert((object.backend.clone(), object.native.clone()));
+            self.to_inspect.insert((object.backend.clone(), object.address()));
         }
         // An adopted object had content before.
         object.written != Written::Yes && !object.tags.adopted

@@ -1,6 +1,6 @@
 //! Holds: what a rule of the planner returns instead of a step.
 
-use crate::model::{Endpoint, Identity, Kind, Name, NativeName, Step, Uid, Verb};
+use crate::model::{Address, Endpoint, Identity, Kind, Name, Step, Uid, Verb};
 
 use super::inventory::OwnedObject;
 use super::types::{Held, HeldReason};
@@ -76,10 +76,10 @@ impl<'n> Subject<'n> {
         }))
     }
 
-    /// Returns a hold because `native` is inconsistent on the backend: its tags or its files, in one sentence in `why`.
-    pub(super) fn hold_inconsistent(&self, native: &NativeName, why: &str) -> Hold {
-        let message = format!("{native} is inconsistent: {why}");
-        self.hold(HeldReason::Conflict, message, format!("correct {native} on the backend"))
+    /// Returns a hold because an object is inconsistent on the backend: its tags or its files, in one sentence in `why`.
+    pub(super) fn hold_inconsistent(&self, at: &Address, why: &str) -> Hold {
+        let message = format!("{at} is inconsistent: {why}");
+        self.hold(HeldReason::Conflict, message, format!("correct {at} on the backend"))
     }
 
     /// Returns a hold because an object that it needs is held.

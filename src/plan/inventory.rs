@@ -9,8 +9,8 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use smallvec::SmallVec;
 
 use crate::model::{
-    Identity, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Place, PlacedField, Reading, Removal,
-    Size, Specs, Stack, Uid,
+    Identity, Kind, Ledger, LedgerEntry, Name, NativeName, Object, ObjectRecord, ObjectRef, Observed, Place,
+    PlacedField, Reading, Removal, Size, Specs, Stack, Uid,
 };
 
 use super::backend_state::BackendState;
@@ -90,8 +90,10 @@ pub(super) struct Inventory<'a> {
     pub duplicates: HashSet<Uid>,
     /// Bytes of all volumes of all owners, by backend.
     pub provisioned: HashMap<&'a Name, u64>,
-    /// Native names that several documents ask for, by backend.
-    pub requested_twice: HashSet<(&'a Name, &'a str)>,
+    /// Native names that several documents ask for.
+    pub requested_twice: HashSet<RequestedName<'a>>,
+    /// See [`Inventory::inside`].
+    inside: OnceCell<HashMap<(&'a Name, &'a NativeName), Vec<&'a Object>>>,
     /// Ledger entries by kind and name; see [`Inventory::entered`].
     entered: OnceCell<HashMap<(Kind, &'a Name), EnteredObjects<'a>>>,
     /// Records by kind and name; see [`Inventory::recorded`].
@@ -125,9 +127,9 @@ impl<'a> Inventory<'a> {
                 }
             }
         }
-        let requested_twice = requested_twice(&inputs.reading.specs);
-        let (entered, recorded) = (OnceCell::new(), OnceCell::new());
-        Self { inputs, backends, by_name, by_uid, duplicates, provisioned, requested_twice, entered, recorded }
+        let requested_twice = requested_twice(&inputs.reading.specs, &backends);
+        let (inside, entered, recorded) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { inputs, backends, by_name, by_uid, duplicates, provisioned, requested_twice, inside, entered, recorded }
     }
 
     pub(super) fn reading(&self) -> &'a Reading {
@@ -179,6 +181,23 @@ impl<'a> Inventory<'a> {
     pub(super) fn find(&self, kind: Kind, name: &Name, place: Place) -> OwnedObjects<'a> {
         let all = self.by_name.get(&(kind, name)).map_or(&[][..], |objects| objects);
         all.iter().copied().filter(|object| object.place == place).collect()
+    }
+
+    /// Returns the snapshots inside of volumes of this native name, of any owner or none, live or in the trash.
+    pub(super) fn inside(&self, volume: &OwnedObject<'a>) -> &[&'a Object] {
+        let all = self.inside.get_or_init(|| {
+            let mut inside: HashMap<(&'a Name, &'a NativeName), Vec<&'a Object>> = HashMap::new();
+            for usable in self.usable_backends() {
+                let observed: &'a Observed = usable.observed;
+                for object in observed.objects.iter().filter(|object| object.place != Place::Temporary) {
+                    if let Some(volume) = &object.parent_volume {
+                        inside.entry((usable.name, volume)).or_default().push(object);
+                    }
+                }
+            }
+            inside
+        });
+        all.get(&(volume.backend, &volume.object.native)).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the ledger entries of objects that must exist under this name. Called only for objects that are not live.
@@ -252,14 +271,41 @@ impl<'a> Inventory<'a> {
     }
 }
 
-/// Returns the native names that more than one document asks for, by backend.
-fn requested_twice(specs: &Specs) -> HashSet<(&Name, &str)> {
-    let mut asked = HashSet::new();
-    let written = specs.volumes.values().filter_map(|spec| {
-        let name = spec.object.as_deref().or(spec.adopt.as_deref())?;
-        Some((&spec.backend, name))
+/// A native name that a document asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RequestedName<'a> {
+    pub backend: &'a Name,
+    /// The declared volume, where the name of a snapshot is one only inside of it.
+    pub volume: Option<&'a Name>,
+    pub native: &'a str,
+}
+
+/// Returns the native names that documents ask for, with the kind and name of the document.
+pub(super) fn requests<'a>(
+    specs: &'a Specs,
+    backends: &BTreeMap<&'a Name, BackendState<'a>>,
+) -> impl Iterator<Item = ((Kind, &'a Name), RequestedName<'a>)> {
+    let volumes = specs.volumes.values().filter_map(|spec| {
+        let native = spec.object.as_deref().or(spec.adopt.as_deref())?;
+        Some(((Kind::Volume, &spec.meta.name), RequestedName { backend: &spec.backend, volume: None, native }))
     });
-    written.filter(|name| !asked.insert(*name)).collect()
+    let nested: Vec<&Name> =
+        usable_backends(backends).filter(|usable| usable.capabilities.nests_snapshots()).map(|u| u.name).collect();
+    let snapshots = specs.snapshots.values().filter_map(move |spec| {
+        let (native, backend) = (spec.adopt.as_deref()?, &specs.volumes.get(&spec.volume)?.backend);
+        let volume = nested.contains(&backend).then_some(&spec.volume);
+        Some(((Kind::Snapshot, &spec.meta.name), RequestedName { backend, volume, native }))
+    });
+    volumes.chain(snapshots)
+}
+
+/// Returns the native names that more than one document asks for.
+fn requested_twice<'a>(
+    specs: &'a Specs,
+    backends: &BTreeMap<&'a Name, BackendState<'a>>,
+) -> HashSet<RequestedName<'a>> {
+    let mut asked = HashSet::new();
+    requests(specs, backends).map(|(_, name)| name).filter(|name| !asked.insert(*name)).collect()
 }
 
 fn usable_backends<'g, 'a>(backends: &'g BTreeMap<&'a Name, BackendState<'a>>) -> impl Iterator<Item = &'g Usable<'a>> {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Action, Endpoint, Identity, Kind, Name, NativeName, Object, Place, Step, Verb, Withdrawal, Written,
+    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, Step, Verb, Withdrawal, Written,
 };
 
 use super::backend_state::BackendState;
@@ -18,7 +18,16 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     let backends = inputs.backends();
     let mut created = HashSet::new();
     let mut left = HashSet::new();
-    let mut indexes: HashMap<&Name, HashMap<(&NativeName, Place), &Object>> = HashMap::new();
+    let mut indexes: HashMap<&Name, HashMap<(Address, Place), &Object>> = HashMap::new();
+    let mut inside: HashMap<(&Name, &NativeName), Vec<&Object>> = HashMap::new();
+    for state in backends.values() {
+        if let BackendState::Usable(usable) = state {
+            for object in usable.observed.objects.iter().filter(|object| object.place != Place::Temporary) {
+                let volume = object.parent_volume.as_ref().map(|volume| (usable.name, volume));
+                volume.into_iter().for_each(|volume| inside.entry(volume).or_default().push(object));
+            }
+        }
+    }
     for (index, step) in plan.steps.iter().enumerate() {
         let mut breach =
             |what: &str| breaches.push(format!("step {index}, {} {}: {what}", step.action.verb(), step.native));
@@ -48,15 +57,26 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         }
         let objects = indexes
             .entry(backend)
-            .or_insert_with(|| usable.observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect());
-        let object = step.expect.place.and_then(|place| objects.get(&(step.native_before(), place)).copied());
+            .or_insert_with(|| usable.observed.objects.iter().map(|o| ((o.address(), o.place), o)).collect());
+        let observed = |at: Address, place| objects.get(&(before_renames(plan, step, at), place)).copied();
+        let object = step.expect.place.and_then(|place| observed(step.address_before(), place));
+        let is_nested = usable.capabilities.nests_snapshots() && step.identity.kind == Kind::Snapshot;
+        if is_nested != step.parent_volume.is_some() {
+            breach("its address is not one of its backend");
+        }
+        if let Some((_, source)) = step.action.reads()
+            && !created.contains(&source.uid)
+            && observed(source.address(), Place::Live).is_some_and(|object| object.uid() != Some(source.uid))
+        {
+            breach("it reads another object than the one observed");
+        }
         let names = [Some(&step.identity), object.and_then(|object| object.identity.as_ref())];
         let suspended = |id: &Identity| suspension_of(inputs.suspended, id.kind, &id.name).is_some();
         if names.into_iter().flatten().any(suspended) {
             breach("its object is suspended");
         }
         let frees = |gone: &Step| {
-            gone.action == Action::Destroy && gone.endpoint == step.endpoint && gone.native == step.native
+            gone.action == Action::Destroy && gone.endpoint == step.endpoint && gone.address() == step.address()
         };
         let freed = step.after.iter().filter_map(|before| plan.steps.get(*before)).any(frees);
         let approved = plan.used.iter().any(|used| used.covers(&step.approval_item()));
@@ -69,6 +89,8 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         let is_replaced = step.expect.unwritten && plan.steps.iter().any(replaces_it);
         let around = Around { objects, freed, approved, is_replaced };
         check_action(inputs, usable, step, object, &around, &mut breach);
+        let inner = object.and_then(|object| inside.get(&(usable.name, &object.native)));
+        check_inside(inputs, usable, plan, step, inner.map_or(&[], Vec::as_slice), &mut breach);
         if matches!(step.action, Action::Grow { .. }) && is_grown_back(inputs, usable, step) && !approved {
             breach("it grows an object whose smaller size was accepted");
         }
@@ -80,10 +102,23 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     breaches
 }
 
+/// Returns an address as it is before the renames that a step waits for: those of a volume change the addresses inside of it.
+fn before_renames(plan: &Plan, step: &Step, at: Address) -> Address {
+    let renames = step.after.iter().filter_map(|before| plan.steps.get(*before));
+    let of_volume = |other: &Step| {
+        let renamed = at.parent_volume.is_some() && Some(&other.native) == at.parent_volume.as_ref();
+        (renamed && matches!(other.action, Action::Rename { .. })).then(|| other.address_before().native)
+    };
+    match renames.into_iter().find_map(of_volume) {
+        Some(from) => Address { parent_volume: Some(from), ..at },
+        None => at,
+    }
+}
+
 /// The context that a step is checked in.
 struct Around<'a> {
     /// The observation of its backend.
-    objects: &'a HashMap<(&'a NativeName, Place), &'a Object>,
+    objects: &'a HashMap<(Address, Place), &'a Object>,
     /// Whether the object that has its native name is destroyed before.
     freed: bool,
     /// Whether it is approved.
@@ -112,7 +147,7 @@ fn check_action(
     let unprotection_in_doubt = || inputs.reading.broken || inputs.reading.is_other_source(usable.ledger).is_some();
     match &step.action {
         Action::Create { size, origin, .. } => {
-            let borne = |place| objects.contains_key(&(&step.native, place));
+            let borne = |place| objects.contains_key(&(step.address(), place));
             if (borne(Place::Live) && !freed) || borne(Place::Trash) {
                 breach("its native name is taken");
             }
@@ -124,7 +159,7 @@ fn check_action(
             }
         }
         Action::Snapshot { .. } => {
-            if objects.contains_key(&(&step.native, Place::Live)) {
+            if objects.contains_key(&(step.address(), Place::Live)) {
                 breach("its native name is taken");
             }
         }
@@ -140,6 +175,7 @@ fn check_action(
         Action::Trash { .. } | Action::Destroy => match object {
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
+            Some(object) if !object.needed_by.is_empty() => breach("another object needs its object"),
             Some(_) if is_doubted() => breach("it removes an object that may still be declared"),
             Some(_) if step.action == Action::Destroy && !approved && !is_replaced && is_gone() => {
                 breach("it destroys an object whose directory may come back");
@@ -161,7 +197,7 @@ fn check_action(
         Action::SetTags { tags } if tags.retained && is_doubted() => {
             breach("it releases an object that may still be declared");
         }
-        Action::SetTags { tags } | Action::Rename { tags, .. } | Action::Undelete { tags } => match object {
+        Action::SetTags { tags } | Action::Rename { tags, .. } | Action::Undelete { tags, .. } => match object {
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             Some(object) if object.tags.protected && !tags.protected && unprotection_in_doubt() => {
                 breach("it lifts protection while a manifest is invalid, or by other manifests");
@@ -175,8 +211,58 @@ fn check_action(
         },
         Action::Detach => match object {
             Some(object) if !ours(object) => breach("its object is not the one observed"),
+            Some(object) if !object.needed_by.is_empty() => breach("another object needs its object"),
             _ => {}
         },
+    }
+}
+
+/// Checks what a removal does to the snapshots inside of its volume, and that it is the same as it says.
+fn check_inside(
+    inputs: &Inputs<'_>,
+    usable: &Usable<'_>,
+    plan: &Plan,
+    step: &Step,
+    inside: &[&Object],
+    breach: &mut dyn FnMut(&str),
+) {
+    let along = |object: &Object| step.action.with().iter().any(|inner| Some(inner.identity.uid) == object.uid());
+    if step.is_removal() && step.identity.kind == Kind::Volume {
+        let before = |object: &Object| {
+            let earlier = step.after.iter().filter_map(|before| plan.steps.get(*before));
+            earlier.filter(|earlier| earlier.is_removal()).any(|earlier| Some(earlier.identity.uid) == object.uid())
+        };
+        let live = inside.iter().filter(|object| object.place == Place::Live);
+        if live.into_iter().any(|object| !along(object) && !before(object)) {
+            breach("it removes a snapshot inside of its volume that it does not name");
+        }
+    }
+    for inner in step.action.with() {
+        let Identity { kind, name, uid, .. } = &inner.identity;
+        let Some(object) = inside.iter().find(|object| object.uid() == Some(*uid)) else {
+            breach("a snapshot that it names is not inside of its volume");
+            continue;
+        };
+        if inner.identity.owner != inputs.reading.specs.stack.owner {
+            breach("it moves a snapshot of another owner");
+        }
+        if suspension_of(inputs.suspended, *kind, name).is_some() {
+            breach("it moves a suspended snapshot");
+        }
+        if !step.is_removal() {
+            continue;
+        }
+        if object.tags.protected || !object.needed_by.is_empty() {
+            breach("it removes a snapshot that is protected or needed");
+        }
+        let approved = plan.used.iter().any(|used| used.covers(&step.approval_item()));
+        match inputs.reading.withdraws(*kind, name, usable.ledger, *uid) {
+            Withdrawal::Withdrawn => {}
+            Withdrawal::Doubted(doubt) if approved && doubt.may_be_approved() => {}
+            Withdrawal::Doubted(_) | Withdrawal::NotCovered | Withdrawal::Declared => {
+                breach("it removes a snapshot that may still be declared");
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a declared object is: live, in the trash, under its old name, or proven absent.
 
-use crate::model::{Kind, Ledger, Name, Place, PlacedField, Uid, Verb};
+use crate::model::{Kind, Ledger, Name, Object, Place, PlacedField, Uid, Verb};
 
 use super::backend_state::BackendState;
 use super::draft::Draft;
@@ -109,7 +109,7 @@ fn check_found<'a>(
     let action = if object.place == Place::Trash { Verb::Adopt } else { Verb::Update };
     let subject = subject.of(object, action);
     if let Some(why) = &object.conflict {
-        return Err(subject.hold_inconsistent(&object.native, why));
+        return Err(subject.hold_inconsistent(&object.address(), why));
     }
     let other = inventory.known_name(object).filter(|known| *known != subject.name && Some(*known) != old);
     if let Some(other) = other {
@@ -227,9 +227,15 @@ fn why_not_replaceable(
     if !draft.is_unwritten(new) {
         return Some("it was written to".to_owned());
     }
+    if let Some(needing) = new.needed_by.first() {
+        return Some(format!("{needing} needs it"));
+    }
     let uid = Some(new.uid());
-    let needing = usable.observed.objects.iter().find(|other| other.parent == uid || other.tags.volume == uid)?;
-    Some(format!("{} was made from it", needing.native))
+    let is_of_it = |other: &&Object| {
+        other.parent == uid || other.tags.volume == uid || other.parent_volume.as_ref() == Some(&new.native)
+    };
+    let needing = usable.observed.objects.iter().find(is_of_it)?;
+    Some(format!("{} was made from it", needing.address()))
 }
 
 /// Whether an object was created under the name that it has: its uid is derived from its name.

@@ -1,6 +1,6 @@
 //! Objects that should exist and are not observed: lost, shrunk, replaced, or on a backend that cannot be observed.
 
-use crate::model::{Kind, Ledger, Name, NativeName, ObjectRecord, Place, PlacedField, Verb};
+use crate::model::{Address, Kind, Ledger, Name, ObjectRecord, Place, PlacedField, Verb};
 
 use super::backend_state::BackendState;
 use super::hold::{Hold, Subject};
@@ -48,33 +48,34 @@ pub(super) fn check_not_lost<'a>(
     };
     let by_ledger = || {
         let entered = inventory.entered(kind, name).iter().find(|entered| !is_seen(entered.uid))?;
-        Some((entered.backend, entered.uid, &entered.entry.native))
+        Some((entered.backend, entered.uid, entered.entry.address()))
     };
     let by_store = || {
         let was_live = |record: &&&ObjectRecord| was_live(inventory, record) && !is_seen(record.identity.uid);
         let record: &ObjectRecord = inventory.recorded(kind, name).iter().find(was_live)?;
-        Some((&record.backend, record.identity.uid, &record.native))
+        Some((&record.backend, record.identity.uid, record.address()))
     };
-    let Some((at, uid, native)) = by_ledger().or_else(by_store) else { return Ok(()) };
+    let Some((backend, uid, at)) = by_ledger().or_else(by_store) else { return Ok(()) };
     let subject = Subject { uid: Some(uid), ..*subject };
     if let Some(object) = inventory.by_uid.get(&uid)
         && (object.identity.name != *name || object.identity.owner != inventory.stack().owner)
     {
-        let message = format!("its object on {at} has been renamed to {}", object.native);
+        let message = format!("its object on {backend} has been renamed to {}", object.native);
         let fix = format!(
-            "rename it to {native} on the backend, or declare it as {} with `renamedFrom: {name}`{}",
+            "rename it to {} on the backend, or declare it as {} with `renamedFrom: {name}`{}",
+            at.native,
             object.identity.name,
             inventory.place_of_field(kind, subject.name, PlacedField::Metadata)
         );
         return Err(subject.hold(HeldReason::Renamed, message, fix));
     }
     let object =
-        inventory.usable(at).and_then(|usable| usable.bearing(native).find(|object| object.conflict.is_some()));
+        inventory.usable(backend).and_then(|usable| usable.bearing(&at).find(|object| object.conflict.is_some()));
     if let Some(why) = object.and_then(|object| object.conflict.as_ref()) {
-        return Err(subject.hold_inconsistent(native, why));
+        return Err(subject.hold_inconsistent(&at, why));
     }
-    check_not_replaced(inventory, &subject, at, native)?;
-    let message = format!("{native} is missing from {at}; Kiln does not recreate a lost object as an empty one");
+    check_not_replaced(inventory, &subject, backend, &at)?;
+    let message = format!("{at} is missing from {backend}; Kiln does not recreate a lost object as an empty one");
     let fix = format!(
         "restore it on the backend; or accept the loss with `kiln forget {}/{name}`, which frees the name",
         kind.as_lower()
@@ -87,22 +88,22 @@ pub(super) fn check_not_lost<'a>(
 fn check_not_replaced(
     inventory: &Inventory<'_>,
     subject: &Subject<'_>,
-    at: &Name,
-    native: &NativeName,
+    backend: &Name,
+    at: &Address,
 ) -> Result<(), Hold> {
-    let other = inventory.usable(at).and_then(|usable| usable.find(native, |place| place == Place::Live));
+    let other = inventory.usable(backend).and_then(|usable| usable.find(at, |place| place == Place::Live));
     if other.is_none_or(|other| other.identity.is_some()) {
         return Ok(());
     }
     let (kind, name) = (subject.kind.as_lower(), subject.name);
     let adopts = inventory.specs().volumes.get(name).and_then(|spec| spec.adopt.as_deref());
-    let message = format!("{native} on {at} is not the object that was {kind} {name}: it was replaced or copied");
-    let fix = match subject.kind == Kind::Volume && adopts == Some(native.as_str()) {
+    let message = format!("{at} on {backend} is not the object that was {kind} {name}: it was replaced or copied");
+    let fix = match subject.kind == Kind::Volume && adopts == Some(at.native.as_str()) {
         true => format!(
-            "put the original back; or, if {native} holds the data of {name} now, run `kiln forget {kind}/{name}`, then \
+            "put the original back; or, if {at} holds the data of {name} now, run `kiln forget {kind}/{name}`, then \
              `kiln apply`, which adopts it as it is"
         ),
-        false => format!("move {native} out of the pool and put the original back, or `kiln forget {kind}/{name}`"),
+        false => format!("move {at} out of the pool and put the original back, or `kiln forget {kind}/{name}`"),
     };
     Err(subject.hold(HeldReason::Conflict, message, fix))
 }

@@ -28,6 +28,7 @@ mod lint;
 mod locate;
 mod lost;
 mod name_conflict;
+mod no_trash;
 mod order;
 mod overview;
 mod owner_conflict;

@@ -3,11 +3,11 @@
 //! A destroyed object frees its name: the object to be created under it waits for that. In every other case the name stays taken:
 //! released objects keep theirs, trashed objects keep theirs in the trash, and held objects stay.
 
-use crate::model::{Action, Kind, Name, NativeName, Object, OnRemove, Place, PlacedField, VolumeSpec};
+use crate::model::{Action, Address, Kind, Name, NativeName, Object, OnRemove, Place, PlacedField};
 
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
-use super::inventory::{Inventory, OwnedObject};
+use super::inventory::{Inventory, OwnedObject, RequestedName, requests};
 use super::types::HeldReason;
 use super::usable::Usable;
 
@@ -15,12 +15,12 @@ use super::usable::Usable;
 pub(super) fn may_free_name<'a>(
     inventory: &Inventory<'a>,
     usable: &Usable<'a>,
-    native: &NativeName,
+    at: &Address,
 ) -> Option<OwnedObject<'a>> {
-    let object = OwnedObject::of(usable.name, usable.find(native, |place| place == Place::Live)?)?;
+    let object = OwnedObject::of(usable.name, usable.find(at, |place| place == Place::Live)?)?;
     let ours = object.identity.owner == inventory.stack().owner;
     let for_good = object.tags.on_remove() == OnRemove::Delete;
-    (ours && for_good && usable.find(native, |place| place == Place::Trash).is_none()).then_some(object)
+    (ours && for_good && usable.find(at, |place| place == Place::Trash).is_none()).then_some(object)
 }
 
 /// Holds an object whose native name is taken.
@@ -28,31 +28,32 @@ pub(super) fn check_name_is_free(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
     subject: &Subject<'_>,
-    native: &NativeName,
+    at: &Address,
 ) -> Result<(), Hold> {
-    let Some(object) = usable.find(native, |place| place != Place::Temporary) else { return Ok(()) };
+    let Some(object) = usable.find(at, |place| place != Place::Temporary) else { return Ok(()) };
     let (reason, message, fix) = in_the_way(inventory, usable, (subject.kind, subject.name), object);
     Err(subject.hold(reason, message, fix))
 }
 
-/// Holds an object whose native name several documents ask for.
+/// Holds an object whose native name several documents ask for. `volume`: of a snapshot, the declared volume.
 pub(super) fn check_requested_once(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
     subject: &Subject<'_>,
     native: &NativeName,
+    volume: Option<&Name>,
 ) -> Result<(), Hold> {
-    if !inventory.requested_twice.contains(&(usable.name, native.as_str())) {
+    let volume = volume.filter(|_| usable.capabilities.nests_snapshots());
+    let asked = RequestedName { backend: usable.name, volume, native: native.as_str() };
+    if !inventory.requested_twice.contains(&asked) {
         return Ok(());
     }
     let message = format!("several documents ask for the native name {native}");
-    let asks = |spec: &&VolumeSpec| {
-        spec.backend == *usable.name && spec.object.as_deref().or(spec.adopt.as_deref()) == Some(native.as_str())
-    };
-    let asking = inventory.specs().volumes.values().filter(asks).map(|spec| {
-        let name = &spec.meta.name;
-        let field = if spec.object.is_some() { PlacedField::Object } else { PlacedField::Adopt };
-        format!("volume {name}{}", inventory.place_of_field(Kind::Volume, name, field))
+    let asking = requests(inventory.specs(), &inventory.backends).filter(|(_, asks)| *asks == asked);
+    let asking = asking.map(|((kind, name), _)| {
+        let has_object = inventory.specs().volumes.get(name).is_some_and(|spec| spec.object.is_some());
+        let field = if kind == Kind::Volume && has_object { PlacedField::Object } else { PlacedField::Adopt };
+        format!("{} {name}{}", kind.as_lower(), inventory.place_of_field(kind, name, field))
     });
     let fix = format!("write it in one of them only: {}", Vec::from_iter(asking).join(", "));
     Err(subject.hold(HeldReason::Ambiguous, message, fix))
@@ -65,13 +66,13 @@ pub(super) fn check_place_is_free(
     subject: &Subject<'_>,
     trashed: &Object,
 ) -> Result<(), Hold> {
-    let native = &trashed.native;
-    let Some(other) = usable.find(native, |place| place == Place::Live) else { return Ok(()) };
+    let at = trashed.address();
+    let Some(other) = usable.find(&at, |place| place == Place::Live) else { return Ok(()) };
     let (reason, message, fix) = match &other.identity {
         None => {
             let message =
-                format!("a live object named {native}, which Kiln does not manage, prevents a restore from the trash");
-            (HeldReason::Foreign, message, format!("rename or move {native} on the backend"))
+                format!("a live object named {at}, which Kiln does not manage, prevents a restore from the trash");
+            (HeldReason::Foreign, message, format!("rename or move {at} on the backend"))
         }
         Some(_) => in_the_way(inventory, usable, (subject.kind, subject.name), other),
     };
@@ -85,12 +86,12 @@ pub(super) fn check_trash_is_free(
     subject: &Subject<'_>,
     object: &Object,
 ) -> Result<(), Hold> {
-    let native = &object.native;
-    let Some(other) = usable.find(native, |place| place == Place::Trash) else { return Ok(()) };
-    let message = format!("the trash already holds an object named {native}");
+    let at = object.address();
+    let Some(other) = usable.find(&at, |place| place == Place::Trash) else { return Ok(()) };
+    let message = format!("the trash already holds an object named {at}");
     let fix = match &other.identity {
         Some(id) if id.owner == inventory.stack().owner => format!("`kiln trash purge {}`", id.id()),
-        _ => format!("move {native} out of the trash on the backend"),
+        _ => format!("move {at} out of the trash on the backend"),
     };
     Err(subject.hold(HeldReason::Foreign, message, fix))
 }
@@ -127,26 +128,24 @@ fn in_the_way(
     asking: (Kind, &Name),
     object: &Object,
 ) -> (HeldReason, String, String) {
-    let native = &object.native;
+    let at = object.address();
     let place_of = |field| inventory.place_of_field(asking.0, asking.1, field);
     let place = place_of(PlacedField::Object);
-    let another = match native.is_reserved() {
+    let another = match object.native.is_reserved() {
         true => format!("choose another name{}", place_of(PlacedField::Name)),
         false => format!("write another `object`{place}"),
     };
     let Some(id) = &object.identity else {
-        let message = format!("{native} already exists and has no owner");
-        let fix = match usable.capabilities.adopt && !native.is_reserved() {
+        let message = format!("{at} already exists and has no owner");
+        let fix = match usable.capabilities.adopt && !object.native.is_reserved() {
             true => {
-                format!(
-                    "write `adopt: {{name: {native}}}` in place of `object`{place} to adopt it, or another `object`"
-                )
+                format!("write `adopt: {{name: {at}}}` in place of `object`{place} to adopt it, or another `object`")
             }
             false => another,
         };
         return (HeldReason::Foreign, message, fix);
     };
-    let message = format!("{native} already exists: it is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
+    let message = format!("{at} already exists: it is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
     let what = id.id();
     let is_declared = inventory.specs().declares(id.kind, &id.name) && object.place == Place::Live;
     if id.owner != inventory.stack().owner || is_declared {

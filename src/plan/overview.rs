@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Judged, Plan, World};
-use crate::model::{JournalEntry, Kind, Name, NativeName, Records, Suspension};
+use crate::model::{Address, JournalEntry, Kind, Name, Records, Suspension};
 
 /// One observation of every declared backend, with the records and the plan made from them.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Overview {
     /// The judgement of the backends that the plan was made with.
     pub judged: Arc<Judged>,
     /// Where clients open this owner's live objects, by Backend name, as far as they have a path on this host.
-    pub paths: BTreeMap<Name, BTreeMap<NativeName, PathBuf>>,
+    pub paths: BTreeMap<Name, BTreeMap<Address, PathBuf>>,
     /// The store's records.
     pub records: Arc<Records>,
     /// This owner's suspensions, from its pools and the store; a suspension of everything comes first.

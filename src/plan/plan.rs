@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::gate::{self, GateVerdict};
 use super::inputs::Inputs;
 use super::inventory::Inventory;
+use super::no_trash::warn_without_trash;
 use super::types::{Plan, Unobserved};
 use super::unreachable::hold_unreachable;
 use super::{digest, drift, kind, order};
@@ -29,12 +30,14 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     kind::restores(&inventory, &mut draft);
     kind::growths_back(&inventory, &mut draft);
     kind::removals(&inventory, &mut draft);
+    kind::follow_renames(&inventory, &mut draft);
     gate::hold_until_confirmation_read(&inventory, &mut draft);
     hold_unreachable(&inventory, &mut draft);
     gate::hold_suspended(&inventory, &mut draft);
     gate::hold_locked(&inventory, &mut draft);
     let GateVerdict { awaiting, used, too_much } = gate::hold_unapproved(&inventory, &mut draft);
     kind::keep_unreplaced(&mut draft);
+    warn_without_trash(&inventory, &mut draft);
     gate::warn_of_renames(&inventory, &mut draft);
 
     let Draft { mut held, warnings, steps, dropped, doubted, unsettled, to_inspect, .. } = draft;

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Clients, ImageRef, Kind, Name, NativeName, Origin, Place, Written};
+use crate::model::{Action, Address, Clients, ImageRef, Kind, Name, Origin, Place, Written};
 
 use super::types::{Observation, Plan, World};
 
 /// Returns, by backend, the objects whose unknown clients or content decide whether a step is allowed, and those of which the plan
 /// must know whether they were ever written to. The caller observes them by name, updates the world, and plans again.
-pub fn objects_to_observe(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
-    let mut wanted: BTreeMap<&Name, BTreeSet<&NativeName>> = BTreeMap::new();
+pub fn objects_to_observe(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<Address>> {
+    let mut wanted: BTreeMap<&Name, BTreeSet<Address>> = BTreeMap::new();
     for step in &plan.steps {
         // Lint and the scheduler refuse a step on a backend that was not observed.
         let Some(backend) = step.backend() else { continue };
@@ -19,20 +19,21 @@ pub fn objects_to_observe(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<Nati
         let copied = step.action.reads().filter(|(kind, _)| torn && *kind == Kind::Volume);
         // A listing does not show what an object holds that is to be adopted.
         let itself = step.expect.idle || matches!(step.action, Action::Adopt { .. });
-        let native = if itself { Some(&step.native) } else { copied.map(|(_, volume)| &volume.native) };
-        wanted.entry(backend).or_default().extend(native);
+        let native = if itself { Some(step.address()) } else { copied.map(|(_, volume)| volume.address()) };
+        let inner = step.action.with().iter().map(|inner| Address::inside(&step.native, &inner.native));
+        wanted.entry(backend).or_default().extend(native.into_iter().chain(inner));
     }
-    for (backend, native) in &plan.to_inspect {
-        wanted.entry(backend).or_default().insert(native);
+    for (backend, at) in &plan.to_inspect {
+        wanted.entry(backend).or_default().insert(at.clone());
     }
     let mut questions = BTreeMap::new();
-    for (backend, natives) in wanted {
+    for (backend, wanted) in wanted {
         let unknown = |object: &&crate::model::Object| {
             let seen = object.clients != Clients::Unknown && object.written != Written::Unknown;
-            object.place == Place::Live && !seen && natives.contains(&object.native)
+            object.place == Place::Live && !seen && wanted.contains(&object.address())
         };
         let objects = world.get(backend).map_or(&[][..], Observation::objects);
-        let names: Vec<NativeName> = objects.iter().filter(unknown).map(|object| object.native.clone()).collect();
+        let names: Vec<Address> = objects.iter().filter(unknown).map(crate::model::Object::address).collect();
         if !names.is_empty() {
             questions.insert(backend.clone(), names);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    ApprovalSet, Capabilities, Endpoint, Kind, Name, NativeName, Object, Observed, Owner, Step, Uid, Verb,
+    Address, ApprovalSet, Capabilities, Endpoint, Kind, Name, Object, Observed, Owner, Step, Uid, Verb,
 };
 
 /// The observations of all declared backends, by Backend name.
@@ -98,7 +98,7 @@ pub struct Plan {
     pub unsettled: bool,
     /// Objects of which the plan must know whether they were ever written to, and does not: the caller observes them and plans again.
     #[serde(skip)]
-    pub to_inspect: BTreeSet<(Name, NativeName)>,
+    pub to_inspect: BTreeSet<(Name, Address)>,
     /// A digest of the owner, the steps with all they expect, and what is held; never of times, the revision or messages.
     pub digest: String,
 }

@@ -1,6 +1,6 @@
 //! A backend on which steps can be planned.
 
-use crate::model::{BackendSpec, Capabilities, Ledger, Name, NativeName, Object, Observed, Place};
+use crate::model::{Address, BackendSpec, Capabilities, Ledger, Name, NativeName, Object, Observed, Place};
 
 /// A backend on which steps can be planned.
 pub(super) struct Usable<'a> {
@@ -15,15 +15,21 @@ pub(super) struct Usable<'a> {
 }
 
 impl<'a> Usable<'a> {
-    /// Returns the object with a native name in a matching place.
-    pub(super) fn find(&self, native: &NativeName, place: impl Fn(Place) -> bool) -> Option<&'a Object> {
-        self.bearing(native).find(|object| place(object.place))
+    /// Returns the object at an address in a matching place.
+    pub(super) fn find(&self, at: &Address, place: impl Fn(Place) -> bool) -> Option<&'a Object> {
+        self.bearing(at).find(|object| place(object.place))
     }
 
-    /// Returns the objects with a native name. Observed objects are sorted by native name.
-    pub(super) fn bearing<'n>(&self, native: &'n NativeName) -> impl Iterator<Item = &'a Object> + use<'a, 'n> {
+    /// Returns the objects at an address: a live one, and those in the trash. Observed objects are sorted by address.
+    pub(super) fn bearing<'n>(&self, at: &'n Address) -> impl Iterator<Item = &'a Object> + use<'a, 'n> {
         let objects = &self.observed.objects;
-        let first = objects.partition_point(|object| object.native < *native);
-        objects[first..].iter().take_while(|object| object.native == *native)
+        let before = |object: &Object| (&object.native, &object.parent_volume) < (&at.native, &at.parent_volume);
+        let first = objects.partition_point(before);
+        objects[first..].iter().take_while(|object| object.is_at(at))
+    }
+
+    /// Returns the address of a snapshot of a volume.
+    pub(super) fn address_in(&self, volume: &NativeName, snapshot: NativeName) -> Address {
+        Address { native: snapshot, parent_volume: self.capabilities.nests_snapshots().then(|| volume.clone()) }
     }
 }

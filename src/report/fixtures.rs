@@ -14,8 +14,7 @@ pub(super) const NOW: u64 = 1_795_305_600;
 
 /// Returns an overview with nothing to do, in which a backend `fast` has these objects.
 pub(super) fn overview(objects: Vec<Object>) -> Overview {
-    let paths =
-        objects.iter().map(|object| (object.native.clone(), format!("/pool/{}", object.native).into())).collect();
+    let paths = objects.iter().map(|object| (object.address(), format!("/pool/{}", object.native).into())).collect();
     let observed = Observed { objects, ..Observed::nothing() };
     let seen = Observation::Seen { capabilities: Capabilities::everything(), observed };
     Overview {

@@ -88,10 +88,10 @@ fn in_order<T>([revision, detail]: [T; 2], paint: Paint) -> [T; 2] {
 /// Returns journal entries as a table. `is_of_one`: they are about one object, which a terminal has just been told.
 pub fn journal_table<'l>(lines: impl IntoIterator<Item = &'l JournalLine>, is_of_one: bool, paint: Paint) -> String {
     let names = in_order(["REVISION", "DETAIL"], paint);
-    let restores = Action::Undelete { tags: Tags::default() }.to_string();
+    let restores = Action::Undelete { tags: Tags::default(), with: Vec::new() }.to_string();
     let rows = lines.into_iter().map(|line| {
         // The verb of a return from the trash is that of an adoption.
-        let is_restored = line.action == Verb::Adopt.as_str() && line.detail == restores;
+        let is_restored = line.action == Verb::Adopt.as_str() && line.detail.starts_with(&restores);
         let did = match &line.message {
             Some(message) => format!("{}: {message}", line.detail),
             None => line.detail.clone(),

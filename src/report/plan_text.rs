@@ -230,8 +230,20 @@ mod tests {
             step("back", restore, Risk::Irreversible, Reason::RestoreRequested, &[requested]),
             step("new", rename, Risk::None, Reason::RenamedFrom, &[renamed]),
             step("taken", Action::Adopt { tags: Tags::default(), n: 0 }, Risk::None, Reason::AdoptRequested, &[]),
-            step("undeleted", Action::Undelete { tags: Tags::default() }, Risk::None, Reason::InTrash, &[]),
-            step("out", Action::Trash { ttl: Seconds(604_800) }, Risk::Recoverable, Reason::NotDeclared, &[]),
+            step(
+                "undeleted",
+                Action::Undelete { tags: Tags::default(), with: Vec::new() },
+                Risk::None,
+                Reason::InTrash,
+                &[],
+            ),
+            step(
+                "out",
+                Action::Trash { ttl: Seconds(604_800), with: Vec::new() },
+                Risk::Recoverable,
+                Reason::NotDeclared,
+                &[],
+            ),
             step("free", release, Risk::None, Reason::NotDeclared, &[]),
             step("gone", Action::Destroy, Risk::Irreversible, Reason::NotDeclared, &[]),
         ];

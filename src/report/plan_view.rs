@@ -9,8 +9,8 @@ use super::Commands;
 use super::approval_text::waiting;
 use super::folded::{Fact, Folded, TellsFact, fold};
 use crate::model::{
-    Action, ApprovalSet, Endpoint, FieldChange, Kind, Name, NativeName, Origin, ProblemView, Provisioning, Risk, Size,
-    Specs, Step, Verb,
+    Action, ApprovalSet, Endpoint, FieldChange, InnerSnapshot, Kind, Name, NativeName, Origin, ProblemView,
+    Provisioning, Risk, Size, Specs, Step, Verb,
 };
 use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
 use crate::text::exact;
@@ -68,7 +68,7 @@ pub struct StepView {
     pub target: Option<String>,
     /// The object's uid.
     pub uid: String,
-    /// The native name after the step.
+    /// The native name after the step; `VOLUME@NAME` for a snapshot inside of a volume.
     pub object: String,
     /// The risk of losing data.
     pub risk: Risk,
@@ -365,10 +365,11 @@ impl TellsFact for HeldView {
 impl StepView {
     /// Makes the shown form of a step.
     pub fn new(step: &Step, specs: &Specs) -> Self {
+        let at = step.address();
         let Step {
             endpoint,
             identity,
-            native,
+            native: _,
             action,
             expect: _,
             risk,
@@ -388,7 +389,7 @@ impl StepView {
             backend: endpoint.backend().map(Name::to_string),
             target: endpoint.target().map(Name::to_string),
             uid: identity.uid.to_string(),
-            object: native.to_string(),
+            object: at.to_string(),
             risk: *risk,
             reason: format!("{reason:?}"),
             changes: changes.clone(),
@@ -433,13 +434,23 @@ fn detail(step: &Step, is_rounded: bool) -> String {
             format!("complete its interrupted rename on {at}")
         }
         Action::Rename { from, .. } => format!("rename {} on {at}", short(from)),
-        Action::Adopt { .. } => format!("adopt {} on {at}", step.native),
-        Action::Trash { ttl } => format!("move to the trash of {at} for {ttl}"),
-        Action::Undelete { .. } => format!("from the trash of {at}"),
+        Action::Adopt { .. } => format!("adopt {} on {at}", step.address()),
+        Action::Trash { ttl, with } => format!("move to the trash of {at} for {ttl}{}", along(with)),
+        Action::Undelete { tags: _, with } => format!("from the trash of {at}{}", along(with)),
         Action::Destroy => format!("destroy on {at}: cannot be undone"),
         Action::Purge => format!("purge from the trash of {at}: cannot be undone"),
         Action::Sweep => format!("remove an incomplete object from {at}"),
         Action::Detach => format!("make its clones on {at} independent"),
+    }
+}
+
+/// Returns the snapshots that move inside of a volume: `, with snapshot monday`.
+fn along(with: &[InnerSnapshot]) -> String {
+    let names: Vec<&str> = with.iter().map(|inner| inner.identity.name.as_str()).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!(", with snapshot {one}"),
+        several => format!(", with snapshots {}", several.join(", ")),
     }
 }
 

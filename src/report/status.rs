@@ -454,9 +454,12 @@ impl<'a> StatusIndex<'a> {
                 uid: object.and_then(|object| object.uid),
                 owner: Cow::Borrowed(&self.specs.stack.owner),
                 backend: backend.map(Cow::Borrowed),
-                object: object.map(|object| Cow::Borrowed(object.native)),
+                object: object.map(|object| match object.parent_volume {
+                    None => Cow::Borrowed(object.native),
+                    Some(_) => Cow::Owned(NativeName::new(object.address().to_string())),
+                }),
                 path: object.filter(|object| object.place == Place::Live).and_then(|object| {
-                    Some(Cow::Borrowed(self.overview.paths.get(backend?)?.get(object.native)?.as_path()))
+                    Some(Cow::Borrowed(self.overview.paths.get(backend?)?.get(&object.address())?.as_path()))
                 }),
                 size: object.map(|object| object.size.bytes()),
                 used: object.and_then(|object| object.used),

@@ -11,7 +11,9 @@ use kiln::driver::settings::config;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimObject};
 use kiln::driver::{Driver, LocalSettings, connect};
-use kiln::model::{Access, BackendSpec, Capabilities, DriverConfig, Meta, NativeName, Owner, Percent, Seconds, Size};
+use kiln::model::{
+    Access, Address, BackendSpec, Capabilities, DriverConfig, Meta, NativeName, Owner, Percent, Seconds, Size,
+};
 
 /// The unit in which claims write and read content.
 pub(crate) const BLOCK: u64 = 4096;
@@ -57,7 +59,7 @@ pub(crate) trait Bench: Send + Sync {
     }
     /// The file or device of a live object.
     fn path(&self, native: &NativeName) -> PathBuf {
-        match self.driver().access(native) {
+        match self.driver().access(&Address::flat(native)) {
             Access::File(path) | Access::Block(path) => path,
             Access::None => panic!("{native} cannot be opened from outside, and this bench has no way of its own"),
         }

@@ -1,11 +1,14 @@
 //! What claims are written with.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln::driver::{Driver, StepContext};
 use kiln::model::{
-    Action, Capabilities, DriverError, Effect, ErrorKind, Identity, Kind, Listed, NativeName, Object, ObjectRef,
-    Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags, Uid,
+    Action, Address, Capabilities, DriverError, Effect, ErrorKind, Identity, Kind, Listed, NativeName, Object,
+    ObjectRef, Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
+    Uid,
 };
 
 use super::Bench;
@@ -25,6 +28,8 @@ pub(crate) struct Kit<'a> {
     pub(crate) owner: Owner,
     /// The usual size: a multiple of the granularity, at least 1 MiB.
     pub(crate) size: Size,
+    /// Where snapshots are inside of volumes: the native name of the volume of each, by uid and by native name.
+    pub(crate) volumes: RefCell<(BTreeMap<Uid, NativeName>, BTreeMap<NativeName, NativeName>)>,
 }
 
 impl<'a> Kit<'a> {
@@ -33,7 +38,7 @@ impl<'a> Kit<'a> {
         let pool = driver.init_pool().await.unwrap();
         let size = Size(1 << 20).round_up(driver.capabilities().granularity);
         // A driver made now sees the pool as it will be used.
-        Self { bench, driver: bench.driver(), pool, owner: "prod".parse().unwrap(), size }
+        Self { bench, driver: bench.driver(), pool, owner: "prod".parse().unwrap(), size, volumes: RefCell::default() }
     }
 
     pub(crate) fn can(&self) -> &Capabilities {
@@ -56,11 +61,29 @@ impl<'a> Kit<'a> {
 
     /// A step that expects nothing.
     pub(crate) fn step(&self, identity: &Identity, action: Action) -> Step {
-        Step::new("bench".parse::<kiln::model::Name>().unwrap(), identity.clone(), action, Reason::NotThere)
+        let mut step =
+            Step::new("bench".parse::<kiln::model::Name>().unwrap(), identity.clone(), action, Reason::NotThere);
+        if self.can().nests_snapshots() && identity.kind == Kind::Snapshot {
+            let (by_uid, by_native) = &mut *self.volumes.borrow_mut();
+            if let Action::Snapshot { volume, .. } = &step.action {
+                by_uid.insert(identity.uid, volume.native.clone());
+            }
+            // Of one that was never made any volume will do.
+            let nowhere = NativeName::new("nowhere");
+            step.parent_volume = Some(by_uid.get(&identity.uid).cloned().unwrap_or(nowhere));
+            by_native.insert(step.native.clone(), step.parent_volume.clone().unwrap());
+        }
+        step
     }
 
     pub(crate) async fn run(&self, step: &Step) -> Answer {
-        self.driver.execute(step, &StepContext::at(NOW)).await
+        let answer = self.driver.execute(step, &StepContext::at(NOW)).await;
+        if let (Action::Rename { from, .. }, Ok(Outcome::Changed)) = (&step.action, &answer) {
+            let (by_uid, by_native) = &mut *self.volumes.borrow_mut();
+            let volumes = by_uid.values_mut().chain(by_native.values_mut());
+            volumes.filter(|volume| **volume == *from).for_each(|volume| *volume = step.native.clone());
+        }
+        answer
     }
 
     pub(crate) async fn act(&self, identity: &Identity, action: Action) -> Answer {
@@ -104,7 +127,13 @@ impl<'a> Kit<'a> {
     }
 
     pub(crate) fn reference(&self, identity: &Identity, size: Size) -> ObjectRef {
-        ObjectRef::new(identity.native(), identity.uid, size)
+        let parent_volume = self.address(&identity.native()).parent_volume;
+        ObjectRef { parent_volume, ..ObjectRef::new(identity.native(), identity.uid, size) }
+    }
+
+    /// Where an object of this name is.
+    pub(crate) fn address(&self, native: &NativeName) -> Address {
+        Address { native: native.clone(), parent_volume: self.volumes.borrow().1.get(native).cloned() }
     }
 
     pub(crate) fn write(&self, identity: &Identity, block: u64, stamp: u64) {
@@ -123,7 +152,7 @@ impl<'a> Kit<'a> {
 
     /// What a look at one name shows.
     pub(crate) async fn look(&self, native: &NativeName) -> Vec<Object> {
-        let seen = self.driver.observe(&Scope::Objects(vec![native.clone()])).await.unwrap();
+        let seen = self.driver.observe(&Scope::Objects(vec![self.address(native)])).await.unwrap();
         assert_eq!(seen.listed, Listed::COMPLETE, "{:?}", seen.gaps);
         assert!(seen.objects.iter().all(|object| object.native == *native), "asked for {native}: {:?}", seen.objects);
         seen.objects

@@ -11,11 +11,11 @@ use kiln::driver::sim::{FaultRates, SimSettings};
 use kiln::model::{
     Action, ApprovalItem, ApprovalSet, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults,
     DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, FieldPlace, Identity, ImageFormat,
-    ImageRef, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger, LedgerEntry, Meta,
-    Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place,
-    PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk, Safety, Seconds,
-    Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags, TargetSpec,
-    Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
+    ImageRef, InnerSnapshot, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger,
+    LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin,
+    Percent, Place, PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk,
+    Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags,
+    TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
 };
 use kiln::plan::{Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning};
 use serde::Serialize;
@@ -425,7 +425,10 @@ fn object() -> Object {
         clients: Clients::Some(vec!["qemu".to_owned()]),
         image: Some("qcow2".to_owned()),
         written: Written::Never,
-        parent_volume: None,
+        unowned_kind: Kind::Snapshot,
+        of_volume: Some(native("kiln.prod.web.7np53nfs")),
+        needed_by: vec!["other/clone".to_owned()],
+        parent_volume: Some(native("kiln.prod.web.7np53nfs")),
         id: None,
     }
 }
@@ -445,8 +448,8 @@ fn actions() -> [Action; 13] {
         Action::SetTags { tags: tags() },
         Action::Rename { from: native("disk.raw"), tags: tags() },
         Action::Adopt { tags: tags(), n: 1 },
-        Action::Trash { ttl: Seconds(60) },
-        Action::Undelete { tags: tags() },
+        Action::Trash { ttl: Seconds(60), with: Vec::new() },
+        Action::Undelete { tags: tags(), with: inner() },
         Action::Destroy,
         Action::Purge,
         Action::Sweep,
@@ -454,12 +457,21 @@ fn actions() -> [Action; 13] {
     ]
 }
 
+fn inner() -> Vec<InnerSnapshot> {
+    vec![InnerSnapshot {
+        identity: identity(),
+        native: native("kiln-snap.prod.monday.abcdefgh"),
+        size: Size(4096),
+        released: true,
+    }]
+}
+
 fn step(action: Action) -> Step {
     Step {
         endpoint: Endpoint::Backend(name("fast")),
         identity: identity(),
         native: native("kiln.prod.db.7np53nfs"),
-        parent_volume: None,
+        parent_volume: Some(native("kiln.prod.web.7np53nfs")),
         action,
         expect: Expect {
             place: Some(Place::Live),
@@ -497,7 +509,7 @@ fn ledger() -> Ledger {
                 restored: texts("monday"),
                 declared_in: Some("db.yaml".to_owned()),
                 accepted: Some(Size(8192)),
-                parent_volume: None,
+                parent_volume: Some(native("kiln.prod.web.7np53nfs")),
                 id: None,
             },
         )]),

@@ -28,6 +28,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
         for step in steps {
             let taken = taken(step, scene, &observed.objects, capabilities.shares_blocks.is_some());
             make(step, &mut observed.objects, capabilities.clones_depend());
+            make_inside(step, &mut observed.objects);
             if let Some(room) = &mut observed.capacity {
                 room.used += taken;
                 if let (Verb::Create | Verb::Adopt, Some(left)) = (step.action.verb(), &mut room.objects) {
@@ -40,13 +41,16 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
                 new.used = Some(taken);
             }
             enter(step, &mut ledger, &plan.used);
-            after.records.objects.retain(|uid, _| *uid != step.identity.uid);
-            if let Some(object) = observed.objects.iter().find(|object| is(object, step)) {
-                let record = ObjectRecord::of(step.identity.clone(), backend.clone(), object, 1);
-                after.records.objects.insert(step.identity.uid, record);
+            let inner = step.action.with().iter().map(|inner| &inner.identity);
+            for identity in inner.chain([&step.identity]) {
+                after.records.objects.remove(&identity.uid);
+                let is_it = |o: &&Object| o.uid() == Some(identity.uid) && o.place != Place::Temporary;
+                let Some(object) = observed.objects.iter().find(is_it) else { continue };
+                let record = ObjectRecord::of(identity.clone(), backend.clone(), object, 1);
+                after.records.objects.insert(identity.uid, record);
             }
         }
-        observed.objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
+        observed.objects.sort_by_key(|object| (object.address(), object.place));
         after.recent.extend(ledger.removals.iter().filter(|r| r.at == 1).cloned());
         let place = scene.reading.specs.backends[backend].config.place();
         let record =
@@ -88,6 +92,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         identity: Some(step.identity.clone()),
         tags: tags.clone(),
         parent,
+        parent_volume: step.parent_volume.clone(),
         ..Object::new(step.native.clone(), Place::Live, size)
     };
     match &step.action {
@@ -101,7 +106,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         }
         Action::Snapshot { volume, tags, .. } => return objects.push(new(volume.size, tags, None)),
         Action::Adopt { tags, .. } => {
-            let object = objects.iter_mut().find(|o| o.native == step.native && o.place == Place::Live).unwrap();
+            let object = objects.iter_mut().find(|o| o.is_at(&step.address()) && o.place == Place::Live).unwrap();
             (object.identity, object.tags) = (Some(step.identity.clone()), tags.clone());
             return;
         }
@@ -121,9 +126,26 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
             (object.native, object.identity) = (step.native.clone(), Some(step.identity.clone()));
             (object.tags, object.unfinished) = (tags.clone(), false);
         }
-        Action::Trash { ttl } => (object.place, object.tags.expires) = (Place::Trash, Some(ttl.0)),
-        Action::Undelete { tags } => (object.place, object.tags) = (Place::Live, tags.clone()),
+        Action::Trash { ttl, .. } => (object.place, object.tags.expires) = (Place::Trash, Some(ttl.0)),
+        Action::Undelete { tags, .. } => (object.place, object.tags) = (Place::Live, tags.clone()),
         other => panic!("{other} is never part of a plan"),
+    }
+}
+
+/// What happens to the snapshots inside of the volume of a step.
+fn make_inside(step: &Step, objects: &mut [Object]) {
+    for inner in step.action.with() {
+        let object = objects.iter_mut().find(|object| object.uid() == Some(inner.identity.uid)).unwrap();
+        if let Action::Trash { ttl, .. } = &step.action {
+            (object.place, object.tags.expires) = (Place::Trash, Some(ttl.0));
+        } else {
+            (object.place, object.tags.expires, object.tags.retained) = (Place::Live, None, inner.released);
+        }
+    }
+    if let Action::Rename { from, .. } = &step.action {
+        for object in objects.iter_mut().filter(|object| object.parent_volume.as_ref() == Some(from)) {
+            object.parent_volume = Some(step.native.clone());
+        }
     }
 }
 
@@ -134,7 +156,7 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
             Action::Create { size, .. } => *size,
             _ => step.bytes,
         };
-        ledger.complete.insert(uid, step.identity.ledger_entry(n, &step.native, size));
+        ledger.complete.insert(uid, step.identity.ledger_entry(n, step.address(), size));
     }
     if let Some(entry) = ledger.complete.get_mut(&uid) {
         (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());
@@ -142,10 +164,22 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
     if step.is_removal() {
         let approved = used.iter().any(|approval| approval.covers(&step.approval_item()));
         ledger.removals.push(Removal { uid, kind, size: step.bytes, at: 1, approved });
+        for inner in step.action.with() {
+            let (uid, kind, size) = (inner.identity.uid, inner.identity.kind, inner.size);
+            ledger.removals.push(Removal { uid, kind, size, at: 1, approved });
+        }
     }
     match step.action {
-        Action::Trash { .. } => drop(ledger.leaving.insert(uid)),
-        Action::Undelete { .. } => drop(ledger.leaving.remove(&uid)),
+        Action::Trash { .. } => {
+            ledger.leaving.insert(uid);
+            ledger.leaving.extend(step.action.with().iter().map(|inner| inner.identity.uid));
+        }
+        Action::Undelete { .. } => {
+            ledger.leaving.remove(&uid);
+            for inner in step.action.with() {
+                ledger.leaving.remove(&inner.identity.uid);
+            }
+        }
         Action::Destroy => ledger.add_tombstone(uid, 1),
         _ => {}
     }

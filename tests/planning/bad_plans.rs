@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, Endpoint, Identity, Kind, LedgerView, NativeName, Object, Place, Reading, Size, Suspension, Uid, Written,
+    Action, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, NativeName, Object, Place, Reading, Size, Suspension,
+    Uid, Written,
 };
 use kiln::plan::{Observation, Plan, lint, plan};
 
@@ -90,6 +91,18 @@ const GROWN: &[&str] = &["Volume db size: 2Gi"];
 const RENAMED_LATER: &[&str] = &["Volume database, renamedFrom: db size: 1Gi"];
 const GIVES_WAY: &str = "{volume: db, trash: true}, {volume: database, written: false}";
 const NEW: &[&str] = &["Volume db size: 1Gi", "Volume new size: 1Gi"];
+
+/// A volume goes to the trash with the snapshot inside of it.
+const INSIDE: &str =
+    "{volume: db}, {volume: old}, {snapshot: m, of: old}], can: {snapshots: {nested: true}, trash: Volumes}, spent: [";
+
+/// The snapshots that the one step takes along.
+fn along(plan: &mut Plan) -> &mut Vec<InnerSnapshot> {
+    match &mut plan.steps[0].action {
+        Action::Trash { with, .. } => with,
+        other => panic!("{other}"),
+    }
+}
 
 fn any(_: &Action) -> bool {
     true
@@ -302,6 +315,51 @@ fn bad_plans() -> Vec<Bad> {
                 }
             },
         ),
+        bad("its address is not one of its backend", GROWN, "{volume: db}", any, |plan, _| {
+            plan.steps[0].parent_volume = Some(NativeName::new("web"));
+        }),
+        bad(
+            "it reads another object than the one observed",
+            &["Volume db size: 1Gi", "Volume copy size: 1Gi, source: {snapshot: m}", "Snapshot m volume: db"],
+            "{volume: db}, {snapshot: m, of: db}",
+            made,
+            |_, scene| another(scene),
+        ),
+        bad("another object needs its object", DB, OLD, removal, |_, scene| {
+            objects(scene).iter_mut().for_each(|object| object.needed_by.push("pool2/clone".to_owned()));
+        }),
+        bad(
+            "another object needs its object",
+            &["Volume db size: 1Gi", "Volume copy size: 1Gi"],
+            "{volume: db}, {snapshot: m, of: db, onRemove: Detach}, {volume: copy, cloneOf: m}",
+            |action| matches!(action, Action::Detach),
+            |plan, scene| {
+                plan.steps.truncate(1);
+                objects(scene).iter_mut().for_each(|object| object.needed_by.push("pool2/clone".to_owned()));
+            },
+        ),
+        bad("it removes a snapshot inside of its volume that it does not name", DB, INSIDE, removal, |plan, _| {
+            along(plan).clear();
+        }),
+        bad("a snapshot that it names is not inside of its volume", DB, INSIDE, removal, |plan, _| {
+            let identity = &mut along(plan)[0].identity;
+            identity.uid = Uid::derive("another", &identity.owner, identity.kind, &identity.name, &identity.name, 0);
+        }),
+        bad("it moves a snapshot of another owner", DB, INSIDE, removal, |plan, _| {
+            along(plan)[0].identity.owner = "other".parse().unwrap();
+        }),
+        bad("it moves a suspended snapshot", DB, INSIDE, removal, |plan, scene| {
+            let (owner, reason) = (plan.owner.clone(), "fsck".to_owned());
+            let object = Some(along(plan)[0].identity.id());
+            scene.suspended.push(Suspension { id: None, owner, object, reason, since: 0, until: None, resumed: None });
+        }),
+        bad("it removes a snapshot that is protected or needed", DB, INSIDE, removal, |_, scene| {
+            let snapshot = objects(scene).iter_mut().find(|object| object.kind() == Kind::Snapshot).unwrap();
+            snapshot.tags.protected = true;
+        }),
+        bad("it removes a snapshot that may still be declared", DB, INSIDE, removal, |_, scene| {
+            scene.reading.broken = true;
+        }),
         bad("Volume new does not exist, is not planned and is not held", NEW, "{volume: db}", made, |plan, _| {
             plan.steps.clear()
         }),

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln::model::{
-    ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat,
-    ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName,
-    Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Records, Removal, Size,
-    Suspension, Tags, Tombstone, Uid, Written,
+    Address, ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity,
+    ImageFormat, ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name,
+    NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Records,
+    Removal, Size, Suspension, Tags, Tombstone, Uid, Written,
 };
 use kiln::plan::{Inputs, Irreversible, Observation, World};
 use serde::Deserialize;
@@ -162,7 +162,7 @@ pub(crate) struct Thing {
     snapshot: Option<Name>,
     /// Of a snapshot: its volume.
     of: Option<Name>,
-    /// Nobody's, under this native name.
+    /// Nobody's, under this native name. With `of`, it is a snapshot of that volume, which may be nobody's too.
     foreign: Option<String>,
     size: Option<String>,
     /// What it takes up on the pool.
@@ -192,6 +192,8 @@ pub(crate) struct Thing {
     written: Option<bool>,
     /// The snapshot that this clone goes on needing.
     clone_of: Option<Name>,
+    /// What needs it elsewhere.
+    needed_by: Vec<String>,
     /// What knows of it: the pool, the ledger, the store.
     gone: bool,
     no_ledger: bool,
@@ -367,7 +369,7 @@ impl Pool {
             ledger.approvals.push(ApprovalSet { digest: approval.digest.clone(), set });
         }
         scene.recent.extend(ledger.removals.clone());
-        objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
+        objects.sort_by_key(|object| (object.address(), object.place));
         let word = self.ledger.as_deref().unwrap_or("good");
         let view = match word {
             "good" => Some(LedgerView::Good(Arc::new(ledger.clone()))),
@@ -486,7 +488,27 @@ impl Pool {
         } else {
             Place::Live
         };
+        let nested = self.capabilities().nests_snapshots();
+        let of = thing.of.as_ref().filter(|_| thing.volume.is_none() && !thing.half);
+        let volume = of.map(|volume| {
+            let is_it = |other: &&Thing| {
+                other.volume.as_ref() == Some(volume) || other.foreign.as_deref() == Some(volume.as_str())
+            };
+            let other = self.objects.iter().find(is_it);
+            let own = other.and_then(|other| other.foreign.clone().or_else(|| other.native.clone()));
+            let id = || Identity {
+                owner: owner.clone(),
+                kind: Kind::Volume,
+                name: volume.clone(),
+                uid: named(Kind::Volume, volume),
+            };
+            own.map_or_else(|| id().native(), NativeName::new)
+        });
         Object {
+            unowned_kind: if thing.foreign.is_some() && of.is_some() { Kind::Snapshot } else { Kind::Volume },
+            parent_volume: volume.clone().filter(|_| nested),
+            of_volume: volume.filter(|_| !nested && thing.foreign.is_some()),
+            needed_by: thing.needed_by.clone(),
             used: thing.used.as_ref().map(|used| used.parse::<Size>().unwrap().bytes()),
             tags: Tags {
                 labels: thing.labels.clone(),
@@ -497,7 +519,7 @@ impl Pool {
                 expires: thing.trash.then_some(604_800),
                 identity: identity.clone().filter(|_| own_name).map(Box::new),
                 adopted: thing.adopted,
-                volume: thing.of.as_ref().map(|volume| named(Kind::Volume, volume)),
+                volume: of.filter(|_| thing.foreign.is_none()).map(|volume| named(Kind::Volume, volume)),
                 restored: thing.restored.clone(),
                 restoring: None,
             },
@@ -544,7 +566,7 @@ impl Thing {
             let native = if was.is_some() { known.native() } else { object.native.clone() };
             let declared_in = self.declared_in.clone();
             let accepted = self.accepted.as_ref().map(|text| text.parse().unwrap());
-            let entry = known.ledger_entry(self.n, &native, object.size);
+            let entry = known.ledger_entry(self.n, Address { native, ..object.address() }, object.size);
             ledger.complete.insert(uid, LedgerEntry { declared_in, accepted, ..entry });
             if self.leaving || (self.trash && !self.unannounced) {
                 ledger.leaving.insert(uid);

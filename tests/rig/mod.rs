@@ -21,8 +21,8 @@ use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, overview, reconcile_once};
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
-    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName, Observed,
-    Outcome, Owner, PoolId, Reading, Scope, Size, Step, Suspension, Tags, Uid,
+    Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName,
+    Observed, Outcome, Owner, PoolId, Reading, Scope, Size, Step, Suspension, Tags, Uid,
 };
 use kiln::plan::{HeldReason, Overview, Plan};
 use kiln::store::{MemoryStore, Store, StoreError};
@@ -78,7 +78,7 @@ impl Driver for Doomed {
     async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
         self.doom.around(self.inner.observe(scope)).await
     }
-    fn access(&self, object: &NativeName) -> Access {
+    fn access(&self, object: &Address) -> Access {
         self.inner.access(object)
     }
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
@@ -398,7 +398,8 @@ fn seen(object: &kiln::driver::sim::SimObject) -> Seen {
 
 /// All objects, live and in the trash.
 pub fn objects(world: &SimWorld) -> (BTreeMap<String, Seen>, BTreeMap<String, Seen>) {
-    let live = world.live_objects().map(|(native, object)| (native.to_string(), seen(object))).collect();
+    let live = world.live_addresses();
+    let live = live.iter().map(|at| (at.to_string(), seen(world.live_at(at).unwrap()))).collect();
     let trash = world.trashed_objects().map(|(native, _, object)| (native.to_string(), seen(object))).collect();
     (live, trash)
 }

@@ -10,7 +10,7 @@ use kiln::driver::sim::SimDriver;
 use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Connect, Setup};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName,
+    Access, Action, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView,
     Observed, Outcome, Owner, PoolId, Reading, Scope, Step, Suspension,
 };
 
@@ -82,7 +82,7 @@ impl Driver for Spied {
         }
         self.sim.observe(scope).await
     }
-    fn access(&self, object: &NativeName) -> Access {
+    fn access(&self, object: &Address) -> Access {
         self.sim.access(object)
     }
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {

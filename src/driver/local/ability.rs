@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::content::{self, GRANULARITY};
 use super::pool::{self, FILE_MODE, MARK, MAX_NAME, TRIES};
-use crate::model::{Capabilities, CloneAbility, Growth, NameRules, Size, SnapshotAbility};
+use crate::model::{Capabilities, CloneAbility, Growth, NameRules, Size, SnapshotAbility, TrashAbility};
 
 const FILES: [&str; 3] = ["a", "b", "c"];
 
@@ -60,11 +60,12 @@ fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities
         thin: true,
         thick,
         grow: Growth::Open,
-        snapshots: Some(SnapshotAbility { nested: false, while_open: shares_blocks.is_some() }),
+        snapshots: Some(SnapshotAbility { nested: false, while_open: shares_blocks.is_some(), adopt: false }),
         clones: Some(CloneAbility { of_volume: true, depend: false, detach: true }),
         restore: exchange,
         rename: true,
         adopt: true,
+        trash: TrashAbility::All,
         qos: false,
         images: true,
         encryption: false,

@@ -15,7 +15,7 @@ use super::settings::LocalSettings;
 use super::{ability, content, fail, ledger, lock, marks, object, observe, steps, suspended};
 use crate::driver::contract::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
-    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName, Observed,
+    Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Observed,
     Outcome, Owner, PoolId, Scope, Step, Suspension,
 };
 
@@ -176,12 +176,12 @@ impl Driver for Local {
         blocking(move || observe::observe(&inner.path, inner.create, &scope)).await
     }
 
-    fn access(&self, object: &NativeName) -> Access {
-        let name = object.as_str();
+    fn access(&self, object: &Address) -> Access {
+        let name = object.native.as_str();
         let path = self.0.path.join(name);
         // Under Kiln's own names there are only directories. An adopted file has kept its place and name, and the file system says whether
         // this is one.
-        if object.is_reserved() {
+        if object.native.is_reserved() {
             return Access::File(path.join(object::image_name(name)));
         }
         match path.symlink_metadata() {

@@ -13,8 +13,8 @@ use super::pool::{self, Closed, ListBuffer, LocalPool, MARK, TRASH, TRIES};
 use super::{content, fail, lease, ledger, lock};
 use crate::driver::image;
 use crate::model::{
-    Capacity, Clients, DriverError, ErrorKind, Kind, LedgerView, Listed, NativeForm, NativeName, Object, Observed,
-    Owner, Place, Scope, Size, Tags, Written,
+    Address, Capacity, Clients, DriverError, ErrorKind, Kind, LedgerView, Listed, NativeForm, NativeName, Object,
+    Observed, Owner, Place, Scope, Size, Tags, Written,
 };
 use crate::text::quoted;
 
@@ -34,7 +34,7 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
     let mut reader = PoolReader { pool: &pool, listed: Listed::COMPLETE, gaps: Vec::new(), objects: Vec::new() };
     match scope {
         Scope::All { .. } => reader.all(),
-        Scope::Objects(natives) => reader.some(natives),
+        Scope::Objects(addresses) => reader.some(addresses),
     }
     let PoolReader { listed, mut gaps, mut objects, .. } = reader;
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
@@ -231,9 +231,11 @@ impl PoolReader<'_> {
         Some([of(root), trash.map(of).unwrap_or_default()])
     }
 
-    fn some(&mut self, natives: &[NativeName]) {
-        for native in natives.iter().collect::<BTreeSet<_>>() {
-            let Ok(name) = pool::check_name(native) else { continue };
+    fn some(&mut self, addresses: &[Address]) {
+        // No object of this backend is inside of another.
+        let flat = addresses.iter().filter(|at| at.parent_volume.is_none());
+        for at in flat.collect::<BTreeSet<_>>() {
+            let Ok(name) = pool::check_name(&at.native) else { continue };
             // An object that moves meanwhile may be missed in both places; it is absent only if it is missed twice.
             for _ in 0..2 {
                 let (count, gaps) = (self.objects.len(), self.gaps.len());

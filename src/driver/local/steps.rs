@@ -42,6 +42,9 @@ impl Task<'_> {
         if (form == Some(NativeForm::Temporary)) != (self.step.action == Action::Sweep) {
             return Err(fail::conflict("only a sweep works on a temporary name, and a sweep on nothing else"));
         }
+        if self.step.parent_volume.is_some() || !self.step.action.with().is_empty() {
+            return Err(fail::conflict("no object of this backend is inside of another"));
+        }
         match &self.step.action {
             Action::Create { size, provisioning, origin, tags, n: _ } => {
                 self.create(*size, *provisioning, origin.as_ref(), tags)
@@ -52,8 +55,8 @@ impl Task<'_> {
             Action::SetTags { tags } => self.set_tags(tags),
             Action::Rename { from, tags } => self.rename(from, tags),
             Action::Adopt { tags, n: _ } => self.adopt(tags),
-            Action::Trash { ttl } => self.trash(ttl.0),
-            Action::Undelete { tags } => self.undelete(tags),
+            Action::Trash { ttl, with: _ } => self.trash(ttl.0),
+            Action::Undelete { tags, with: _ } => self.undelete(tags),
             Action::Destroy => self.destroy(),
             Action::Purge => self.purge(),
             Action::Sweep => self.sweep(),
@@ -468,6 +471,9 @@ impl Task<'_> {
     }
 
     fn adopt(&self, tags: &Tags) -> Result<Outcome, DriverError> {
+        if self.step.identity.kind != Kind::Volume {
+            return Err(DriverError::before(ErrorKind::Unsupported, "this backend has no snapshots to adopt"));
+        }
         let found = self.live()?;
         let tags = self.stored(tags, true);
         if found.identity.is_some() {

@@ -18,8 +18,8 @@ use super::*;
 use crate::driver::{Driver, PoolMetadata, StepContext};
 use crate::model::fixtures::{identity, owner, volume};
 use crate::model::{
-    Access, Action, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger, LedgerView, NativeName, Object,
-    ObjectRef, Observed, Origin, Outcome, Place, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
+    Access, Action, Address, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger, LedgerView, NativeName,
+    Object, ObjectRef, Observed, Origin, Outcome, Place, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
 };
 
 mod confined;
@@ -205,7 +205,7 @@ async fn files_are_for_their_user_alone_and_nothing_is_left_of_them() {
     assert_eq!(bench.dir(&db).metadata().unwrap().mode() & 0o777, 0o700);
     bench.twice(&step(db.clone(), Action::SetTags { tags: Tags::default() })).await;
     assert!(!bench.dir(&db).join("tags.json").exists(), "plain tags need no file");
-    bench.twice(&step(db.clone(), Action::Trash { ttl: Seconds(60) })).await;
+    bench.twice(&step(db.clone(), Action::Trash { ttl: Seconds(60), with: Vec::new() })).await;
     assert_eq!(bench.only().await.tags.expires, Some(NOW + 60));
     bench.twice(&step(db, Action::Purge)).await;
     let left = bench.tree().into_iter().map(|(path, ..)| path).collect::<Vec<_>>();
@@ -225,8 +225,8 @@ async fn a_name_of_the_manifests_choice_is_known_by_its_tags() {
     assert_eq!((seen.native.as_str(), seen.identity), ("disk-7", Some(db.clone())));
     bench.twice(&at("disk-7", Action::SetTags { tags: labelled("x") }, Some(Place::Live))).await;
     assert_eq!(bench.only().await.identity, Some(db.clone()), "replacing the tags keeps whose it is");
-    bench.twice(&at("disk-7", Action::Trash { ttl: Seconds(5) }, Some(Place::Live))).await;
-    bench.twice(&at("disk-7", Action::Undelete { tags: labelled("x") }, Some(Place::Trash))).await;
+    bench.twice(&at("disk-7", Action::Trash { ttl: Seconds(5), with: Vec::new() }, Some(Place::Live))).await;
+    bench.twice(&at("disk-7", Action::Undelete { tags: labelled("x"), with: Vec::new() }, Some(Place::Trash))).await;
     let rename = Action::Rename { from: NativeName::new("disk-7"), tags: labelled("x") };
     bench.twice(&at("disk-8", rename, Some(Place::Live))).await;
     assert_eq!(bench.only().await.native.as_str(), "disk-8");
@@ -253,8 +253,8 @@ async fn an_adopted_file_stays_where_it_is_and_comes_back_there() {
     };
     bench.twice(&at(Action::Adopt { tags: labelled("a"), n: 0 }, Place::Live)).await;
     let seen = bench.only().await;
+    assert_eq!(bench.driver.access(&seen.address()), Access::File(file.clone()));
     assert_eq!((seen.identity, seen.tags.adopted, seen.size), (Some(db.clone()), true, Size(10_000)));
-    assert_eq!(bench.driver.access(&seen.native), Access::File(file.clone()));
     bench.twice(&at(Action::SetTags { tags: labelled("b") }, Place::Live)).await;
     bench.twice(&at(Action::Grow { to: Size(20_480) }, Place::Live)).await;
 
@@ -273,11 +273,11 @@ async fn an_adopted_file_stays_where_it_is_and_comes_back_there() {
     assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640, "its permissions are unchanged");
     bench.twice(&step(snap, Action::Destroy)).await;
 
-    bench.twice(&at(Action::Trash { ttl: Seconds(9) }, Place::Live)).await;
+    bench.twice(&at(Action::Trash { ttl: Seconds(9), with: Vec::new() }, Place::Live)).await;
     let seen = bench.only().await;
     assert_eq!((seen.place, seen.identity, seen.tags.expires), (Place::Trash, Some(db.clone()), Some(NOW + 9)));
     assert!(!file.exists());
-    bench.twice(&at(Action::Undelete { tags: labelled("c") }, Place::Trash)).await;
+    bench.twice(&at(Action::Undelete { tags: labelled("c"), with: Vec::new() }, Place::Trash)).await;
     assert_eq!((bench.only().await.tags.labels, file.exists()), (labelled("c").labels, true));
     bench.twice(&at(Action::Destroy, Place::Live)).await;
     assert_eq!(bench.objects().await, Vec::new());
@@ -332,7 +332,12 @@ async fn links_are_never_followed() {
     // In the place of the object's directory.
     symlink(outside.path(), bench.dir(&db)).unwrap();
     assert!(bench.only().await.conflict.unwrap().contains("symbolic link"));
-    for action in [create(MIB), Action::Destroy, Action::Grow { to: Size(MIB) }, Action::Trash { ttl: Seconds(1) }] {
+    for action in [
+        create(MIB),
+        Action::Destroy,
+        Action::Grow { to: Size(MIB) },
+        Action::Trash { ttl: Seconds(1), with: Vec::new() },
+    ] {
         bench.refused(&step(db.clone(), action), ErrorKind::Conflict).await;
     }
     fs::remove_file(bench.dir(&db)).unwrap();
@@ -349,7 +354,7 @@ async fn links_are_never_followed() {
     bench.volume("db", MIB).await;
     fs::remove_dir(bench.path.join(".trash")).unwrap();
     symlink(outside.path(), bench.path.join(".trash")).unwrap();
-    bench.refused(&step(db.clone(), Action::Trash { ttl: Seconds(1) }), ErrorKind::Conflict).await;
+    bench.refused(&step(db.clone(), Action::Trash { ttl: Seconds(1), with: Vec::new() }), ErrorKind::Conflict).await;
     let seen = bench.look().await;
     assert!(!seen.listed.trash && seen.listed.volumes, "{:?}", seen.gaps);
     fs::remove_file(bench.path.join(".trash")).unwrap();
@@ -367,7 +372,7 @@ async fn who_has_an_object_open_for_writing_is_named() {
     let db = bench.volume("db", MIB).await;
     let snap = identity(Kind::Snapshot, "s");
     assert_eq!(bench.run(&step(snap.clone(), snapshot_of("db", MIB))).await, Ok(Outcome::Changed));
-    let scope = Scope::Objects(vec![db.native(), NativeName::new("nothing")]);
+    let scope = Scope::Objects(vec![Address::flat(&db.native()), Address::flat(&NativeName::new("nothing"))]);
     let clients = async || bench.driver.observe(&scope).await.unwrap().objects.remove(0).clients;
     assert_eq!(clients().await, Clients::None);
 
@@ -375,7 +380,7 @@ async fn who_has_an_object_open_for_writing_is_named() {
     let me = format!("pid {}", std::process::id());
     assert!(matches!(clients().await, Clients::Some(list) if list[0].starts_with(&me)));
     let restore = Action::Restore { snapshot: reference(&snap, MIB), request: "r".into() };
-    for action in [Action::Trash { ttl: Seconds(1) }, restore.clone(), Action::Destroy] {
+    for action in [Action::Trash { ttl: Seconds(1), with: Vec::new() }, restore.clone(), Action::Destroy] {
         let message = bench.refused(&step(db.clone(), action), ErrorKind::Busy).await;
         assert!(message.contains(&me), "{message}");
     }
@@ -385,7 +390,7 @@ async fn who_has_an_object_open_for_writing_is_named() {
     let _reader = fs::File::open(bench.image(&db)).unwrap();
     assert_eq!(clients().await, Clients::None);
     bench.twice(&step(db.clone(), restore)).await;
-    bench.twice(&step(db.clone(), Action::Trash { ttl: Seconds(1) })).await;
+    bench.twice(&step(db.clone(), Action::Trash { ttl: Seconds(1), with: Vec::new() })).await;
 }
 
 /// On a file system without reflink: opening the source while it is copied must neither tear the copy nor hang the opener.

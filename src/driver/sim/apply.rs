@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Action, Capabilities, DriverError, ErrorKind, Growth, Identity, Kind, NativeName, ObjectRef, Origin, Outcome,
-    Place, Provisioning, Size, Step, Tags,
+    Action, Address, Capabilities, DriverError, ErrorKind, Growth, Identity, InnerSnapshot, Kind, NativeName,
+    ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step, Tags, TrashAbility, Uid,
 };
 
-use super::world::{SimEffect, SimObject, SimWorld, identity_of, is_temporary};
+use super::world::{SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary};
 
 type Result<T> = std::result::Result<T, DriverError>;
 
@@ -25,6 +25,10 @@ pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: 
     if is_temporary(&step.native) != (step.action == Action::Sweep) {
         return conflict("only a sweep works on a temporary name, and a sweep on nothing else");
     }
+    let is_nested = can.nests_snapshots() && step.identity.kind == Kind::Snapshot && step.action != Action::Sweep;
+    if is_nested != step.parent_volume.is_some() {
+        return refuse(ErrorKind::Permanent, format!("{} is no address of this backend", step.address()));
+    }
     match &step.action {
         Action::Create { size, provisioning, origin, tags, n: _ } => {
             let made = call.volume(*size, *provisioning, origin.as_ref(), tags)?;
@@ -39,8 +43,8 @@ pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: 
         Action::SetTags { tags } => call.set_tags(tags),
         Action::Rename { from, tags } => call.rename(from, tags),
         Action::Adopt { tags, n: _ } => call.adopt(tags),
-        Action::Trash { ttl } => call.trash(now.saturating_add(ttl.0)),
-        Action::Undelete { tags } => call.undelete(tags),
+        Action::Trash { ttl, with } => call.trash(now.saturating_add(ttl.0), with),
+        Action::Undelete { tags, with } => call.undelete(tags, with),
         Action::Destroy => call.destroy(),
         Action::Purge => call.purge(),
         Action::Sweep => call.sweep(),
@@ -59,6 +63,16 @@ impl SimCall<'_> {
         &self.step.identity
     }
 
+    /// Where the object is while it is live.
+    fn key(&self) -> SimKey {
+        SimKey::new(self.step.address(), None)
+    }
+
+    /// Where the object is while it is in the trash.
+    fn trash_key(&self) -> SimKey {
+        SimKey::new(self.step.address(), Some(self.id().uid))
+    }
+
     fn done(&mut self, effect: SimEffect) -> Result<Outcome> {
         self.world.record(self.step.identity.uid, &self.step.native, effect);
         Ok(Outcome::Changed)
@@ -68,7 +82,7 @@ impl SimCall<'_> {
 
     /// The live object that the step is about, once it is certain that it is the one; `None`: nothing bears its name.
     fn ours(&self) -> Result<Option<Arc<SimObject>>> {
-        let Some(object) = self.world.get(&self.step.native, None) else { return Ok(None) };
+        let Some(object) = self.world.get(&self.key()) else { return Ok(None) };
         match identity_of(&self.step.native, object) {
             (_, Some(why)) => conflict(format!("{}: {why}", self.step.native)),
             (Some(identity), None) if identity == *self.id() => Ok(Some(Arc::clone(object))),
@@ -85,7 +99,7 @@ impl SimCall<'_> {
     }
 
     fn trashed(&self) -> Option<Arc<SimObject>> {
-        self.world.get(&self.step.native, Some(self.id().uid)).cloned()
+        self.world.get(&self.trash_key()).cloned()
     }
 
     /// Compares the object with what the step expects.
@@ -100,13 +114,13 @@ impl SimCall<'_> {
         if expect.tags.as_ref().is_some_and(|wanted| lasting(wanted) != lasting(&object.tags)) {
             return conflict("its tags have changed since it was observed");
         }
-        if expect.idle { self.idle(&self.step.native, place) } else { Ok(()) }
+        if expect.idle { self.idle(&self.step.address(), place) } else { Ok(()) }
     }
 
-    fn idle(&self, native: &NativeName, place: Place) -> Result<()> {
-        match self.world.open.get(native) {
+    fn idle(&self, at: &Address, place: Place) -> Result<()> {
+        match self.world.open.get(at) {
             Some(clients) if place != Place::Trash => {
-                refuse(ErrorKind::Busy, format!("{native} is open: {}", clients.join(", ")))
+                refuse(ErrorKind::Busy, format!("{at} is open: {}", clients.join(", ")))
             }
             _ => Ok(()),
         }
@@ -117,22 +131,35 @@ impl SimCall<'_> {
         if object.tags.protected {
             return conflict("it is protected");
         }
-        self.idle(&self.step.native, Place::Live)?;
-        self.no_dependents()
+        self.idle(&self.step.address(), Place::Live)?;
+        self.no_dependents(object)
     }
 
-    fn no_dependents(&self) -> Result<()> {
+    /// What must hold before a volume is destroyed: the snapshots inside of it would go with it.
+    fn is_empty(&self, volume: &SimKey) -> Result<()> {
+        self.holds_none(volume, |_| true)
+    }
+
+    fn holds_none(&self, volume: &SimKey, counts: impl Fn(&SimKey) -> bool) -> Result<()> {
+        match self.world.inside(volume).find(|(key, _)| counts(key)) {
+            Some((key, _)) => conflict(format!("the snapshot {} is inside of it", key.native)),
+            None => Ok(()),
+        }
+    }
+
+    fn no_dependents(&self, object: &SimObject) -> Result<()> {
         let needing = self.world.dependents(self.id().uid);
-        if needing.is_empty() {
+        let elsewhere = object.needed_by.iter().map(String::as_str);
+        let names: Vec<_> = needing.iter().map(|key| key.native.as_str()).chain(elsewhere).collect();
+        if names.is_empty() {
             return Ok(());
         }
-        let names: Vec<_> = needing.iter().map(|(native, _)| native.as_str()).collect();
         conflict(format!("it is needed by {}", names.join(", ")))
     }
 
     /// A live object that the step reads, with its kind.
     fn source(&self, source: &ObjectRef, kind: Kind) -> Result<Arc<SimObject>> {
-        let Some(object) = self.world.get(&source.native, None) else {
+        let Some(object) = self.world.get(&SimKey::new(source.address(), None)) else {
             return refuse(ErrorKind::NotFound, format!("the source {} does not exist", source.native));
         };
         match identity_of(&source.native, object) {
@@ -235,6 +262,9 @@ impl SimCall<'_> {
         if tags.volume != Some(volume.uid) {
             return refuse(ErrorKind::Permanent, "the tags do not name the volume");
         }
+        if self.step.parent_volume.as_ref().is_some_and(|inside| *inside != volume.native) {
+            return refuse(ErrorKind::Permanent, "a snapshot is inside of the volume that it is of");
+        }
         if let Some(there) = self.ours()? {
             return match there.tags.volume == tags.volume {
                 true => Ok(None),
@@ -250,7 +280,7 @@ impl SimCall<'_> {
 
     /// Checks that a volume can be copied although clients may have it open.
     fn is_quiet(&self, volume: &ObjectRef) -> Result<()> {
-        if self.can.copies_open_volumes() { Ok(()) } else { self.idle(&volume.native, Place::Live) }
+        if self.can.copies_open_volumes() { Ok(()) } else { self.idle(&volume.address(), Place::Live) }
     }
 
     fn temporary(&self) -> NativeName {
@@ -273,12 +303,12 @@ impl SimCall<'_> {
         }
         let temporary = self.temporary();
         if half {
-            self.world.put(&temporary, None, Some(object));
+            self.world.put(SimKey::live(&temporary), Some(object));
             return self.done(SimEffect::HalfMade);
         }
-        self.idle(&temporary, Place::Temporary)?;
-        self.world.put(&temporary, None, None);
-        self.world.put(&self.step.native, None, Some(object));
+        self.idle(&Address::flat(&temporary), Place::Temporary)?;
+        self.world.put(SimKey::live(&temporary), None);
+        self.world.put(self.key(), Some(object));
         self.done(SimEffect::Created)
     }
 
@@ -299,12 +329,12 @@ impl SimCall<'_> {
         }
         self.needs(self.can.grow != Growth::No, "growing")?;
         if self.can.grow == Growth::Idle {
-            self.idle(&self.step.native, Place::Live)?;
+            self.idle(&self.step.address(), Place::Live)?;
         }
         if object.thick {
             self.room_for(to.bytes() - object.size.bytes())?;
         }
-        self.world.change(&self.step.native, None, |object| object.size = to);
+        self.world.change(&self.key(), |object| object.size = to);
         self.done(SimEffect::Grown)
     }
 
@@ -325,8 +355,8 @@ impl SimCall<'_> {
         if object.tags.protected {
             return conflict("it is protected");
         }
-        self.idle(&self.step.native, Place::Live)?;
-        self.world.change(&self.step.native, None, |object| {
+        self.idle(&self.step.address(), Place::Live)?;
+        self.world.change(&self.key(), |object| {
             object.content = Arc::clone(&source.content);
             object.tags.restored = Some(request.to_owned());
             object.tags.restoring = None;
@@ -345,7 +375,7 @@ impl SimCall<'_> {
             return Ok(Outcome::Unchanged);
         }
         self.expected(Place::Live, object)?;
-        self.world.change(&self.step.native, None, |object| object.tags = lasting(tags));
+        self.world.change(&self.key(), |object| object.tags = lasting(tags));
         self.done(effect)
     }
 
@@ -354,7 +384,8 @@ impl SimCall<'_> {
         self.name_fits()?;
         self.tags_fit(tags)?;
         let to = &self.step.native;
-        let Some(object) = self.world.get(from, None).cloned() else {
+        let old = SimKey { native: from.clone(), ..self.key() };
+        let Some(object) = self.world.get(&old).cloned() else {
             // Without the old name it can only be done already.
             let object = self.ours_to_change()?;
             return match lasting(&object.tags) == lasting(tags) {
@@ -371,29 +402,28 @@ impl SimCall<'_> {
             // An object with a name of its own keeps it: who it is stands in its tags.
             return self.retag(&object, tags, SimEffect::Renamed);
         }
-        if self.world.live(to).is_some() {
+        if self.world.get(&self.key()).is_some() {
             return conflict(format!("{to} exists"));
         }
         self.expected(Place::Live, &object)?;
         if self.step.expect.idle {
-            self.idle(from, Place::Live)?;
+            self.idle(&old.address(), Place::Live)?;
         }
-        let to = to.clone();
-        self.world.put(from, None, None);
-        self.world.put(&to, None, Some(SimObject { tags: lasting(tags), ..SimObject::clone(&object) }));
-        // Clients have the object open, not its name.
-        if let Some(clients) = self.world.open.remove(from) {
-            self.world.open.insert(to, clients);
-        }
+        self.world.rename(&old, to);
+        self.world.change(&self.key(), |object| object.tags = lasting(tags));
         self.done(SimEffect::Renamed)
     }
 
     fn adopt(&mut self, tags: &Tags) -> Result<Outcome> {
-        self.needs(self.can.adopt, "adoption")?;
+        let can = match self.id().kind {
+            Kind::Snapshot => self.can.snapshots.as_ref().is_some_and(|snapshots| snapshots.adopt),
+            Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => self.can.adopt,
+        };
+        self.needs(can, "adoption")?;
         self.name_fits()?;
         self.tags_fit(tags)?;
         let native = &self.step.native;
-        let Some(object) = self.world.get(native, None).cloned() else {
+        let Some(object) = self.world.get(&self.key()).cloned() else {
             return refuse(ErrorKind::NotFound, format!("{native} does not exist"));
         };
         match identity_of(native, &object) {
@@ -401,13 +431,23 @@ impl SimCall<'_> {
             (Some(id), None) if id == *self.id() && !native.is_reserved() => (),
             _ => return conflict(format!("{native} belongs to another object")),
         }
+        if is_snapshot(&self.key(), &object) != (self.id().kind == Kind::Snapshot) {
+            return conflict(format!("{native} is not a {}", self.id().kind.as_lower()));
+        }
+        let volume = self.step.parent_volume.as_ref().or(object.of_volume.as_ref());
+        let volume = volume.and_then(|volume| Some((volume, self.world.get(&SimKey::live(volume))?)));
+        let uid = volume.and_then(|(native, volume)| identity_of(native, volume).0).map(|id| id.uid);
+        if tags.volume != uid {
+            return conflict(format!("{native} is not a snapshot of the volume that the tags name"));
+        }
         self.retag(&object, tags, SimEffect::Adopted)
     }
 
     // Removal, and restoring from the trash.
 
-    fn trash(&mut self, expires: u64) -> Result<Outcome> {
+    fn trash(&mut self, expires: u64, with: &[InnerSnapshot]) -> Result<Outcome> {
         let Some(object) = self.ours()? else { return Ok(Outcome::Unchanged) };
+        self.needs(self.can.trash.takes(self.id().kind), "such a trash")?;
         self.expected(Place::Live, &object)?;
         self.may_leave(&object)?;
         if self.step.expect.unwritten && !object.content.is_empty() {
@@ -416,14 +456,67 @@ impl SimCall<'_> {
         if self.trashed().is_some() {
             return conflict("another object of this identity is in the trash");
         }
+        let inside = self.moved_along(&self.key(), None, with)?;
+        for (key, inner, _) in &inside {
+            self.inner_may_leave(key, inner)?;
+        }
+        for (key, inner, uid) in inside {
+            let mut inner = SimObject::clone(&inner);
+            inner.tags.expires = Some(expires);
+            self.world.put(key.clone(), None);
+            self.world.put(SimKey { trashed: Some(uid), ..key.clone() }, Some(inner));
+            self.world.record(uid, &key.native, SimEffect::Trashed);
+        }
         let mut object = SimObject::clone(&object);
         object.tags.expires = Some(expires);
-        self.world.put(&self.step.native, None, None);
-        self.world.put(&self.step.native, Some(self.step.identity.uid), Some(object));
+        self.world.put(self.key(), None);
+        self.world.put(self.trash_key(), Some(object));
         self.done(SimEffect::Trashed)
     }
 
-    fn undelete(&mut self, tags: &Tags) -> Result<Outcome> {
+    /// The snapshots inside of a volume in one place, once it is certain that they are those of the step: with them the whole volume
+    /// moves. A backend whose trash takes snapshots by themselves moves none along.
+    fn moved_along(
+        &self,
+        volume: &SimKey,
+        trashed: Option<Uid>,
+        with: &[InnerSnapshot],
+    ) -> Result<Vec<(SimKey, Arc<SimObject>, Uid)>> {
+        let inside = self.world.inside(volume).filter(|(key, _)| key.trashed.is_some() == trashed.is_some());
+        let inside = inside.map(|(key, object)| (key.clone(), Arc::clone(object))).collect::<Vec<_>>();
+        if self.can.trash != TrashAbility::Volumes {
+            return match (inside.first().filter(|_| trashed.is_none()), with) {
+                (None, []) => Ok(Vec::new()),
+                _ => conflict("its trash takes each snapshot by itself"),
+            };
+        }
+        let named = |key: &SimKey, object: &SimObject| {
+            let uid = identity_of(&key.native, object).0?.uid;
+            with.iter().any(|inner| inner.identity.uid == uid && inner.native == key.native).then_some(uid)
+        };
+        let found: Vec<_> = inside.into_iter().map(|(key, object)| (named(&key, &object), key, object)).collect();
+        if let Some((_, key, _)) = found.iter().find(|(uid, ..)| uid.is_none()) {
+            return conflict(format!("the snapshot {} is inside of it, and the step does not name it", key.native));
+        }
+        if found.len() != with.len() {
+            return conflict("a snapshot that the step names is not inside of it");
+        }
+        Ok(found.into_iter().filter_map(|(uid, key, object)| Some((key, object, uid?))).collect())
+    }
+
+    fn inner_may_leave(&self, key: &SimKey, inner: &SimObject) -> Result<()> {
+        if inner.tags.protected {
+            return conflict(format!("the snapshot {} inside of it is protected", key.native));
+        }
+        self.idle(&key.address(), Place::Live)?;
+        let uid = identity_of(&key.native, inner).0.map(|id| id.uid);
+        match uid.is_some_and(|uid| !self.world.dependents(uid).is_empty()) || !inner.needed_by.is_empty() {
+            true => conflict(format!("the snapshot {} inside of it has clones", key.native)),
+            false => Ok(()),
+        }
+    }
+
+    fn undelete(&mut self, tags: &Tags, with: &[InnerSnapshot]) -> Result<Outcome> {
         self.tags_fit(tags)?;
         let live = self.ours()?;
         let Some(object) = self.trashed() else {
@@ -436,9 +529,26 @@ impl SimCall<'_> {
             return conflict("it is both live and in the trash");
         }
         self.expected(Place::Trash, &object)?;
+        if let Some(volume) = &self.step.parent_volume
+            && self.world.get(&SimKey::live(volume)).is_none()
+        {
+            return conflict(format!("its volume {volume} is not live"));
+        }
+        let inside = match self.id().kind == Kind::Volume {
+            true => self.moved_along(&self.trash_key(), Some(self.id().uid), with)?,
+            false => Vec::new(),
+        };
+        for (key, inner, uid) in inside {
+            let released = with.iter().any(|one| one.identity.uid == uid && one.released);
+            let tags = Tags { retained: released, ..lasting(&inner.tags) };
+            self.world.put(key.clone(), None);
+            self.world
+                .put(SimKey { trashed: None, ..key.clone() }, Some(SimObject { tags, ..SimObject::clone(&inner) }));
+            self.world.record(uid, &key.native, SimEffect::Undeleted);
+        }
         let object = SimObject { tags: lasting(tags), ..SimObject::clone(&object) };
-        self.world.put(&self.step.native, Some(self.step.identity.uid), None);
-        self.world.put(&self.step.native, None, Some(object));
+        self.world.put(self.trash_key(), None);
+        self.world.put(self.key(), Some(object));
         self.done(SimEffect::Undeleted)
     }
 
@@ -451,7 +561,8 @@ impl SimCall<'_> {
         };
         self.expected(Place::Live, &object)?;
         self.may_leave(&object)?;
-        self.world.put(&self.step.native, None, None);
+        self.is_empty(&self.key())?;
+        self.world.put(self.key(), None);
         self.done(SimEffect::Destroyed)
     }
 
@@ -463,8 +574,9 @@ impl SimCall<'_> {
             };
         };
         self.expected(Place::Trash, &object)?;
-        self.no_dependents()?;
-        self.world.put(&self.step.native, Some(self.step.identity.uid), None);
+        self.no_dependents(&object)?;
+        self.is_empty(&self.trash_key())?;
+        self.world.put(self.trash_key(), None);
         self.done(SimEffect::Destroyed)
     }
 
@@ -473,10 +585,10 @@ impl SimCall<'_> {
         if self.step.native != self.temporary() {
             return conflict(format!("{} is not a temporary name of this object", self.step.native));
         }
-        let Some(object) = self.world.get(&self.step.native, None).cloned() else { return Ok(Outcome::Unchanged) };
+        let Some(object) = self.world.get(&self.key()).cloned() else { return Ok(Outcome::Unchanged) };
         self.expected(Place::Temporary, &object)?;
-        self.idle(&self.step.native, Place::Temporary)?;
-        self.world.put(&self.step.native, None, None);
+        self.idle(&self.step.address(), Place::Temporary)?;
+        self.world.put(self.key(), None);
         self.done(SimEffect::Swept)
     }
 
@@ -488,8 +600,11 @@ impl SimCall<'_> {
             return Ok(Outcome::Unchanged);
         }
         self.expected(Place::Live, &object)?;
-        for (native, trashed) in clones {
-            self.world.change(&native, trashed, |clone| clone.parent = None);
+        if !object.needed_by.is_empty() {
+            return conflict(format!("clones that this backend does not see need it: {}", object.needed_by.join(", ")));
+        }
+        for clone in clones {
+            self.world.change(&clone, |clone| clone.parent = None);
         }
         self.done(SimEffect::Detached)
     }

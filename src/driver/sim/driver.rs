@@ -10,8 +10,8 @@ use async_trait::async_trait;
 
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Name,
-    NativeName, Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
+    Access, Action, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Name,
+    Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
 };
 
 use super::apply::apply;
@@ -262,7 +262,7 @@ impl Driver for SimDriver {
         .await
     }
 
-    fn access(&self, _: &NativeName) -> Access {
+    fn access(&self, _: &Address) -> Access {
         Access::None
     }
 

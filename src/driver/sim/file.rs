@@ -38,6 +38,8 @@ const SPARE: u64 = 64 << 10;
 enum Row {
     Live(NativeName, Option<SimObject>),
     Trash(NativeName, Uid, Option<SimObject>),
+    /// A snapshot inside of a volume: the volume, its own name and, in the trash, its uid.
+    Inside(NativeName, NativeName, Option<Uid>, Option<SimObject>),
     /// Of format 1; and of a ledger that was removed.
     Ledger(Owner, Option<Vec<Option<Arc<Ledger>>>>),
     Copies(Owner, Copies),
@@ -330,8 +332,13 @@ fn open_lock(path: &Path) -> io::Result<File> {
 /// Enters a row. Returns `false` if it changes a ledger that is not there.
 fn enter(content: &mut SimContent, row: Row) -> bool {
     match row {
-        Row::Live(native, object) => drop(put(&mut content.objects, (native, None), object.map(Arc::new))),
-        Row::Trash(native, uid, object) => drop(put(&mut content.objects, (native, Some(uid)), object.map(Arc::new))),
+        Row::Live(native, object) => enter_object(content, SimKey { native, volume: None, trashed: None }, object),
+        Row::Trash(native, uid, object) => {
+            enter_object(content, SimKey { native, volume: None, trashed: Some(uid) }, object);
+        }
+        Row::Inside(volume, native, trashed, object) => {
+            enter_object(content, SimKey { native, volume: Some(volume), trashed }, object);
+        }
         Row::Ledger(owner, copies) => drop(put(&mut content.ledgers, owner, copies.map(Copies::from))),
         Row::Copies(owner, copies) => drop(content.ledgers.insert(owner, copies)),
         Row::Change(commit) => {
@@ -343,11 +350,17 @@ fn enter(content: &mut SimContent, row: Row) -> bool {
     true
 }
 
-fn object_row((native, trashed): &SimKey, object: Option<&Arc<SimObject>>) -> Row {
-    let (native, object) = (native.clone(), object.map(|object| SimObject::clone(object)));
-    match trashed {
-        None => Row::Live(native, object),
-        Some(uid) => Row::Trash(native, *uid, object),
+fn enter_object(content: &mut SimContent, key: SimKey, object: Option<SimObject>) {
+    put(&mut content.objects, key, object.map(Arc::new));
+}
+
+fn object_row(key: &SimKey, object: Option<&Arc<SimObject>>) -> Row {
+    let SimKey { native, volume, trashed } = key.clone();
+    let object = object.map(|object| SimObject::clone(object));
+    match (volume, trashed) {
+        (None, None) => Row::Live(native, object),
+        (None, Some(uid)) => Row::Trash(native, uid, object),
+        (Some(volume), trashed) => Row::Inside(volume, native, trashed, object),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Capacity, Clients, Kind, Listed, NativeName, Object, Observed, Owner, Place, Scope, Written};
+use crate::model::{Address, Capacity, Clients, Kind, Listed, Object, Observed, Owner, Place, Scope, Written};
 
 use super::copies::Copies;
 use super::fault::Fault;
-use super::world::{SimKey, SimObject, SimWorld, identity_of, is_temporary, put};
+use super::world::{SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary, put};
 
 /// Observes the pool. `choice` decides where a truncated listing ends.
 pub(super) fn observe(
@@ -21,9 +21,9 @@ pub(super) fn observe(
         Scope::All { .. } => {
             world.content.objects.iter().map(|(key, object)| describe(world, key, object, false)).collect()
         }
-        Scope::Objects(names) => named(world, names),
+        Scope::Objects(addresses) => at(world, addresses),
     };
-    objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
+    objects.sort_by(|a, b| (&a.native, &a.parent_volume, a.place).cmp(&(&b.native, &b.parent_volume, b.place)));
     let ledgers = &world.content.ledgers;
     let (ledger, owners) = match scope {
         Scope::All { owner } => (ledgers.get(owner).map(Copies::view), ledgers.keys().cloned().collect()),
@@ -48,14 +48,19 @@ pub(super) fn observe(
 }
 
 /// Returns an object as observed. `closely`: by its name, with its clients, and whether it was ever written.
-fn describe(world: &SimWorld, (native, trashed): &SimKey, object: &SimObject, closely: bool) -> Object {
+fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -> Object {
+    let SimKey { native, volume, trashed } = key;
     let (identity, conflict) = identity_of(native, object);
+    let unowned_kind = match identity.is_none() && is_snapshot(key, object) {
+        true => Kind::Snapshot,
+        false => Kind::Volume,
+    };
     let written = match (closely, object.content.is_empty()) {
         (false, _) => Written::Unknown,
         (true, true) => Written::Never,
         (true, false) => Written::Yes,
     };
-    let clients = match (closely, world.open.get(native)) {
+    let clients = match (closely, world.open.get(&key.address())) {
         (false, _) => Clients::Unknown,
         (true, Some(clients)) if trashed.is_none() => Clients::Some(clients.clone()),
         (true, _) => Clients::None,
@@ -70,21 +75,25 @@ fn describe(world: &SimWorld, (native, trashed): &SimKey, object: &SimObject, cl
         tags: object.tags.clone(),
         conflict,
         parent: object.parent,
+        needed_by: object.needed_by.clone(),
         clients,
         written,
         identity,
+        parent_volume: volume.clone(),
+        unowned_kind,
+        of_volume: object.of_volume.clone(),
         ..Object::new(native.clone(), place, object.size)
     }
 }
 
-fn named(world: &SimWorld, names: &[NativeName]) -> Vec<Object> {
-    let names: BTreeSet<_> = names.iter().collect();
-    let of_name = |native: &'_ NativeName| {
-        let from = world.content.objects.range((native.clone(), None)..);
-        let found = from.take_while(|((name, _), _)| name == native);
+fn at(world: &SimWorld, addresses: &[Address]) -> Vec<Object> {
+    let addresses: BTreeSet<_> = addresses.iter().collect();
+    let of_address = |at: &'_ Address| {
+        let from = world.content.objects.range(SimKey::new(at.clone(), None)..);
+        let found = from.take_while(|(key, _)| key.native == at.native && key.volume == at.parent_volume);
         found.map(|(key, object)| describe(world, key, object, true)).collect::<Vec<_>>()
     };
-    names.into_iter().flat_map(of_name).collect()
+    addresses.into_iter().flat_map(of_address).collect()
 }
 
 /// Returns the objects before the last change.
@@ -99,10 +108,10 @@ fn lagging(world: &SimWorld) -> Vec<Object> {
 /// Truncates one of the lists, or all of them, and marks them as incomplete.
 fn cut(seen: &mut Observed, choice: u64) {
     let (all, one) = (choice % 4 == 3, choice % 4);
-    let of = |object: &Object| match (object.place, object.identity.as_ref().map(|id| id.kind)) {
+    let of = |object: &Object| match (object.place, object.kind() == Kind::Snapshot) {
         (Place::Trash, _) => 2,
-        (_, Some(Kind::Snapshot)) => 1,
-        _ => 0,
+        (_, true) => 1,
+        (_, false) => 0,
     };
     let concerned = seen.objects.iter().filter(|object| all || of(object) == one).count() as u64;
     let mut left = if concerned == 0 { 0 } else { (choice >> 8) % concerned };

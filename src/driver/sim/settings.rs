@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
-use crate::model::{Capabilities, DriverTable, Kind, Percent, Size};
+use crate::model::{Capabilities, DriverTable, Kind, Percent, Size, SnapshotAbility, TrashAbility};
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
     kind: Kind::Backend,
@@ -38,15 +38,23 @@ fields! {
     pub struct SimMode("Mode") {
         /// Objects cannot be renamed.
         "noRename" => no_rename: bool = FieldRule::default(FieldForm::Bool, "false"),
+        /// Snapshots are inside of their volumes: their names are unique only there, and they cannot outlive the volume.
+        "nestedSnapshots" => nested_snapshots: bool = FieldRule::default(FieldForm::Bool, "false"),
+        /// Which objects its trash takes. Default: All.
+        "trash" => trash: Option<TrashAbility> = FieldRule::optional(FieldForm::Choice(&TrashAbility::CHOICES)),
     }
 }
 
 impl SimMode {
     /// Returns what a backend of this mode can do.
     pub fn capabilities(&self) -> Capabilities {
-        let SimMode { no_rename } = *self;
-        let everything = Capabilities::everything();
-        Capabilities { rename: !no_rename, ..everything }
+        let SimMode { no_rename, nested_snapshots, trash } = *self;
+        Capabilities {
+            rename: !no_rename,
+            snapshots: Some(SnapshotAbility { nested: nested_snapshots, while_open: true, adopt: true }),
+            trash: trash.unwrap_or(TrashAbility::All),
+            ..Capabilities::everything()
+        }
     }
 }
 

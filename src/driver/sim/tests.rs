@@ -11,8 +11,8 @@ use crate::driver::sim::{FaultRates, SimSettings};
 use crate::driver::{Driver, PoolMetadata, StepContext};
 use crate::model::fixtures::{self, volume as identity};
 use crate::model::{
-    Action, DriverError, Effect, ErrorKind, Ledger, LedgerView, Listed, NativeName, ObjectRef, Observed, Origin,
-    Outcome, Percent, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
+    Action, Address, DriverError, Effect, ErrorKind, Ledger, LedgerView, Listed, NativeName, ObjectRef, Observed,
+    Origin, Outcome, Percent, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
 };
 
 const SIZE: Size = Size(1 << 20);
@@ -31,7 +31,7 @@ fn thin(name: &str) -> Step {
 }
 
 fn trash(name: &str) -> Step {
-    step(name, Action::Trash { ttl: Seconds(60) })
+    step(name, Action::Trash { ttl: Seconds(60), with: Vec::new() })
 }
 
 async fn run(driver: &SimDriver, step: &Step) -> Result<Outcome, DriverError> {
@@ -116,7 +116,7 @@ async fn a_stale_listing_is_one_change_behind_and_calls_itself_complete() {
     assert_ne!(stale, after);
     // A look-up by name does not lag.
     driver.fail_at(driver.calls(), Fault::Stale);
-    let named = driver.observe(&Scope::Objects(vec![identity("db").native()])).await.unwrap();
+    let named = driver.observe(&Scope::Objects(vec![Address::flat(&identity("db").native())])).await.unwrap();
     assert_eq!(named.objects[0].place, Place::Trash);
     assert_eq!(all(&driver).await, after);
 }
@@ -212,7 +212,7 @@ async fn the_lint_refuses_to_remove_protected_objects() {
     run(&driver, &thin("db")).await.unwrap();
     let tags = Tags { protected: true, ..Tags::default() };
     run(&driver, &step("db", Action::SetTags { tags })).await.unwrap();
-    for action in [Action::Trash { ttl: Seconds(60) }, Action::Destroy] {
+    for action in [Action::Trash { ttl: Seconds(60), with: Vec::new() }, Action::Destroy] {
         assert_eq!(run(&driver, &step("db", action)).await.unwrap_err().kind, ErrorKind::Conflict);
     }
     assert_eq!(run(&driver, &step("db", Action::SetTags { tags: Tags::default() })).await, Ok(Outcome::Changed));
@@ -329,7 +329,7 @@ async fn whatever_fails_each_object_is_made_and_destroyed_once_and_strangers_kee
         let steps = [
             (thin("db"), Some(Place::Live)),
             (trash("db"), Some(Place::Trash)),
-            (step("db", Action::Undelete { tags: Tags::default() }), Some(Place::Live)),
+            (step("db", Action::Undelete { tags: Tags::default(), with: Vec::new() }), Some(Place::Live)),
             (step("db", Action::Destroy), None),
         ];
         for (step, place) in steps {
@@ -337,7 +337,7 @@ async fn whatever_fails_each_object_is_made_and_destroyed_once_and_strangers_kee
                 assert!(attempt < 100, "seed {seed}: {:?} never comes true", step.action);
                 let answer = run(&driver, &step).await;
                 unknown += u32::from(matches!(answer, Err(DriverError { effect: Effect::Unknown, .. })));
-                let names = Scope::Objects(vec![step.native.clone()]);
+                let names = Scope::Objects(vec![step.address()]);
                 let seen = driver.observe(&names).await.ok().filter(|seen| seen.listed == Listed::COMPLETE);
                 if seen.is_some_and(|seen| seen.objects.first().map(|object| object.place) == place) {
                     break;
@@ -407,7 +407,7 @@ async fn a_file_of_format_1_is_read_and_the_first_change_replaces_it() {
     let (db, pool) = (identity("db"), PoolId("0123456789abcdef0123456789abcdef".to_owned()));
     let older = Ledger { serial: 1, ..Ledger::new(pool.clone(), db.owner.clone(), String::new()) };
     let mut newest = Ledger { serial: 2, ..older.clone() };
-    newest.complete.insert(db.uid, db.ledger_entry(0, &db.native(), SIZE));
+    newest.complete.insert(db.uid, db.ledger_entry(0, Address::flat(&db.native()), SIZE));
     let rows = serde_json::json!([
         {"Pool": pool}, {"Live": [db.native(), {"size": SIZE}]}, {"Ledger": [db.owner, [newest, older]]}
     ]);

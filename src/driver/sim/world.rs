@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copies::Copies;
 use crate::model::{
-    DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName, Owner, PoolId, Size,
+    Address, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName, Owner, PoolId, Size,
     Suspension, SuspensionId, Tags, Uid,
 };
 
@@ -34,6 +34,12 @@ pub struct SimObject {
     /// The object that this clone depends on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Uid>,
+    /// What depends on it elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<String>,
+    /// Of a snapshot of another program that is inside of no volume: the volume that it was taken of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_volume: Option<NativeName>,
 }
 
 fn is_empty(content: &Arc<BTreeMap<u64, u64>>) -> bool {
@@ -50,6 +56,8 @@ impl SimObject {
             thick: false,
             content: Arc::default(),
             parent: None,
+            needed_by: Vec::new(),
+            of_volume: None,
         }
     }
 
@@ -59,8 +67,27 @@ impl SimObject {
     }
 }
 
-/// The key of an object: its native name and, in the trash, its uid.
-pub(super) type SimKey = (NativeName, Option<Uid>);
+/// Where an object is: its native name, the volume that it is inside of and, in the trash, its uid.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SimKey {
+    pub(super) native: NativeName,
+    pub(super) volume: Option<NativeName>,
+    pub(super) trashed: Option<Uid>,
+}
+
+impl SimKey {
+    pub(super) fn new(at: Address, trashed: Option<Uid>) -> Self {
+        Self { native: at.native, volume: at.parent_volume, trashed }
+    }
+
+    pub(super) fn live(native: &NativeName) -> Self {
+        Self::new(Address::flat(native), None)
+    }
+
+    pub(super) fn address(&self) -> Address {
+        Address { native: self.native.clone(), parent_volume: self.volume.clone() }
+    }
+}
 
 /// What outlives the process if the pool is in a file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -131,7 +158,7 @@ pub struct SimWorld {
     pub(super) seed: u64,
     pub(super) capacity: Option<Size>,
     /// The clients that have a live object open.
-    pub(super) open: BTreeMap<NativeName, Vec<String>>,
+    pub(super) open: BTreeMap<Address, Vec<String>>,
     /// The tokens of the writer locks of a pool in memory.
     pub(super) locks: BTreeMap<Owner, u64>,
     pub(super) next_lock: u64,
@@ -179,6 +206,13 @@ pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Id
     }
 }
 
+/// Whether an object is a snapshot: inside of a volume, of one, or by its identity.
+pub(super) fn is_snapshot(key: &SimKey, object: &SimObject) -> bool {
+    key.volume.is_some()
+        || object.of_volume.is_some()
+        || identity_of(&key.native, object).0.is_some_and(|id| id.kind == Kind::Snapshot)
+}
+
 pub(super) fn is_temporary(native: &NativeName) -> bool {
     native.parse().is_some_and(|(form, ..)| form == NativeForm::Temporary)
 }
@@ -194,26 +228,42 @@ impl SimWorld {
         self.content.pool.as_ref()
     }
 
-    /// Returns a live or incomplete object.
+    /// Returns a live or incomplete object by its native name: the first, if several volumes have snapshots of this name.
     pub fn live(&self, native: &NativeName) -> Option<&SimObject> {
-        self.get(native, None).map(Arc::as_ref)
+        self.get(&self.key_of(native, None)?).map(Arc::as_ref)
+    }
+
+    /// Returns a live object by its address.
+    pub fn live_at(&self, at: &Address) -> Option<&SimObject> {
+        self.get(&SimKey::new(at.clone(), None)).map(Arc::as_ref)
     }
 
     /// Returns an object in the trash.
     pub fn trashed(&self, native: &NativeName, uid: Uid) -> Option<&SimObject> {
-        self.get(native, Some(uid)).map(Arc::as_ref)
+        self.get(&self.key_of(native, Some(uid))?).map(Arc::as_ref)
+    }
+
+    /// Returns the key of the first object of a native name, inside of any volume or of none.
+    fn key_of(&self, native: &NativeName, trashed: Option<Uid>) -> Option<SimKey> {
+        let from = self.content.objects.range(SimKey::live(native)..).map(|(key, _)| key);
+        from.take_while(|key| key.native == *native).find(|key| key.trashed == trashed).cloned()
     }
 
     /// Returns all live and incomplete objects, by name.
     pub fn live_objects(&self) -> impl Iterator<Item = (&NativeName, &SimObject)> {
         let objects = self.content.objects.iter();
-        objects.filter(|((_, trashed), _)| trashed.is_none()).map(|((native, _), object)| (native, object.as_ref()))
+        objects.filter(|(key, _)| key.trashed.is_none()).map(|(key, object)| (&key.native, object.as_ref()))
+    }
+
+    /// Returns the addresses of all live and incomplete objects.
+    pub fn live_addresses(&self) -> Vec<Address> {
+        self.content.objects.keys().filter(|key| key.trashed.is_none()).map(SimKey::address).collect()
     }
 
     /// Returns all objects in the trash.
     pub fn trashed_objects(&self) -> impl Iterator<Item = (&NativeName, Uid, &SimObject)> {
         let objects = self.content.objects.iter();
-        objects.filter_map(|((native, trashed), object)| Some((native, (*trashed)?, object.as_ref())))
+        objects.filter_map(|(key, object)| Some((&key.native, key.trashed?, object.as_ref())))
     }
 
     /// Returns the newest intact ledger of an owner.
@@ -245,14 +295,15 @@ impl SimWorld {
     /// Writes a stamp as a client; 0 discards the block. Returns `false` without such an object or block, for a snapshot, and without space.
     pub fn write(&mut self, native: &NativeName, block: u64, stamp: u64) -> bool {
         let Some(object) = self.live(native) else { return false };
-        let snapshot = identity_of(native, object).0.is_some_and(|id| id.kind == Kind::Snapshot);
+        let Some(key) = self.key_of(native, None) else { return false };
+        let snapshot = is_snapshot(&key, object);
         let no_room = !object.thick
             && !object.content.contains_key(&block)
             && self.capacity.is_some_and(|capacity| self.used() + BLOCK > capacity.bytes());
         if snapshot || block >= object.size.bytes() / BLOCK || (stamp != 0 && no_room) {
             return false;
         }
-        self.change(native, None, |object| {
+        self.change(&key, |object| {
             let content = Arc::make_mut(&mut object.content);
             match stamp {
                 0 => content.remove(&block),
@@ -263,38 +314,52 @@ impl SimWorld {
 
     /// Opens a live object as `client`; it stays open until [`SimWorld::close`].
     pub fn open(&mut self, native: &NativeName, client: &str) -> bool {
-        let there = self.live(native).is_some();
-        if there {
-            self.open.entry(native.clone()).or_default().push(client.to_owned());
-        }
-        there
+        let Some(key) = self.key_of(native, None) else { return false };
+        self.open.entry(key.address()).or_default().push(client.to_owned());
+        true
     }
 
     /// Closes an object for a client.
     pub fn close(&mut self, native: &NativeName, client: &str) {
-        if let Some(clients) = self.open.get_mut(native) {
+        for (_, clients) in self.open.iter_mut().filter(|(at, _)| at.native == *native) {
             clients.retain(|c| c != client);
-            if clients.is_empty() {
-                self.open.remove(native);
-            }
         }
+        self.open.retain(|_, clients| !clients.is_empty());
     }
 
     /// As another program: creates or replaces an object.
     pub fn make_by_hand(&mut self, native: &NativeName, object: SimObject) {
-        self.put(native, None, Some(object));
+        self.put(SimKey::live(native), Some(object));
     }
 
-    /// As another program: removes a live object.
+    /// As another program: creates or replaces a snapshot inside of a volume.
+    pub fn make_inside_by_hand(&mut self, volume: &NativeName, native: &NativeName, object: SimObject) {
+        self.put(SimKey::new(Address::inside(volume, native), None), Some(object));
+    }
+
+    /// As another program: removes a live object, with the snapshots inside of it.
     pub fn delete_by_hand(&mut self, native: &NativeName) -> bool {
-        self.put(native, None, None).is_some()
+        let Some(key) = self.key_of(native, None) else { return false };
+        let inside: Vec<SimKey> = self.inside(&key).map(|(key, _)| key.clone()).collect();
+        for key in inside.into_iter().chain([key]) {
+            self.put(key, None);
+        }
+        true
+    }
+
+    /// As another program: makes something elsewhere depend on an object in the trash.
+    pub fn need_trashed_by_hand(&mut self, native: &NativeName, by: &str) {
+        let trash = self.content.objects.keys().filter(|key| key.trashed.is_some() && key.native == *native);
+        for key in trash.cloned().collect::<Vec<_>>() {
+            self.change(&key, |object| object.needed_by.push(by.to_owned()));
+        }
     }
 
     /// As another program: empties the trash.
     pub fn empty_trash_by_hand(&mut self) {
-        let trash: Vec<_> = self.trashed_objects().map(|(native, uid, _)| (native.clone(), uid)).collect();
-        for (native, uid) in trash {
-            self.put(&native, Some(uid), None);
+        let trash: Vec<SimKey> = self.content.objects.keys().filter(|key| key.trashed.is_some()).cloned().collect();
+        for key in trash {
+            self.put(key, None);
         }
     }
 
@@ -308,29 +373,26 @@ impl SimWorld {
 
     /// As another program: renames a live object, and replaces an object of the new name.
     pub fn rename_by_hand(&mut self, from: &NativeName, to: &NativeName) -> bool {
-        let object = self.put(from, None, None);
-        let there = object.is_some();
-        if there {
-            self.put(to, None, object);
-        }
-        there
+        let Some(key) = self.key_of(from, None) else { return false };
+        self.put(SimKey { native: to.clone(), ..key.clone() }, None);
+        self.rename(&key, to);
+        true
     }
 
     /// As another program: changes a live object. Returns whether it exists.
     pub fn change_by_hand(&mut self, native: &NativeName, change: impl FnOnce(&mut SimObject)) -> bool {
-        self.change(native, None, change)
+        self.key_of(native, None).is_some_and(|key| self.change(&key, change))
     }
 
     /// As another program: renames an object in the trash. Returns whether there is one of this name.
     pub fn rename_trashed_by_hand(&mut self, from: &str, to: &str) -> bool {
         let renamed = |native: &NativeName| {
             let (form, owner, _, uid) = native.parse().filter(|(_, _, name, _)| name.as_str() == from)?;
-            Some((NativeName::of(form, &owner, &to.parse().ok()?, uid), uid))
+            Some(NativeName::of(form, &owner, &to.parse().ok()?, uid))
         };
-        let found = self.trashed_objects().find_map(|(native, ..)| Some((native.clone(), renamed(native)?)));
-        let Some((old, (new, uid))) = found else { return false };
-        let object = self.put(&old, Some(uid), None);
-        self.put(&new, Some(uid), object);
+        let mut trash = self.content.objects.keys().filter(|key| key.trashed.is_some());
+        let Some((key, new)) = trash.find_map(|key| Some((key.clone(), renamed(&key.native)?))) else { return false };
+        self.rename(&key, &new);
         true
     }
 
@@ -443,19 +505,43 @@ impl SimWorld {
         needing.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Returns a live object or, with its uid, one in the trash.
-    pub(super) fn get(&self, native: &NativeName, trashed: Option<Uid>) -> Option<&Arc<SimObject>> {
-        self.content.objects.get(&(native.clone(), trashed))
+    /// Returns the snapshots inside of a volume. Those that went to the trash while it was live, or with it, are among them.
+    pub(super) fn inside(&self, volume: &SimKey) -> impl Iterator<Item = (&SimKey, &Arc<SimObject>)> {
+        let of = self.get(volume).and_then(|object| identity_of(&volume.native, object).0).map(|id| id.uid);
+        let (native, is_live) = (volume.native.clone(), volume.trashed.is_none());
+        self.content.objects.iter().filter(move |(key, object)| {
+            // In the trash, another volume may have had this name.
+            let is_its = if key.trashed.is_some() { object.tags.volume == of } else { is_live };
+            key.volume.as_ref() == Some(&native) && is_its
+        })
+    }
+
+    /// Renames an object, with the snapshots inside of it and their clients.
+    pub(super) fn rename(&mut self, from: &SimKey, to: &NativeName) {
+        let inside =
+            self.inside(from).map(|(key, _)| (key.clone(), SimKey { volume: Some(to.clone()), ..key.clone() }));
+        let mut moves: Vec<(SimKey, SimKey)> = inside.collect();
+        moves.push((from.clone(), SimKey { native: to.clone(), ..from.clone() }));
+        for (old, new) in moves {
+            let object = self.put(old.clone(), None);
+            // Clients have the object open, not its name.
+            if let Some(clients) = self.open.remove(&old.address()).filter(|_| old.trashed.is_none()) {
+                self.open.insert(new.address(), clients);
+            }
+            self.put(new, object);
+        }
+        let of_it = self.content.objects.iter().filter(|(_, object)| object.of_volume.as_ref() == Some(&from.native));
+        for key in of_it.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.change(&key, |object| object.of_volume = Some(to.clone()));
+        }
+    }
+
+    pub(super) fn get(&self, key: &SimKey) -> Option<&Arc<SimObject>> {
+        self.content.objects.get(key)
     }
 
     /// Enters an object, or removes it. Returns the previous one.
-    pub(super) fn put(
-        &mut self,
-        native: &NativeName,
-        trashed: Option<Uid>,
-        object: Option<SimObject>,
-    ) -> Option<SimObject> {
-        let key = (native.clone(), trashed);
+    pub(super) fn put(&mut self, key: SimKey, object: Option<SimObject>) -> Option<SimObject> {
         let old = put(&mut self.content.objects, key.clone(), object.map(Arc::new));
         let previous = old.as_deref().cloned();
         // Keeps the first value that the change replaced.
@@ -464,15 +550,10 @@ impl SimWorld {
     }
 
     /// Changes an object. Returns whether it exists.
-    pub(super) fn change(
-        &mut self,
-        native: &NativeName,
-        trashed: Option<Uid>,
-        change: impl FnOnce(&mut SimObject),
-    ) -> bool {
-        let Some(mut object) = self.get(native, trashed).map(|object| SimObject::clone(object)) else { return false };
+    pub(super) fn change(&mut self, key: &SimKey, change: impl FnOnce(&mut SimObject)) -> bool {
+        let Some(mut object) = self.get(key).map(|object| SimObject::clone(object)) else { return false };
         change(&mut object);
-        self.put(native, trashed, Some(object));
+        self.put(key.clone(), Some(object));
         true
     }
 

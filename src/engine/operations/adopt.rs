@@ -1,10 +1,10 @@
 //! Taking over the objects of another owner.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Action, DriverError, Expect, Identity, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason, Risk,
-    Seconds, Step, Tags, Verb,
+    Action, DriverError, Expect, Identity, InnerSnapshot, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner,
+    Place, Reason, Risk, Seconds, Step, Tags, TrashAbility, Uid, Verb,
 };
 
 use super::error::OperationError;
@@ -13,6 +13,7 @@ use super::stackless::refuse_without_stack;
 use super::trash::{Trashed, by_hand};
 use crate::engine::ledger;
 use crate::engine::setup::Setup;
+use crate::plan::Observation;
 
 /// Makes this Stack the owner of all objects of `from` on a declared backend; names and uids stay. Objects that `from` suspended stay
 /// suspended.
@@ -76,10 +77,19 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
             live.insert(key);
         }
     }
-    let mut steps = Vec::new();
+    let capabilities = session.observations.world.get(backend).and_then(Observation::capabilities);
+    let moves_inside = capabilities.is_some_and(|can| can.trash == TrashAbility::Volumes);
+    let mut giving = Giving { moves_inside, ..Giving::default() };
     let mut left = 0;
-    for object in observed.objects.iter().filter(|o| o.place != Place::Temporary) {
-        let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *from) else { continue };
+    let is_theirs = |object: &&Object| object.identity.as_ref().is_some_and(|id| id.owner == *from);
+    let mut objects: Vec<&Object> =
+        observed.objects.iter().filter(|o| o.place != Place::Temporary).filter(is_theirs).collect();
+    // Volumes first: the snapshots inside of one are then found under its new name.
+    objects.sort_by_key(|object| object.identity.as_ref().map(|id| id.kind));
+    for object in &objects {
+        let Some(identity) = &object.identity else { continue };
+        let inside: Vec<&Object> = objects.iter().copied().filter(|inner| giving.moves(inner, object)).collect();
+        let is_live = |object: &&Object| object.identity.as_ref().is_some_and(|id| live.contains(&(id.kind, &id.name)));
         let mine = Identity { owner: owner.clone(), ..identity.clone() };
         if let Some(why) = &object.conflict {
             return Err(OperationError::Held(format!("{} cannot be given away: {why}", object.native)));
@@ -89,11 +99,14 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
             return Err(OperationError::Usage(sentence));
         }
         match object.place {
-            Place::Trash if live.contains(&(mine.kind, &mine.name)) => left += 1,
-            Place::Trash => give_trashed(&mut steps, backend, object, mine, session.now),
-            _ => steps.push(give(backend, object, mine)),
+            Place::Trash if is_live(object) || inside.iter().any(is_live) || giving.stays_inside(object) => {
+                left += 1;
+            }
+            Place::Trash => giving.trashed(backend, object, mine, &inside, session.now),
+            Place::Live | Place::Temporary => giving.live(backend, object, mine),
         }
     }
+    let steps = giving.steps();
     // Before the first object changes its owner: an interruption must not lose a suspension.
     let suspended = session.take_over_suspensions(backend, from).await.map_err(failed)?;
     session.ledgers.insert(backend.clone(), ours.into());
@@ -115,22 +128,116 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     Ok(executed)
 }
 
-/// The steps that give an object in the trash to another owner: restore it, rename it, and trash it again for the remaining time. After a
-/// crash between them the object is live, and is given as a live object.
-fn give_trashed(steps: &mut Vec<Step>, backend: &Name, object: &Object, mine: Identity, now: u64) {
-    let Some(theirs) = object.identity.clone() else { return };
-    let before = Tags { expires: None, ..object.tags.clone() };
-    let trashed = Trashed { backend: backend.clone(), object: object.clone(), expires: object.tags.expires };
-    let out = by_hand(&trashed, theirs, Action::Undelete { tags: before }, Reason::OwnerGiven, Risk::None);
-    let renamed = Step { after: vec![steps.len()], ..give(backend, object, mine) };
-    let ttl = Seconds(object.tags.expires.unwrap_or(now).saturating_sub(now));
-    let back = Step {
-        action: Action::Trash { ttl },
-        expect: Expect { place: Some(Place::Live), size: Some(object.size), idle: true, ..Expect::default() },
-        after: vec![steps.len() + 1],
-        ..renamed.clone()
-    };
-    steps.extend([out, renamed, back]);
+/// The steps that give objects to another owner.
+#[derive(Default)]
+struct Giving {
+    /// Whether snapshots go to the trash and come back only inside of their volumes.
+    moves_inside: bool,
+    steps: Vec<Step>,
+    /// By uid.
+    volumes: HashMap<Uid, GivenVolume>,
+}
+
+/// A volume that is given. The snapshots inside of it are given after it is renamed, and before it goes back to the trash.
+struct GivenVolume {
+    native: NativeName,
+    renamed: usize,
+    /// Trashes it again.
+    back: Option<Step>,
+    /// The last step of each snapshot inside of it.
+    inside: Vec<usize>,
+    /// The snapshots that go to the trash inside of it again.
+    with: Vec<InnerSnapshot>,
+}
+
+impl Giving {
+    /// Whether an object is inside of a volume that is not given.
+    fn stays_inside(&self, object: &Object) -> bool {
+        object.parent_volume.is_some() && object.tags.volume.is_none_or(|uid| !self.volumes.contains_key(&uid))
+    }
+
+    /// Whether a snapshot is in the trash inside of a volume, and comes back only with it.
+    fn moves(&self, inner: &Object, volume: &Object) -> bool {
+        self.moves_inside
+            && (volume.place, inner.place) == (Place::Trash, Place::Trash)
+            && inner.parent_volume.as_ref() == Some(&volume.native)
+            && inner.tags.volume == volume.uid()
+    }
+
+    fn live(&mut self, backend: &Name, object: &Object, mine: Identity) {
+        let first = self.steps.len();
+        self.steps.push(give(backend, object, mine));
+        self.follow(object, first, None);
+    }
+
+    /// Gives an object in the trash: restores it, renames it, and trashes it again for the remaining time. After a crash between them the
+    /// object is live, and is given as a live object.
+    fn trashed(&mut self, backend: &Name, object: &Object, mine: Identity, inside: &[&Object], now: u64) {
+        let Some(theirs) = object.identity.clone() else { return };
+        if self.moves_inside && object.parent_volume.is_some() {
+            // Its volume has brought it back, and takes it along again.
+            return self.live(backend, object, mine);
+        }
+        let with = inside.iter().filter_map(|inner| InnerSnapshot::of(inner, inner.tags.retained)).collect();
+        let before = Tags { expires: None, ..object.tags.clone() };
+        let trashed = Trashed { backend: backend.clone(), object: object.clone(), expires: object.tags.expires };
+        let first = self.steps.len();
+        let out = by_hand(&trashed, theirs, Action::Undelete { tags: before, with }, Reason::OwnerGiven, Risk::None);
+        let renamed = Step { after: vec![first], ..give(backend, object, mine) };
+        let ttl = Seconds(object.tags.expires.unwrap_or(now).saturating_sub(now));
+        let back = Step {
+            action: Action::Trash { ttl, with: Vec::new() },
+            expect: Expect { place: Some(Place::Live), size: Some(object.size), idle: true, ..Expect::default() },
+            after: vec![first + 1],
+            ..renamed.clone()
+        };
+        self.steps.extend([out, renamed]);
+        self.follow(object, first, Some(back));
+    }
+
+    /// Ends the steps of an object, which begin at `first`: `back` trashes it again.
+    fn follow(&mut self, object: &Object, first: usize, mut back: Option<Step>) {
+        let renamed = self.steps.len() - 1;
+        if let Some(uid) = object.uid().filter(|_| object.kind() == Kind::Volume) {
+            let native = self.steps[renamed].native.clone();
+            self.volumes.insert(uid, GivenVolume { native, renamed, back, inside: Vec::new(), with: Vec::new() });
+            return;
+        }
+        self.steps.extend(back.take());
+        let last = self.steps.len() - 1;
+        let volume = object.tags.volume.filter(|_| object.parent_volume.is_some());
+        if let Some(volume) = volume.and_then(|uid| self.volumes.get_mut(&uid)) {
+            volume.inside.push(last);
+            let step = &self.steps[last];
+            volume.with.extend(volume.back.is_some().then(|| InnerSnapshot {
+                identity: step.identity.clone(),
+                native: step.native.clone(),
+                size: object.size,
+                released: object.tags.retained,
+            }));
+            self.steps[first].after.push(volume.renamed);
+            for step in &mut self.steps[first..] {
+                step.parent_volume = Some(volume.native.clone());
+            }
+        }
+    }
+
+    fn steps(self) -> Vec<Step> {
+        let Self { moves_inside, mut steps, volumes } = self;
+        let back = volumes.into_values().filter_map(|volume| {
+            let GivenVolume { back, inside, with, native: _, renamed: _ } = volume;
+            let mut back = back?;
+            back.after.extend(inside);
+            if let Action::Trash { with: goes_along, .. } = &mut back.action {
+                *goes_along = if moves_inside { with } else { Vec::new() };
+            }
+            Some(back)
+        });
+        let mut back: Vec<Step> = back.collect();
+        back.sort_by_key(Step::address);
+        steps.extend(back);
+        steps
+    }
 }
 
 /// The step that gives a live object to another owner.
@@ -142,6 +249,7 @@ fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
     Step {
         expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: Some(before), ..Expect::default() },
         native,
+        parent_volume: object.parent_volume.clone(),
         ..Step::new(backend.clone(), mine, Action::Rename { from: object.native.clone(), tags }, Reason::OwnerGiven)
     }
 }

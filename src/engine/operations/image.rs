@@ -72,7 +72,7 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
         return Err(OperationError::Held(format!("{what} is inconsistent: {why}")));
     }
     let driver = session.observations.backends.get(backend).map(|backend| Arc::clone(&backend.driver));
-    let from = match driver.map(|driver| driver.access(&object.native)) {
+    let from = match driver.map(|driver| driver.access(&object.address())) {
         Some(Access::File(path)) => path,
         _ => return Err(OperationError::Failed(format!("the driver of {backend} gives no file to read {what} from"))),
     };

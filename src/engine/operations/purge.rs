@@ -1,6 +1,6 @@
 //! Purging the trash.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -171,8 +171,8 @@ pub async fn trash_purge_after<'s>(
     setup: &'s Setup,
     objects: &[Trashed],
 ) -> Result<Executed, OperationError> {
-    let natives = objects.iter().map(|trashed| (&trashed.backend, &trashed.object.native));
-    match pass.continued(setup, natives).await? {
+    let addresses = objects.iter().map(|trashed| (&trashed.backend, trashed.object.address()));
+    match pass.continued(setup, addresses).await? {
         Some(session) => purge_in(session, false, objects).await,
         None => trash_purge(setup, &Purge::Expired, objects).await,
     }
@@ -196,7 +196,9 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
             return Err(OperationError::Usage(format!("{} is not of this owner", trashed.object.native)));
         }
         let stays = stays.as_ref().and_then(|stays| stays(trashed)).map_or(Ok(()), Err);
-        if let Err(why) = stays.and_then(|()| may_be_purged(&session, &there, trashed)) {
+        let purged: HashSet<Uid> = steps.iter().map(|step: &Step| step.identity.uid).collect();
+        let is_empty = || is_empty(&there, &purged, trashed);
+        if let Err(why) = stays.and_then(|()| may_be_purged(&session, &there, trashed)).and_then(|()| is_empty()) {
             left.push(why);
             continue;
         }
@@ -216,6 +218,26 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
     Ok(executed)
 }
 
+/// Checks that no snapshot stays in the trash inside of a volume that is purged. `purged`: the objects that are purged before it.
+fn is_empty(
+    there: &HashMap<(&Name, Option<Uid>), &Trashed>,
+    purged: &HashSet<Uid>,
+    volume: &Trashed,
+) -> Result<(), OperationError> {
+    let native = &volume.object.native;
+    let is_inside = |other: &&&Trashed| {
+        other.backend == volume.backend
+            && other.object.parent_volume.as_ref() == Some(native)
+            && other.object.tags.volume == volume.object.uid()
+            && other.object.uid().is_none_or(|uid| !purged.contains(&uid))
+    };
+    let Some(inner) = there.values().find(is_inside) else { return Ok(()) };
+    let name = inner.object.identity.as_ref().map_or_else(String::new, |id| id.id().to_string());
+    Err(OperationError::Held(format!(
+        "{native} is left: {name} is in the trash inside of it; fix: `kiln trash purge {name}`"
+    )))
+}
+
 /// Checks whether a listed object may be purged, as far as the observation shows. (If the object has been restored from the trash, the
 /// driver refuses.)
 fn may_be_purged(
@@ -228,7 +250,13 @@ fn may_be_purged(
     if let Some(why) = &trashed.object.conflict {
         return Err(OperationError::Held(format!("{native} cannot be purged: {why}")));
     }
-    match there.get(&(&trashed.backend, trashed.object.uid())) {
+    let now = there.get(&(&trashed.backend, trashed.object.uid()));
+    let needed_by = &now.unwrap_or(&trashed).object.needed_by;
+    if !needed_by.is_empty() {
+        let why = needed_by.join(", ");
+        return Err(OperationError::Held(format!("{native} is left: {why} needs it, which Kiln does not manage here")));
+    }
+    match now {
         Some(now) if now.expires != trashed.expires => Err(OperationError::Failed(format!(
             "{native} is left: it was brought back and removed again in the meantime, and has its time before it"
         ))),

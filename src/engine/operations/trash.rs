@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, Expect, Identity, Kind, Name, Object, ObjectId, Owner, Place, Reason, Risk, Step, Tags, Uid,
+    Action, Expect, Identity, InnerSnapshot, Kind, Name, Object, ObjectId, Owner, Place, Reason, Risk, Step, Tags,
+    TrashAbility, Uid,
 };
 use crate::plan::{self, Observation};
 
@@ -85,7 +86,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
     let is_trashed = all.iter().any(|trashed| trashed.object.is(owner, kind, name));
     let left_behind: Vec<&Trashed> = in_the_way.map_or_else(Vec::new, |live| of_volume(live.uid()).collect());
     let mut said = Vec::new();
-    let mut back: Vec<&Trashed> = match in_the_way {
+    let back: Vec<&Trashed> = match in_the_way {
         None => {
             let wanted = one_of(&session, &all, kind, name)?;
             std::iter::once(wanted).chain(of_volume(wanted.object.uid())).collect()
@@ -99,6 +100,9 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
             )));
         }
     };
+    // Those that come back only together.
+    let wanted_uids: Vec<Option<Uid>> = back.iter().map(|trashed| trashed.object.uid()).collect();
+    let mut back = back;
     back.retain(|trashed| {
         let Some(id) = trashed.object.identity.as_ref() else { return false };
         let what = format!("{} {}", id.kind.as_lower(), id.name);
@@ -110,6 +114,24 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         why.is_none()
     });
     let volume_comes = in_the_way.is_none() && kind == Kind::Volume;
+    let moves_inside = |trashed: &Trashed| {
+        let observation = session.observations.world.get(&trashed.backend);
+        let trash = observation.and_then(Observation::capabilities).map(|can| can.trash);
+        trash == Some(TrashAbility::Volumes) && trashed.object.parent_volume.is_some()
+    };
+    let with: Vec<InnerSnapshot> = match volume_comes {
+        true => {
+            let inner = back.iter().filter(|trashed| moves_inside(trashed));
+            let declared = |id: &Identity| setup.reading.specs.declares(id.kind, &id.name);
+            inner.filter_map(|t| InnerSnapshot::of(&t.object, !declared(t.object.identity.as_ref()?))).collect()
+        }
+        false => Vec::new(),
+    };
+    let stays = all.iter().filter(|trashed| moves_inside(trashed) && wanted_uids.contains(&trashed.object.uid()));
+    if stays.count() > with.len() {
+        return Err(OperationError::Held(inside_text(kind, name, &said)));
+    }
+    back.retain(|trashed| !moves_inside(trashed));
     let steps: Vec<Step> = back
         .into_iter()
         .enumerate()
@@ -118,7 +140,8 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
             let declared = setup.reading.specs.declares(identity.kind, &identity.name);
             let before = Tags { expires: None, ..trashed.object.tags.clone() };
             let tags = Tags { retained: !declared, ..before.clone() };
-            let mut step = by_hand(trashed, identity, Action::Undelete { tags }, Reason::InTrash, Risk::None);
+            let with = if identity.kind == Kind::Volume { with.clone() } else { Vec::new() };
+            let mut step = by_hand(trashed, identity, Action::Undelete { tags, with }, Reason::InTrash, Risk::None);
             step.expect.tags = Some(before);
             // Snapshots come after their volume.
             step.after = if index > 0 && volume_comes { vec![0] } else { Vec::new() };
@@ -126,13 +149,27 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         })
         .collect();
     let brought = |step: &Step| {
-        let back = format!("brought {} {} back on {}", lower(step), step.identity.name, step.endpoint);
-        let is_retained = matches!(&step.action, Action::Undelete { tags } if tags.retained);
+        let inner: Vec<&str> = step.action.with().iter().map(|inner| inner.identity.name.as_str()).collect();
+        let with = if inner.is_empty() { String::new() } else { format!(", with snapshot {}", inner.join(", ")) };
+        let back = format!("brought {} {} back on {}{with}", lower(step), step.identity.name, step.endpoint);
+        let is_retained = matches!(&step.action, Action::Undelete { tags, .. } if tags.retained);
         Some(if is_retained { format!("{back}; it is released until it is declared") } else { back })
     };
     let mut executed = make(&mut session, steps, brought, None, true).await?;
     executed.done.append(&mut said);
     Ok(executed)
+}
+
+/// Why objects that come back from the trash only together do not.
+fn inside_text(kind: Kind, name: &Name, said: &[String]) -> String {
+    match kind {
+        Kind::Snapshot => format!(
+            "snapshot {name} is in the trash inside of its volume, and comes back only with it: `kiln trash list` shows the volume"
+        ),
+        Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => {
+            format!("volume {name} comes back only with all snapshots inside of it: {}", said.join("; "))
+        }
+    }
 }
 
 fn live_objects(observation: &Observation) -> impl Iterator<Item = &Object> {
@@ -161,6 +198,7 @@ pub(super) fn by_hand(trashed: &Trashed, identity: Identity, action: Action, rea
         risk,
         bytes: trashed.object.size,
         native: trashed.object.native.clone(),
+        parent_volume: trashed.object.parent_volume.clone(),
         ..Step::new(trashed.backend.clone(), identity, action, reason)
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::setup::{Connect, Setup};
 use crate::engine::{Confirmation, Reporter};
 use crate::manifest::fixtures::reading_of;
 use crate::model::{
-    Access, Action, BackendSpec, Capabilities, ErrorKind, Identity, Kind, Ledger, LedgerCommit, LedgerView, NativeName,
+    Access, Action, Address, BackendSpec, Capabilities, ErrorKind, Identity, Kind, Ledger, LedgerCommit, LedgerView,
     Observed, Owner, PoolId, Provisioning, Reason, Scope, Size, Suspension, Tags, Uid,
 };
 use crate::plan::Plan;
@@ -38,7 +38,7 @@ impl Driver for FailingPool {
     async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
         self.sim.observe(scope).await
     }
-    fn access(&self, object: &NativeName) -> Access {
+    fn access(&self, object: &Address) -> Access {
         self.sim.access(object)
     }
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {

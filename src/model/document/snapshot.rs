@@ -28,7 +28,7 @@ fields! {
         "protected" => protected: Option<bool> = FieldRule::optional(FieldForm::Bool),
         /// What happens when the document is removed; Detach makes its clones independent first. Default: Trash.
         "onRemove" => on_remove: Option<OnRemove> = FieldRule::optional(FieldForm::Choice(&OnRemove::CHOICES)),
-        /// Adopts an existing object on the backend, under its native name.
+        /// Adopts an existing snapshot of the volume, under its native name.
         "adopt" => adopt: Option<String>, with Adopt = FieldRule::optional(FieldForm::Map(&ADOPT)),
     }
 }

@@ -183,7 +183,7 @@ fn hold_waiting<'a>(
         } else if takes_away(step)
             && let Some(why) = over
         {
-            too_much.insert(step.identity.uid);
+            too_much.extend(removed(step));
             draft.hold_step(index, HeldReason::RemovalLimit, why.clone(), &fix);
         } else if inventory.inputs.irreversible != Irreversible::List {
             let message = match step.risk {
@@ -206,6 +206,11 @@ fn hold_waiting<'a>(
 /// nothing.
 fn takes_away(step: &Step) -> bool {
     step.is_removal() && !step.expect.unwritten
+}
+
+/// Returns the objects that a removal takes away: its own, and the snapshots that go to the trash inside of it.
+fn removed(step: &Step) -> impl Iterator<Item = Uid> {
+    std::iter::once(step.identity.uid).chain(step.action.with().iter().map(|inner| inner.identity.uid))
 }
 
 /// Returns the approvals in the ledgers that are not yet used up. Each ledger has the part of the set on its pool.
@@ -246,12 +251,15 @@ fn over_the_limit(
     }
     let safety = &inventory.specs().stack.safety;
     let before = inventory.recent_removals();
-    let count = removals.len() + before.len();
-    let bytes_now = removals.iter().map(|index| draft.steps[*index].bytes.bytes()).sum::<u64>();
+    let steps = || removals.iter().map(|index| &draft.steps[*index]);
+    let now = steps().flat_map(removed).count();
+    let count = now + before.len();
+    let bytes_along = steps().flat_map(|step| step.action.with()).map(|inner| inner.size.bytes()).sum::<u64>();
+    let bytes_now = steps().map(|step| step.bytes.bytes()).sum::<u64>() + bytes_along;
     let bytes_before = before.iter().map(|removal| removal.size.bytes()).sum::<u64>();
     let all = inventory.by_name.values().flatten().filter(|object| object.place == Place::Live).count() + before.len();
     let counted = |count: usize| if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
-    let objects = with_earlier(counted(removals.len()), before.len().to_string(), before.is_empty());
+    let objects = with_earlier(counted(now), before.len().to_string(), before.is_empty());
     if count > safety.max_removals as usize {
         return Some(format!("{objects}; maxRemovals is {}", safety.max_removals));
     }
@@ -263,8 +271,7 @@ fn over_the_limit(
     // A share of a few objects means little.
     if count > 3 && count as u64 * 100 > all as u64 * u64::from(safety.max_removed_percent.0) {
         let limit = safety.max_removed_percent;
-        let share =
-            with_earlier(format!("{} of {all} objects", removals.len()), before.len().to_string(), before.is_empty());
+        let share = with_earlier(format!("{now} of {all} objects"), before.len().to_string(), before.is_empty());
         return Some(format!("{share}; maxRemovedPercent is {limit}"));
     }
     last_volume(inventory, draft, removals, granted).or_else(|| waited_before(inventory, draft, removals))
@@ -281,10 +288,8 @@ fn with_earlier(now: String, before: String, is_first: bool) -> String {
 /// Returns whether one of these removals was held by the limits in an earlier run: later changes do not approve it.
 fn waited_before(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize]) -> Option<String> {
     let ledgers = || inventory.ledgers();
-    let waits = |index: &usize| {
-        let uid = &draft.steps[*index].identity.uid;
-        ledgers().any(|ledger| ledger.waiting.contains(uid))
-    };
+    let waits =
+        |index: &usize| removed(&draft.steps[*index]).any(|uid| ledgers().any(|ledger| ledger.waiting.contains(&uid)));
     let held_before = removals.iter().any(waits);
     held_before
         .then(|| "it exceeded a removal limit when it was first planned and has not been approved since".to_owned())

@@ -42,8 +42,10 @@ pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Dra
         // An object that is being renamed is suspended under either name.
         let identity = &step.identity;
         let existing = inventory.by_uid.get(&identity.uid).map(|object| object.identity);
+        let mut along = step.action.with().iter().map(|inner| &inner.identity);
         let suspension = suspension_of(suspended, identity.kind, &identity.name)
-            .or_else(|| suspension_of(suspended, identity.kind, &existing?.name));
+            .or_else(|| suspension_of(suspended, identity.kind, &existing?.name))
+            .or_else(|| along.find_map(|inner| suspension_of(suspended, inner.kind, &inner.name)));
         if let Some(suspension) = suspension {
             by_object.entry(step.identity.uid).or_insert((suspension, Vec::new())).1.push(index);
         }
@@ -58,6 +60,7 @@ pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Dra
         let hold = subject.hold(HeldReason::Suspended, suspended_because(suspension), resume(suspension));
         let (kind, name) = (step.identity.kind, step.identity.name.clone());
         draft.hold(hold);
+        indexes.iter().for_each(|index| draft.hold_along(*index));
         waiting.extend(draft.drop_steps(indexes).into_iter().map(|other| (other, kind, name.clone())));
     }
     for (index, kind, name) in waiting {

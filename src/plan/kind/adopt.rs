@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, PlacedField, Reason, Step, Tags, Verb,
-    VolumeSpec,
+    Action, Address, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, PlacedField, Reason, Step, Tags,
+    Verb, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -40,7 +40,7 @@ pub(super) fn adopt<'a>(
         let fix = format!("remove `adopt`{place} to create an empty volume");
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
-    let Some(object) = usable.find(native, |place| place == Place::Live) else {
+    let Some(object) = usable.find(&Address::flat(native), |place| place == Place::Live) else {
         let message = format!("{native} does not exist on {backend}; Kiln does not create an empty volume instead");
         let fix = format!(
             "`kiln adopt {backend}` lists what can be adopted: correct the name{place}, or remove `adopt` to create an empty volume"
@@ -48,7 +48,7 @@ pub(super) fn adopt<'a>(
         return Err(subject.hold(HeldReason::AdoptMissing, message, fix));
     };
     check_adoptable(usable, &subject, object, &place)?;
-    check_requested_once(inventory, usable, &subject, native)?;
+    check_requested_once(inventory, usable, &subject, native, None)?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..subject };
     // The default for adopted objects: they are released when their document is removed.
@@ -85,7 +85,12 @@ fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object, 
         return Err(subject.hold(HeldReason::Foreign, message, fix));
     }
     if let Some(why) = &object.conflict {
-        return Err(subject.hold_inconsistent(native, why));
+        return Err(subject.hold_inconsistent(&object.address(), why));
+    }
+    if object.kind() != Kind::Volume {
+        let message = format!("{native} is a snapshot, not a volume");
+        let fix = format!("declare a Snapshot of its volume with `adopt: {{name: {native}}}` instead{place}");
+        return Err(subject.hold(HeldReason::Conflict, message, fix));
     }
     let Some(format) = &object.image else { return Ok(()) };
     let message = format!("{native} holds an image of the format {format}, not a raw disk");

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin, PlacedField,
-    Provisioning, Reason, Size, SourceSpec, Step, Tags, VolumeSpec,
+    Action, Address, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin,
+    PlacedField, Provisioning, Reason, Size, SourceSpec, Step, Tags, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -80,11 +80,12 @@ pub(super) fn create<'a>(
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..*subject };
     let native = native_name(inventory, usable, &subject, spec, &identity)?;
-    let leaving = may_free_name(inventory, usable, &native);
+    let at = Address::flat(&native);
+    let leaving = may_free_name(inventory, usable, &at);
     if leaving.is_none() {
-        check_name_is_free(inventory, usable, &subject, &native)?;
+        check_name_is_free(inventory, usable, &subject, &at)?;
     }
-    check_requested_once(inventory, usable, &subject, &native)?;
+    check_requested_once(inventory, usable, &subject, &native, None)?;
     let copied = origin.as_ref().map_or(0, |origin| copied(inventory, draft, usable, origin));
     let taken = if provisioning == Provisioning::Thick { size.bytes() } else { copied };
     let room = Room { provisioned: size.bytes(), taken, objects: 1 };

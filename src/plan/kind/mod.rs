@@ -4,8 +4,11 @@
 //! [`Hold`](super::hold::Hold) where a rule forbids it.
 
 mod adopt;
+mod adopt_snapshot;
+mod along;
 mod checks;
 mod create;
+mod inside;
 mod removable;
 mod removal;
 mod rename;
@@ -18,6 +21,7 @@ mod undelete;
 mod unimplemented;
 mod volume;
 
+pub(super) use inside::follow_renames;
 pub(super) use removal::removals;
 pub(super) use rename::{complete_renames, keep_unreplaced};
 pub(super) use resolve::{snapshots, volumes};

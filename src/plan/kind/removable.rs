@@ -1,11 +1,22 @@
 //! Checks of a removal that concern the object itself and its backend.
 
-use crate::model::Kind;
+use crate::model::{Kind, Object};
 
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
+
+/// Holds an object that something depends on which is not among the backend's objects.
+pub(super) fn check_not_needed_elsewhere(subject: &Subject<'_>, object: &Object) -> Result<(), Hold> {
+    if object.needed_by.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("{} is needed by what Kiln does not manage here: {}", object.address(), object.needed_by.join(", "));
+    let fix = "remove that, or make it independent, then run `kiln apply`";
+    Err(subject.hold(HeldReason::HasDependents, message, fix))
+}
 
 /// Holds an object that must not be removed, whatever depends on it. One that is released, or gives way to a renamed one, must pass too.
 pub(super) fn check_removable(
@@ -16,7 +27,7 @@ pub(super) fn check_removable(
 ) -> Result<(), Hold> {
     let (stack, backend, native) = (inventory.stack(), usable.name, &object.native);
     if let Some(why) = &object.conflict {
-        return Err(subject.hold_inconsistent(native, why));
+        return Err(subject.hold_inconsistent(&object.address(), why));
     }
     if let Some(known) = inventory.known_name(object).filter(|known| *known != subject.name) {
         let message = format!("{native} was {known} and has been renamed on the backend");

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Doubt, Expect, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Step, Tags, Uid, Verb,
-    Withdrawal,
+    Action, Address, Doubt, Expect, InnerSnapshot, Kind, Name, Object, OnRemove, Place, Reason, Risk, Step, Tags, Uid,
+    Verb, Withdrawal,
 };
 
 use crate::plan::doubt::because;
@@ -18,12 +18,13 @@ use crate::plan::tags::change;
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
+use super::along::{check_trash_takes, may_go_along, moves_with_volume};
 use super::checks::check_not_open;
-use super::removable::check_removable;
+use super::removable::{check_not_needed_elsewhere, check_removable};
 use super::step::step_on;
 
-/// The address of an object. A uid is not unique if a copy was made outside of Kiln.
-type PlaceKey<'a> = (&'a Name, &'a NativeName);
+/// Where an object is. A uid is not unique if a copy was made outside of Kiln.
+type PlaceKey<'a> = (&'a Name, Address);
 
 /// An object on a usable backend, of any owner or none.
 type Placed<'a> = (&'a Name, &'a Object);
@@ -37,6 +38,18 @@ enum Fate {
     Stays,
     /// This step removes or releases it.
     Leaves(usize),
+    /// It goes to the trash inside of its volume, which is planned after it.
+    Along,
+}
+
+/// How an object leaves.
+enum Departure {
+    /// By this step, its last.
+    Step(usize),
+    /// Inside of its volume.
+    Along,
+    /// It was released before, and stays.
+    Stays,
 }
 
 /// The undeclared objects, and the dependencies between objects on usable backends.
@@ -57,20 +70,42 @@ impl<'a> Leaving<'a> {
 
     /// Returns the object if it is undeclared and not planned yet, and marks it as planned.
     fn begin(&mut self, (backend, object): Placed<'a>) -> Option<OwnedObject<'a>> {
-        match self.fates.get_mut(&(backend, &object.native)) {
+        match self.fates.get_mut(&(backend, object.address())) {
             Some((object, fate @ Fate::Open)) => {
                 *fate = Fate::Stays;
                 Some(*object)
             }
-            Some((_, Fate::Stays | Fate::Leaves(_))) | None => None,
+            Some((_, Fate::Stays | Fate::Leaves(_) | Fate::Along)) | None => None,
         }
     }
 
     fn leaves_by(&self, (backend, object): Placed<'a>) -> Option<usize> {
-        match self.fates.get(&(backend, &object.native)) {
+        match self.fates.get(&(backend, object.address())) {
             Some((_, Fate::Leaves(step))) => Some(*step),
-            Some((_, Fate::Open | Fate::Stays)) | None => None,
+            Some((_, Fate::Open | Fate::Stays | Fate::Along)) | None => None,
         }
+    }
+
+    /// Returns the snapshots that go along with a volume.
+    fn along(&self, volume: &OwnedObject<'_>) -> impl Iterator<Item = OwnedObject<'a>> {
+        self.dependents(volume).iter().filter_map(|(backend, object)| {
+            match self.fates.get(&(*backend, object.address())) {
+                Some((snapshot, Fate::Along)) => Some(*snapshot),
+                Some((_, Fate::Open | Fate::Stays | Fate::Leaves(_))) | None => None,
+            }
+        })
+    }
+
+    /// Whether a snapshot can go along with its volume: that is being planned, goes to the trash, and takes what is inside of it along.
+    fn goes_with_volume(&self, usable: &Usable<'a>, snapshot: &OwnedObject<'a>) -> bool {
+        let at = snapshot.parent_volume.as_ref().map(Address::flat);
+        let volume = at.and_then(|at| self.fates.get(&(usable.name, at)));
+        let is_planned = |(volume, fate): &(OwnedObject<'_>, Fate)| {
+            matches!(fate, Fate::Stays)
+                && snapshot.tags.volume == Some(volume.uid())
+                && volume.tags.on_remove() == OnRemove::Trash
+        };
+        moves_with_volume(usable, snapshot) && volume.is_some_and(is_planned)
     }
 }
 
@@ -80,6 +115,8 @@ pub(in crate::plan) fn removals<'a>(inventory: &Inventory<'a>, draft: &mut Draft
     warn_not_covered(inventory, draft, not_covered);
     let is_volume = |object: &&OwnedObject<'_>| object.identity.kind == Kind::Volume;
     draft.withdrawn = leaving.objects.iter().filter(is_volume).copied().collect();
+    // Volumes first: a snapshot may go to the trash inside of its volume, which visits it.
+    leaving.objects.sort_by_key(|object| object.identity.kind);
     for object in std::mem::take(&mut leaving.objects) {
         remove_after_dependents(inventory, draft, &mut leaving, (object.backend, object.object));
     }
@@ -108,9 +145,28 @@ fn remove_after_dependents<'a>(
         stack.pop();
         let Some(usable) = inventory.usable(object.backend) else { continue };
         let removed = remove(inventory, draft, usable, &object, leaving);
-        if let Some(step) = draft.accept(removed) {
-            leaving.fates.insert((object.backend, &object.object.native), (object, Fate::Leaves(step)));
-        }
+        let fate = match draft.accept(removed) {
+            Some(Departure::Step(step)) => Fate::Leaves(step),
+            Some(Departure::Along) => Fate::Along,
+            Some(Departure::Stays) => Fate::Stays,
+            None => {
+                hold_along(draft, leaving, &object);
+                continue;
+            }
+        };
+        leaving.fates.insert((object.backend, object.address()), (object, fate));
+    }
+}
+
+/// Holds the snapshots that would have gone along with a volume which is held. Their clones stay as they are.
+fn hold_along<'a>(draft: &mut Draft<'a>, leaving: &Leaving<'a>, volume: &OwnedObject<'a>) {
+    for snapshot in leaving.along(volume).filter(|snapshot| !snapshot.tags.retained) {
+        let is_detach = |index: &&usize| draft.steps[**index].action == Action::Detach;
+        let detaches: Vec<usize> = draft.readers_of(snapshot.uid()).iter().filter(is_detach).copied().collect();
+        draft.drop_steps(&detaches);
+        let subject = Subject::existing(snapshot.identity, snapshot.backend, Verb::Remove);
+        let name = &volume.identity.name;
+        draft.hold(subject.waits_for_held(format!("its volume {name} is held"), Kind::Volume, name));
     }
 }
 
@@ -135,7 +191,13 @@ fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, us
             if let Some(volume) = object.tags.volume {
                 leaving.dependents.entry(volume).or_default().push((backend, object));
             }
-            if object.tags.retained || draft.is_claimed(ours.identity.kind, &ours.identity.name) {
+            if draft.is_claimed(ours.identity.kind, &ours.identity.name) {
+                continue;
+            }
+            if object.tags.retained {
+                if moves_with_volume(usable, object) && may_go_along(inventory, &ours) {
+                    leaving.fates.insert((backend, object.address()), (ours, Fate::Open));
+                }
                 continue;
             }
             if withdrawal(inventory, &ours) == Withdrawal::NotCovered {
@@ -143,7 +205,7 @@ fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, us
                 continue;
             }
             leaving.objects.push(ours);
-            leaving.fates.insert((backend, &object.native), (ours, Fate::Open));
+            leaving.fates.insert((backend, object.address()), (ours, Fate::Open));
         }
     }
     (leaving, not_covered)
@@ -165,14 +227,20 @@ fn warn_not_covered(inventory: &Inventory<'_>, draft: &mut Draft<'_>, count: usi
     draft.warn("NotCovered", format!("{message}; `--prune` treats these manifests as complete"));
 }
 
-/// Drafts the removal or release of one object, and returns its last step.
+/// Drafts the removal or release of one object.
 fn remove<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
     usable: &Usable<'a>,
     object: &OwnedObject<'a>,
     leaving: &Leaving<'a>,
-) -> Result<usize, Hold> {
+) -> Result<Departure, Hold> {
+    let goes_along = leaving.goes_with_volume(usable, object);
+    if object.tags.retained {
+        // Its volume says what keeps it.
+        let goes_along = goes_along && matches!(check_leaves(inventory, draft, usable, object, leaving), Ok(false));
+        return Ok(if goes_along { Departure::Along } else { Departure::Stays });
+    }
     let on_remove = object.tags.on_remove();
     let verb = match on_remove {
         OnRemove::Delete => Verb::Destroy,
@@ -185,23 +253,33 @@ fn remove<'a>(
         draft.unsettled |= matches!(doubt, Doubt::Vanished(_, Some(_)));
         check_decidable(&subject, doubt)?;
     }
-    check_removable(inventory, usable, &subject, object)?;
     if on_remove == OnRemove::Retain {
-        return Ok(draft.add_doubted(release(object), doubt.as_ref()));
+        check_removable(inventory, usable, &subject, object)?;
+        return Ok(Departure::Step(draft.add_doubted(release(object), doubt.as_ref())));
     }
-    check_trash_is_free(inventory, usable, &subject, object)?;
-    let needs_detach = check_not_needed(draft, usable, &subject, object, leaving)?;
-    check_not_open(&subject, object, "Kiln does not remove an object in use")?;
+    let needs_detach = check_leaves(inventory, draft, usable, object, leaving)?;
+    if !goes_along && on_remove != OnRemove::Delete {
+        check_trash_takes(usable, &subject)?;
+    }
     let mut after = draft.readers_of(uid).to_vec();
     if needs_detach {
         let detach = step_on(object, Action::Detach, Reason::HasClones, Expect::live(object));
         after.push(draft.add_doubted(Step { after: after.clone(), ..detach }, doubt.as_ref()));
     }
     after.extend(leaving.dependents(object).iter().filter_map(|dependent| leaving.leaves_by(*dependent)));
+    if goes_along && on_remove != OnRemove::Delete {
+        draft.readers.insert(uid, after);
+        return Ok(Departure::Along);
+    }
+    let along: Vec<OwnedObject<'_>> = leaving.along(object).collect();
+    after.extend(along.iter().flat_map(|snapshot| draft.readers_of(snapshot.uid())));
+    let doubt = doubt.or_else(|| along.iter().find_map(|snapshot| self::doubt(inventory, usable, snapshot, verb)));
     let (action, risk) = match on_remove {
         OnRemove::Delete => (Action::Destroy, Risk::Irreversible),
         OnRemove::Trash | OnRemove::Detach | OnRemove::Retain => {
-            (Action::Trash { ttl: inventory.stack().trash.ttl }, Risk::Recoverable)
+            let with =
+                along.iter().filter_map(|snapshot| InnerSnapshot::of(snapshot, snapshot.tags.retained)).collect();
+            (Action::Trash { ttl: inventory.stack().trash.ttl, with }, Risk::Recoverable)
         }
     };
     let step = Step {
@@ -211,7 +289,24 @@ fn remove<'a>(
         after,
         ..step_on(object, action, Reason::NotDeclared, Expect { idle: true, ..Expect::live(object) })
     };
-    Ok(draft.add_doubted(step, doubt.as_ref()))
+    Ok(Departure::Step(draft.add_doubted(step, doubt.as_ref())))
+}
+
+/// Holds an object that must not leave now, whether by itself or inside of its volume. `true`: its clones must be detached first.
+fn check_leaves<'a>(
+    inventory: &Inventory<'a>,
+    draft: &Draft<'a>,
+    usable: &Usable<'a>,
+    object: &OwnedObject<'a>,
+    leaving: &Leaving<'a>,
+) -> Result<bool, Hold> {
+    let verb = if object.tags.on_remove() == OnRemove::Delete { Verb::Destroy } else { Verb::Remove };
+    let subject = Subject::existing(object.identity, object.backend, verb);
+    check_removable(inventory, usable, &subject, object)?;
+    check_trash_is_free(inventory, usable, &subject, object)?;
+    let needs_detach = check_not_needed(inventory, draft, usable, &subject, object, leaving)?;
+    check_not_open(&subject, object, "Kiln does not remove an object in use")?;
+    Ok(needs_detach)
 }
 
 /// Returns the step that releases an object: it stays, and Kiln no longer reconciles it.
@@ -241,20 +336,58 @@ fn check_decidable(subject: &Subject<'_>, doubt: &Doubt) -> Result<(), Hold> {
     Err(subject.hold(reason, message, fix))
 }
 
+/// Holds a volume with snapshots inside of it that are not this owner's, and would go with it. One that is to be destroyed must also hold
+/// none of this owner's in the trash.
+fn check_holds_only_ours<'a>(
+    inventory: &Inventory<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'_>,
+    volume: &OwnedObject<'a>,
+) -> Result<(), Hold> {
+    if volume.identity.kind != Kind::Volume || !usable.capabilities.nests_snapshots() {
+        return Ok(());
+    }
+    let is_ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.owner == inventory.stack().owner);
+    let inside = || inventory.inside(volume).iter().copied();
+    let others: Vec<String> = inside()
+        .filter(|object| object.place == Place::Live && !is_ours(object))
+        .map(|object| object.address().to_string())
+        .collect();
+    if !others.is_empty() {
+        let message = format!("snapshots that Kiln does not manage are inside of it: {}", others.join(", "));
+        let fix = format!("adopt them (`kiln adopt {}`) or remove them on the backend, then apply", usable.name);
+        return Err(subject.hold(HeldReason::HasDependents, message, fix));
+    }
+    let trashed = |object: &&Object| object.place == Place::Trash && object.tags.volume == Some(volume.uid());
+    match inside().find(trashed).filter(|_| volume.tags.on_remove() == OnRemove::Delete) {
+        None => Ok(()),
+        Some(snapshot) => {
+            let message = format!("its snapshot {} is in the trash, inside of it", snapshot.address());
+            let what = snapshot.identity.as_ref().map(|id| id.id().to_string()).unwrap_or_default();
+            let fix = format!("`kiln trash purge {what}` or `kiln trash restore {what}`, then apply");
+            Err(subject.hold(HeldReason::HasDependents, message, fix))
+        }
+    }
+}
+
 /// Holds an object that others depend on. `true`: its clones must be detached first.
 fn check_not_needed<'a>(
+    inventory: &Inventory<'a>,
     draft: &Draft<'a>,
     usable: &Usable<'a>,
     subject: &Subject<'_>,
     object: &OwnedObject<'a>,
     leaving: &Leaving<'a>,
 ) -> Result<bool, Hold> {
+    check_not_needed_elsewhere(subject, object)?;
+    check_holds_only_ours(inventory, usable, subject, object)?;
     let uid = object.uid();
     let capabilities = usable.capabilities;
     let (mut snapshots, mut clones) = (Vec::new(), Vec::new());
     for dependent in leaving.dependents(object) {
         let (other, step) = (dependent.1, leaving.leaves_by(*dependent).map(|step| &draft.steps[step]));
-        let leaves = step.is_some_and(Step::is_removal);
+        let goes_along = leaving.along(object).any(|snapshot| std::ptr::eq(snapshot.object, other));
+        let leaves = goes_along || step.is_some_and(Step::is_removal);
         // A released snapshot needs no volume, except on backends where it is inside of its volume.
         let released = other.tags.retained || (step.is_some() && !leaves);
         if other.tags.volume == Some(uid) && !leaves && (capabilities.nests_snapshots() || !released) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Action, Expect, Identity, Kind, Name, Place, PlacedField, Reason, Risk, Step, Tags, Verb};
+use crate::model::{Action, Address, Expect, Identity, Kind, Name, Place, PlacedField, Reason, Risk, Step, Tags, Verb};
 
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, Subject};
@@ -12,6 +12,7 @@ use crate::plan::tags::change;
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
+use super::along::moves_with_volume;
 use super::checks::check_not_open;
 use super::removable::check_removable;
 use super::step::step_on;
@@ -41,14 +42,14 @@ pub(super) fn rename<'a>(
     let now = Tags { expires: None, ..object.tags.clone() };
     let tags = Tags { identity: own_name.then(|| Box::new(identity.clone())), ..now.clone() };
     if native != object.native {
-        check_name_is_free(inventory, usable, subject, &native)?;
+        check_name_is_free(inventory, usable, subject, &Address { native: native.clone(), ..object.address() })?;
     }
     let replaced = match instead {
         Some(instead) => Some(trash_unwritten(inventory, draft, usable, subject, &instead, &old.name)?),
         None => None,
     };
     before.extend(replaced);
-    if object.place == Place::Trash {
+    if object.place == Place::Trash && !moves_with_volume(usable, object) {
         let back = undelete(inventory, draft, usable, subject, object, now, before.clone())?;
         before.push(back);
     }
@@ -95,8 +96,14 @@ fn trash_unwritten<'a>(
         return Err(subject.hold(HeldReason::Protected, message, fix));
     }
     check_removable(inventory, usable, &subject, object)?;
+    if !usable.capabilities.trash.takes(subject.kind) {
+        let message = format!("{replaced}, and backend {} has no trash", usable.name);
+        let place = inventory.place_of(subject.kind, subject.name);
+        let fix = format!("in one edit, remove `renamedFrom: {old}`{place} and declare {old} again: both are kept");
+        return Err(subject.hold(HeldReason::Unsupported, message, fix));
+    }
     check_not_open(&subject, object, &format!("it cannot be replaced by {old}"))?;
-    let action = Action::Trash { ttl: inventory.stack().trash.ttl };
+    let action = Action::Trash { ttl: inventory.stack().trash.ttl, with: Vec::new() };
     let expect = Expect { idle: true, unwritten: true, ..Expect::live(object) };
     Ok(draft.add(Step {
         risk: Risk::Recoverable,

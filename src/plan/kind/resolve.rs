@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Kind, Name, NativeName, Place, PlacedField, SnapshotSpec, SourceSpec, Verb, VolumeSpec};
+use crate::model::{Kind, Name, NativeName, Place, SnapshotSpec, SourceSpec, Verb, VolumeSpec};
 
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
@@ -10,10 +10,11 @@ use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::locate::{Located, locate};
 use crate::plan::lost::check_not_shrunk;
 use crate::plan::tags::DesiredTags;
-use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::adopt::adopt;
+use super::adopt_snapshot::adopt_snapshot;
+use super::along::{check_not_left_inside, moves_with_volume};
 use super::create::{self, ContentSource, SourceObject};
 use super::rename::rename;
 use super::retag::declared_tags;
@@ -163,15 +164,11 @@ fn plan_snapshot<'a>(
     let subject = Subject { backend: Some(&volume.backend), ..Subject::declared(Kind::Snapshot, name) };
     let (usable, located) = locate(inventory, draft, &subject, &volume.backend, spec.meta.renamed_from.as_ref())?;
     let (object, before) = match located {
-        Located::Absent if spec.adopt.is_some() => {
-            let subject = Subject { action: Verb::Adopt, ..subject };
-            let message = "adopting snapshots is not implemented yet";
-            let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Adopt);
-            let fix = format!("remove `adopt`{place} to take a new snapshot");
-            return Err(subject.hold(HeldReason::Unsupported, message, fix));
-        }
         Located::Absent => {
             let volume = resolve_volume(inventory, draft, &spec.volume);
+            if let Some(native) = &spec.adopt {
+                return adopt_snapshot(inventory, draft, usable, spec, &NativeName::new(native), volume);
+            }
             return snapshot::take(inventory, draft, usable, &subject, spec, volume);
         }
         Located::Live(object) => (object, Vec::new()),
@@ -179,14 +176,17 @@ fn plan_snapshot<'a>(
             let subject = subject.of(&object, Verb::Adopt);
             let wanted = DesiredTags::of_snapshot(spec);
             let tags = declared_tags(inventory, draft, &subject, &wanted, &object, &object.tags);
-            let after = after_volume_in_trash(inventory, draft, &subject, &object)?;
-            (object, vec![undelete(inventory, draft, usable, &subject, &object, tags, after)?])
+            let after = after_volume_in_trash(inventory, draft, usable, &subject, &object)?;
+            match moves_with_volume(usable, &object) {
+                true => (object, after),
+                false => (object, vec![undelete(inventory, draft, usable, &subject, &object, tags, after)?]),
+            }
         }
         // No snapshot makes room for another: each holds data.
         Located::OldName { object, instead: _ } => {
             let subject = subject.of(&object, Verb::Move);
             let mut steps = match object.place {
-                Place::Trash => after_volume_in_trash(inventory, draft, &subject, &object)?,
+                Place::Trash => after_volume_in_trash(inventory, draft, usable, &subject, &object)?,
                 Place::Live | Place::Temporary => Vec::new(),
             };
             rename(inventory, draft, usable, &subject, &object, None, &mut steps)?;
@@ -203,6 +203,7 @@ fn plan_snapshot<'a>(
 fn after_volume_in_trash<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
     subject: &Subject<'a>,
     snapshot: &OwnedObject<'a>,
 ) -> Result<Vec<usize>, Hold> {
@@ -214,7 +215,9 @@ fn after_volume_in_trash<'a>(
         true => Some(name),
         false => specs.volumes.values().find(|v| v.meta.renamed_from.as_ref() == Some(name)).map(|v| &v.meta.name),
     };
-    let Some(volume) = in_trash.and_then(|id| declared(&id.name)) else { return Ok(Vec::new()) };
+    let Some(volume) = in_trash.and_then(|id| declared(&id.name)) else {
+        return check_not_left_inside(inventory, usable, subject, snapshot).map(|()| Vec::new());
+    };
     match resolve_volume(inventory, draft, volume) {
         Availability::Here { after, .. } => Ok(after),
         Availability::Held | Availability::Missing | Availability::Unclear | Availability::Cycle => {

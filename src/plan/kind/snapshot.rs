@@ -52,6 +52,29 @@ pub(super) fn update<'a>(
     Ok(Availability::Here { backend: object.backend.clone(), object: reference, after })
 }
 
+/// Returns the volume of a snapshot to be taken or adopted, and the steps after which it exists.
+pub(super) fn volume_of(
+    inventory: &Inventory<'_>,
+    subject: &Subject<'_>,
+    spec: &SnapshotSpec,
+    volume: Availability,
+) -> Result<(ObjectRef, Vec<usize>), Hold> {
+    let name = &spec.volume;
+    match volume {
+        Availability::Here { object, after, .. } => Ok((object, after)),
+        Availability::Cycle => {
+            let message = format!("its volume {name} is made from it");
+            let place = inventory.place_of_field(Kind::Volume, name, PlacedField::Source);
+            let fix = format!("remove one `source` of the cycle{place}");
+            Err(subject.hold(HeldReason::SourceMissing, message, fix))
+        }
+        Availability::Held | Availability::Missing | Availability::Unclear => {
+            let message = format!("its volume {name} is held");
+            Err(subject.waits_for_held(message, Kind::Volume, name))
+        }
+    }
+}
+
 /// Drafts a new snapshot of a volume.
 pub(super) fn take<'a>(
     inventory: &Inventory<'a>,
@@ -67,24 +90,13 @@ pub(super) fn take<'a>(
         let fix = format!("remove the document{}", inventory.place_of(subject.kind, subject.name));
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
-    let (volume, after) = match volume {
-        Availability::Here { object, after, .. } => (object, after),
-        Availability::Cycle => {
-            let message = format!("its volume {name} is made from it");
-            let place = inventory.place_of_field(Kind::Volume, name, PlacedField::Source);
-            let fix = format!("remove one `source` of the cycle{place}");
-            return Err(subject.hold(HeldReason::SourceMissing, message, fix));
-        }
-        Availability::Held | Availability::Missing | Availability::Unclear => {
-            let message = format!("its volume {name} is held");
-            return Err(subject.waits_for_held(message, Kind::Volume, name));
-        }
-    };
+    let (volume, after) = volume_of(inventory, subject, spec, volume)?;
     check_not_torn(inventory, usable, subject, &volume)?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Snapshot, subject.name);
     let subject = Subject { uid: Some(identity.uid), ..*subject };
     let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
-    check_name_is_free(inventory, usable, &subject, &native)?;
+    let at = usable.address_in(&volume.native, native.clone());
+    check_name_is_free(inventory, usable, &subject, &at)?;
     let taken = copy_of(inventory, draft, usable, &volume);
     let (size, room) = (volume.size, Room { provisioned: 0, taken, objects: 1 });
     take_room(inventory, draft, usable, &subject, size, room)?;
@@ -93,8 +105,9 @@ pub(super) fn take<'a>(
     let tags = Tags { volume: Some(volume.uid), ..desired_tags(&desired, &Tags::default()) };
     let mut changes = vec![change("volume", Value::Null, json!(name)), change("size", Value::Null, json!(size))];
     changes.extend(first_tags(&tags));
-    let object = ObjectRef::new(native.clone(), identity.uid, size);
+    let object =
+        ObjectRef { parent_volume: at.parent_volume.clone(), ..ObjectRef::new(native.clone(), identity.uid, size) };
     let taken = Step::new(usable.name.clone(), identity, Action::Snapshot { volume, tags, n }, Reason::NotThere);
-    let step = draft.add(Step { native, changes, after, ..taken });
+    let step = draft.add(Step { native, parent_volume: at.parent_volume, changes, after, ..taken });
     Ok(Availability::Here { backend: usable.name.clone(), object, after: vec![step] })
 }

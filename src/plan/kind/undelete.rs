@@ -9,6 +9,7 @@ use crate::plan::name_conflict::check_place_is_free;
 use crate::plan::tags::tag_changes;
 use crate::plan::usable::Usable;
 
+use super::along::come_along;
 use super::step::step_on;
 
 /// Drafts the restore of an object from the trash with these tags, after the steps `after`.
@@ -25,6 +26,7 @@ pub(super) fn undelete<'a>(
     let now = Tags { expires: None, ..object.tags.clone() };
     let changes = tag_changes(&now, &tags);
     let expect = Expect { place: Some(Place::Trash), ..Expect::live(object) };
-    let step = step_on(object, Action::Undelete { tags }, Reason::InTrash, expect);
+    let with = come_along(inventory, draft, usable, subject, object)?;
+    let step = step_on(object, Action::Undelete { tags, with }, Reason::InTrash, expect);
     Ok(draft.add(Step { changes, after, ..step }))
 }

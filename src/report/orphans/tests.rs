@@ -50,7 +50,7 @@ impl Scene {
         let gone: Vec<Object> = gone.iter().map(|text| live(text)).collect();
         for object in scene.observed.objects.clone().iter().chain(&gone) {
             let identity = object.identity.clone().unwrap();
-            let entry = identity.ledger_entry(0, &object.native, object.size);
+            let entry = identity.ledger_entry(0, object.address(), object.size);
             scene.ledger.complete.insert(identity.uid, entry);
             let last = (object.native.clone(), object.size, Tags::default());
             let record = ObjectRecord::new(identity.clone(), name("fast"), last, Some(object), NOW - 60);

@@ -97,7 +97,7 @@ fn each_condition_has_its_cause() {
     assert_eq!(blocked.fix.as_deref(), Some("do this"));
 
     let mut leaving = there();
-    leaving.plan.steps.push(step("db", Action::Trash { ttl: Seconds(60) }));
+    leaving.plan.steps.push(step("db", Action::Trash { ttl: Seconds(60), with: Vec::new() }));
     let nothing = reading(Stack::unnamed(), &[]);
     let leaving = only(&leaving, &nothing);
     assert_eq!((leaving.status.condition, leaving.spec), (Condition::Removing, None));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::*;
 use crate::model::fixtures::{name, owner};
 use crate::model::{
-    Action, BackendRecord, Clients, Identity, IntentId, JournalAction, JournalEntry, Kind, Ledger, Object,
+    Action, Address, BackendRecord, Clients, Identity, IntentId, JournalAction, JournalEntry, Kind, Ledger, Object,
     ObjectRecord, OpenIntent, Place, PoolId, Provisioning, Reason, Records, Size, Step, Suspension, Tags, Uid, Verb,
 };
 
@@ -53,7 +53,7 @@ fn backend(objects: u64) -> BackendRecord {
         Ledger::new(PoolId("0123456789abcdef0123456789abcdef".to_owned()), owner(), "0123456789".to_owned());
     for n in 0..objects {
         let identity = identity(n);
-        ledger.complete.insert(identity.uid, identity.ledger_entry(0, &identity.native(), Size(n)));
+        ledger.complete.insert(identity.uid, identity.ledger_entry(0, Address::flat(&identity.native()), Size(n)));
     }
     BackendRecord {
         place: "/srv/pool".to_owned(),

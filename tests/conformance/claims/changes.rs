@@ -201,8 +201,14 @@ pub(crate) async fn object_names(bench: &dyn Bench) {
     // It lives as any other object does.
     for (action, place) in [
         (Action::Grow { to: kit.double() }, Place::Live),
-        (Action::Trash { ttl: TTL }, Place::Trash),
-        (Action::Undelete { tags: Tags { identity: Some(Box::new(db.clone())), ..Tags::default() } }, Place::Live),
+        (Action::Trash { ttl: TTL, with: Vec::new() }, Place::Trash),
+        (
+            Action::Undelete {
+                tags: Tags { identity: Some(Box::new(db.clone())), ..Tags::default() },
+                with: Vec::new(),
+            },
+            Place::Live,
+        ),
     ] {
         let mut step = kit.step(&db, action);
         step.native = NativeName::new("Db_01.main");
@@ -226,7 +232,7 @@ pub(crate) async fn names_have_limits(bench: &dyn Bench) {
     // A clone in the trash may still need its snapshot.
     assert_eq!(longest.act(&copy, Action::Destroy).await, Ok(Outcome::Changed));
     for identity in [&snapshot, &volume] {
-        assert_eq!(longest.act(identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+        assert_eq!(longest.act(identity, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
         assert_eq!(longest.place(identity).await, Some(Place::Trash));
     }
     if !kit.can().names.own {
@@ -239,7 +245,7 @@ pub(crate) async fn names_have_limits(bench: &dyn Bench) {
     kit.refused(&own_name(&kit, "", &db, kit.size), &kinds).await;
     let step = own_name(&kit, &"x".repeat(max), &db, kit.size);
     assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
-    let mut trash = kit.step(&db, Action::Trash { ttl: TTL });
+    let mut trash = kit.step(&db, Action::Trash { ttl: TTL, with: Vec::new() });
     trash.native = step.native.clone();
     assert_eq!(kit.run(&trash).await, Ok(Outcome::Changed), "a name that can be created and not trashed");
 }
@@ -271,8 +277,8 @@ pub(crate) async fn adopt_takes_over_what_is_there_as_it_is(bench: &dyn Bench) {
     assert_eq!(bench.read(&native, 0), Some(77));
     for (action, place) in [
         (Action::Grow { to: kit.double() }, Place::Live),
-        (Action::Trash { ttl: TTL }, Place::Trash),
-        (Action::Undelete { tags: tags.clone() }, Place::Live),
+        (Action::Trash { ttl: TTL, with: Vec::new() }, Place::Trash),
+        (Action::Undelete { tags: tags.clone(), with: Vec::new() }, Place::Live),
     ] {
         let mut step = kit.step(&db, action);
         step.native = native.clone();
@@ -318,6 +324,7 @@ pub(crate) async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
     // A snapshot knows its volume by its uid, which stays.
     assert_eq!(kit.one(&monday).await.tags.volume, Some(new.uid));
     if kit.can().restore {
+        let frozen = kit.reference(&monday, frozen.size);
         let restore = Action::Restore { snapshot: frozen, request: "r".to_owned() };
         assert_eq!(kit.act(&new, restore).await, Ok(Outcome::Changed));
         assert_eq!(kit.read(&new, 0), Some(11));

@@ -8,7 +8,7 @@ use crate::suite::kit::{Kit, NOW, TTL, lasting};
 pub(crate) async fn remove_twice_succeeds(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
-    for (action, place) in [(Action::Trash { ttl: TTL }, Some(Place::Trash)), (Action::Purge, None)] {
+    for (action, place) in [(Action::Trash { ttl: TTL, with: Vec::new() }, Some(Place::Trash)), (Action::Purge, None)] {
         assert_eq!(kit.act(&db, action.clone()).await, Ok(Outcome::Changed), "{action:?}");
         let before = bench.fingerprint();
         assert_eq!(kit.act(&db, action.clone()).await, Ok(Outcome::Unchanged), "{action:?}");
@@ -25,7 +25,7 @@ pub(crate) async fn removing_what_is_not_there_succeeds(bench: &dyn Bench) {
     let before = bench.fingerprint();
     let db = kit.identity(Kind::Volume, "db");
     for expected in [None, Some(Place::Live)] {
-        for action in [Action::Trash { ttl: TTL }, Action::Destroy, Action::Purge] {
+        for action in [Action::Trash { ttl: TTL, with: Vec::new() }, Action::Destroy, Action::Purge] {
             let mut step = kit.step(&db, action);
             step.expect.place = expected;
             assert_eq!(kit.run(&step).await, Ok(Outcome::Unchanged), "{:?}", step.action);
@@ -46,9 +46,13 @@ pub(crate) async fn trash_and_undelete_keep_content_and_tags(bench: &dyn Bench) 
         ..Tags::default()
     };
     assert_eq!(kit.act(&db, Action::SetTags { tags: tags.clone() }).await, Ok(Outcome::Changed));
-    for (identity, tags, stamp) in [(&db, tags, 21), (&monday, Tags { volume: Some(db.uid), ..Tags::default() }, 11)] {
+    for (identity, tags, stamp) in [(&monday, Tags { volume: Some(db.uid), ..Tags::default() }, 11), (&db, tags, 21)] {
+        if identity == &db && kit.can().nests_snapshots() {
+            kit.refused(&kit.step(&db, Action::Trash { ttl: TTL, with: Vec::new() }), &[ErrorKind::Conflict]).await;
+            assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
+        }
         let live = kit.one(identity).await;
-        assert_eq!(kit.act(identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+        assert_eq!(kit.act(identity, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
         let trashed = kit.one(identity).await;
         assert_eq!(
             (trashed.place, &trashed.identity, trashed.size),
@@ -56,7 +60,10 @@ pub(crate) async fn trash_and_undelete_keep_content_and_tags(bench: &dyn Bench) 
         );
         assert_eq!(trashed.tags.expires, Some(NOW + TTL.0));
         assert_eq!(lasting(&trashed.tags), tags);
-        assert_eq!(kit.act(identity, Action::Undelete { tags: tags.clone() }).await, Ok(Outcome::Changed));
+        assert_eq!(
+            kit.act(identity, Action::Undelete { tags: tags.clone(), with: Vec::new() }).await,
+            Ok(Outcome::Changed)
+        );
         let back = kit.one(identity).await;
         assert_eq!((back.place, back.size, lasting(&back.tags)), (Place::Live, live.size, tags));
         assert_eq!((kit.read(identity, 0), kit.read(identity, 7)), (Some(stamp), Some(17)));
@@ -66,30 +73,32 @@ pub(crate) async fn trash_and_undelete_keep_content_and_tags(bench: &dyn Bench) 
 pub(crate) async fn undelete_twice_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
-    let undelete = Action::Undelete { tags: Tags::default() };
+    let undelete = Action::Undelete { tags: Tags::default(), with: Vec::new() };
     assert_eq!(kit.act(&db, undelete.clone()).await, Ok(Outcome::Unchanged), "never left");
-    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     assert_eq!(kit.act(&db, undelete.clone()).await, Ok(Outcome::Changed));
     assert_eq!(kit.act(&db, undelete).await, Ok(Outcome::Unchanged));
     // What expired in the trash means nothing for the living: it can leave again, for as long as any other.
-    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     assert_eq!(kit.one(&db).await.tags.expires, Some(NOW + TTL.0));
 }
 
 pub(crate) async fn undelete_of_what_is_nowhere_is_not_found(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
-    kit.refused(&kit.step(&db, Action::Undelete { tags: Tags::default() }), &[ErrorKind::NotFound]).await;
+    kit.refused(&kit.step(&db, Action::Undelete { tags: Tags::default(), with: Vec::new() }), &[ErrorKind::NotFound])
+        .await;
 }
 
 pub(crate) async fn undelete_under_a_taken_name_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     kit.write(&db, 0, 5);
-    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     bench.make_foreign(&db.native(), kit.size.bytes(), 66);
-    kit.refused(&kit.step(&db, Action::Undelete { tags: Tags::default() }), &[ErrorKind::Conflict]).await;
-    kit.harmless(&kit.step(&db, Action::Trash { ttl: TTL })).await;
+    kit.refused(&kit.step(&db, Action::Undelete { tags: Tags::default(), with: Vec::new() }), &[ErrorKind::Conflict])
+        .await;
+    kit.harmless(&kit.step(&db, Action::Trash { ttl: TTL, with: Vec::new() })).await;
     assert_eq!(kit.read(&db, 0), Some(66));
 }
 
@@ -97,9 +106,9 @@ pub(crate) async fn trash_of_open_object_is_busy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     let open = bench.hold_open(&db.native());
-    kit.refused(&kit.step(&db, Action::Trash { ttl: TTL }), &[ErrorKind::Busy]).await;
+    kit.refused(&kit.step(&db, Action::Trash { ttl: TTL, with: Vec::new() }), &[ErrorKind::Busy]).await;
     drop(open);
-    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
 }
 
 pub(crate) async fn destroy_of_open_object_is_busy_or_refused(bench: &dyn Bench) {
@@ -125,27 +134,34 @@ pub(crate) async fn what_clones_need_does_not_leave(bench: &dyn Bench) {
     }
     // Neither while the clone lives nor while it can be brought back.
     for _ in 0..2 {
-        for action in [Action::Trash { ttl: TTL }, Action::Destroy] {
+        for action in [Action::Trash { ttl: TTL, with: Vec::new() }, Action::Destroy] {
             let error = kit.refused(&kit.step(&monday, action), &[ErrorKind::Conflict]).await;
             assert!(error.message.contains(copy.native().as_str()), "does not say who needs it: {error}");
         }
-        kit.act(&copy, Action::Trash { ttl: TTL }).await.unwrap();
+        kit.act(&copy, Action::Trash { ttl: TTL, with: Vec::new() }).await.unwrap();
     }
     assert_eq!(kit.act(&copy, Action::Purge).await, Ok(Outcome::Changed));
-    assert_eq!(kit.act(&monday, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&monday, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
 }
 
 pub(crate) async fn snapshots_and_clones_outlive_what_they_do_not_need(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, frozen) = kit.with_history().await;
-    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    if kit.can().nests_snapshots() {
+        // A volume does not go without the snapshots inside of it.
+        for action in [Action::Trash { ttl: TTL, with: Vec::new() }, Action::Destroy] {
+            kit.refused(&kit.step(&db, action), &[ErrorKind::Conflict]).await;
+        }
+        return;
+    }
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     assert_eq!((kit.read(&monday, 0), kit.read(&monday, 7)), (Some(11), Some(17)));
     let copy = kit.identity(Kind::Volume, "copy");
     let action = kit.create_action(kit.size, Some(Origin::Snapshot(frozen)));
     assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
     assert_eq!(kit.act(&copy, Action::Destroy).await, Ok(Outcome::Changed));
     assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
-    assert_eq!(kit.act(&db, Action::Undelete { tags: Tags::default() }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Undelete { tags: Tags::default(), with: Vec::new() }).await, Ok(Outcome::Changed));
     assert_eq!((kit.read(&db, 0), kit.read(&db, 3), kit.read(&db, 7)), (Some(21), Some(23), Some(17)));
 }
 
@@ -165,7 +181,7 @@ pub(crate) async fn purge_only_takes_trash(bench: &dyn Bench) {
     let empty = bench.fingerprint();
     let (db, _) = kit.volume("db").await;
     kit.refused(&kit.step(&db, Action::Purge), &[ErrorKind::Conflict]).await;
-    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     // Another incarnation of the name is another object.
     let next = kit.incarnation(Kind::Volume, "db", 1);
     kit.harmless(&kit.step(&next, Action::Purge)).await;
@@ -181,7 +197,12 @@ pub(crate) async fn sweep_only_takes_temporaries(bench: &dyn Bench) {
     let temporary = NativeName::temporary(&left.owner, &left.name, left.uid);
     bench.make_left_over(&temporary, kit.size.bytes());
     // Nothing but a sweep is aimed at a temporary name.
-    for action in [Action::Trash { ttl: TTL }, Action::Destroy, Action::Purge, Action::Grow { to: kit.double() }] {
+    for action in [
+        Action::Trash { ttl: TTL, with: Vec::new() },
+        Action::Destroy,
+        Action::Purge,
+        Action::Grow { to: kit.double() },
+    ] {
         let mut step = kit.step(&left, action);
         step.native = temporary.clone();
         kit.harmless(&step).await;
@@ -201,10 +222,10 @@ pub(crate) async fn the_trash_of_a_name_is_told_apart(bench: &dyn Bench) {
     for (identity, stamp) in [(&old, 1), (&new, 2)] {
         assert_eq!(kit.act(identity, kit.create_action(kit.size, None)).await, Ok(Outcome::Changed));
         kit.write(identity, 0, stamp);
-        assert_eq!(kit.act(identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+        assert_eq!(kit.act(identity, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     }
     assert_eq!(kit.all().await.objects.len(), 2);
-    assert_eq!(kit.act(&old, Action::Undelete { tags: Tags::default() }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&old, Action::Undelete { tags: Tags::default(), with: Vec::new() }).await, Ok(Outcome::Changed));
     assert_eq!(kit.read(&old, 0), Some(1));
     assert_eq!(kit.place(&new).await, Some(Place::Trash));
 }

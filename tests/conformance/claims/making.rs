@@ -48,7 +48,7 @@ pub(crate) async fn create_of_another_size_is_conflict(bench: &dyn Bench) {
 pub(crate) async fn create_of_what_is_in_the_trash_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
-    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     kit.refused(&kit.step(&db, kit.create_action(kit.size, None)), &[ErrorKind::Conflict]).await;
 }
 

@@ -1,8 +1,8 @@
 //! What observe shows.
 
 use kiln::model::{
-    Action, Clients, ErrorKind, Kind, Listed, NativeName, Observed, Origin, Outcome, Place, Provisioning, Scope,
-    Written,
+    Action, Address, Clients, ErrorKind, Kind, Listed, NativeName, Observed, Origin, Outcome, Place, Provisioning,
+    Scope, Written,
 };
 
 use crate::suite::Bench;
@@ -11,7 +11,10 @@ use crate::suite::kit::{Kit, TTL};
 pub(crate) async fn observe_of_a_fresh_pool_is_empty_and_changes_nothing(bench: &dyn Bench) {
     let before = bench.fingerprint();
     let driver = bench.another();
-    for scope in [Scope::All { owner: "prod".parse().unwrap() }, Scope::Objects(vec![NativeName::new("volume-1")])] {
+    for scope in [
+        Scope::All { owner: "prod".parse().unwrap() },
+        Scope::Objects(vec![Address::flat(&NativeName::new("volume-1"))]),
+    ] {
         let seen = driver.observe(&scope).await.unwrap();
         assert_eq!((seen.pool, seen.listed), (None, Listed::COMPLETE));
         assert!(seen.objects.is_empty() && seen.owners.is_empty() && seen.gaps.is_empty() && seen.locked.is_empty());
@@ -22,12 +25,12 @@ pub(crate) async fn observe_of_a_fresh_pool_is_empty_and_changes_nothing(bench: 
 pub(crate) async fn observe_changes_nothing(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, object, monday, _) = kit.with_history().await;
-    assert_eq!(kit.act(&monday, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&monday, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     bench.make_foreign(&NativeName::new("volume-1"), kit.size.bytes(), 1);
     let before = bench.fingerprint();
     let first = kit.all().await;
     let names = [object.native, monday.native(), NativeName::new("volume-1"), NativeName::new("nothing")];
-    kit.driver.observe(&Scope::Objects(names.to_vec())).await.unwrap();
+    kit.driver.observe(&Scope::Objects(names.iter().map(Address::flat).collect())).await.unwrap();
     // Others write to the same file system.
     let second = Observed { capacity: first.capacity, ..kit.all().await };
     assert_eq!(second, first, "two observations of one world differ");
@@ -42,7 +45,7 @@ pub(crate) async fn observe_sees_what_execute_said(bench: &dyn Bench) {
     let action = kit.create_action(kit.double(), Some(Origin::Snapshot(frozen)));
     assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
     let old = kit.volume("old").await.0;
-    assert_eq!(kit.act(&old, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&old, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
     // Seen alike by who did it and by anyone else.
     for driver in [std::sync::Arc::clone(&kit.driver), bench.another()] {
         let seen = driver.observe(&Scope::All { owner: kit.owner.clone() }).await.unwrap();
@@ -70,7 +73,7 @@ pub(crate) async fn thousand_objects_in_one_listing(bench: &dyn Bench) {
     for i in 0..10 {
         let (identity, _) = kit.volume(&format!("ours-{i}")).await;
         if i % 2 == 0 {
-            assert_eq!(kit.act(&identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+            assert_eq!(kit.act(&identity, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
         }
         names.push((identity.native(), if i % 2 == 0 { Place::Trash } else { Place::Live }));
     }
@@ -86,7 +89,7 @@ pub(crate) async fn scope_objects_reports_clients_and_proves_absence(bench: &dyn
     kit.volume("unasked").await;
     let gone = kit.identity(Kind::Volume, "gone").native();
     let open = bench.hold_open(&db.native());
-    let scope = Scope::Objects(vec![idle.native(), gone, db.native(), db.native()]);
+    let scope = Scope::Objects([idle.native(), gone, db.native(), db.native()].iter().map(Address::flat).collect());
     let seen = kit.driver.observe(&scope).await.unwrap();
     assert_eq!(seen.listed, Listed::COMPLETE);
     let found: Vec<_> = seen.objects.iter().map(|object| object.native.clone()).collect();
@@ -136,7 +139,7 @@ pub(crate) async fn a_volume_is_unwritten_until_a_client_writes(bench: &dyn Benc
         // The last block, in what was grown.
         kit.write(volume, kit.double().bytes() / 4096 - 1, 5);
         assert_eq!(kit.one(volume).await.written, Written::Yes, "{volume:?}");
-        let mut step = kit.step(volume, Action::Trash { ttl: TTL });
+        let mut step = kit.step(volume, Action::Trash { ttl: TTL, with: Vec::new() });
         step.expect.unwritten = true;
         kit.refused_for("what was written", &step, &[ErrorKind::Conflict]).await;
     }
@@ -147,7 +150,7 @@ pub(crate) async fn a_volume_is_unwritten_until_a_client_writes(bench: &dyn Benc
         assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
         assert_eq!(kit.one(&copy).await.written, Written::Yes, "a copy holds what its source does");
     }
-    let mut step = kit.step(&whole, Action::Trash { ttl: TTL });
+    let mut step = kit.step(&whole, Action::Trash { ttl: TTL, with: Vec::new() });
     step.expect.unwritten = true;
     assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
     assert_eq!(kit.place(&whole).await, Some(Place::Trash));

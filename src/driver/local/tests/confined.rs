@@ -83,7 +83,7 @@ async fn a_fifo_is_not_waited_for() {
         // Not joined: one that waits, waits for ever.
         std::thread::spawn(move || {
             let all = observe::observe(&path, false, &Scope::All { owner: owner() });
-            send.send((all, observe::observe(&path, false, &Scope::Objects(vec![native])))).unwrap();
+            send.send((all, observe::observe(&path, false, &Scope::Objects(vec![Address::flat(&native)])))).unwrap();
         });
         assert!(receive.recv_timeout(PATIENCE).is_ok(), "a look waits at {}", place.display());
         fs::remove_file(&place).unwrap();
@@ -99,7 +99,10 @@ async fn an_entry_that_cannot_be_read_makes_its_list_incomplete() {
     let (a, b) = (bench.volume("a", MIB).await, bench.volume("b", MIB).await);
     let snap = identity(Kind::Snapshot, "s");
     assert_eq!(bench.run(&step(snap.clone(), snapshot_of("a", MIB))).await, Ok(Outcome::Changed));
-    assert_eq!(bench.run(&step(b.clone(), Action::Trash { ttl: Seconds(60) })).await, Ok(Outcome::Changed));
+    assert_eq!(
+        bench.run(&step(b.clone(), Action::Trash { ttl: Seconds(60), with: Vec::new() })).await,
+        Ok(Outcome::Changed)
+    );
     let all = |seen: &Observed| (seen.listed.volumes, seen.listed.snapshots, seen.listed.trash, seen.gaps.len());
     let trashed = bench.trashed(b.native().as_str());
     for (path, listed) in [

@@ -145,7 +145,7 @@ pub(super) fn cases() -> Vec<Case> {
     let make = || step(db.clone(), create_with(64 * 1024, None, labelled("a")));
     let plain = || step(db.clone(), create(64 * 1024));
     let snapshot = || step(snap.clone(), snapshot_of("db", 64 * 1024));
-    let trash = || step(db.clone(), Action::Trash { ttl: Seconds(60) });
+    let trash = || step(db.clone(), Action::Trash { ttl: Seconds(60), with: Vec::new() });
     let at = |native: &str, action, place| {
         step_on(db.clone(), NativeName::new(native), action, Expect { place, ..Expect::default() })
     };
@@ -188,19 +188,23 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         case("adopt", vec![], adopt()),
         case("trash", vec![make()], trash()),
-        case("trash a file", vec![adopt()], at("file", Action::Trash { ttl: Seconds(60) }, live)),
-        case("undelete", vec![make(), trash()], step(db.clone(), Action::Undelete { tags: labelled("u") })),
+        case("trash a file", vec![adopt()], at("file", Action::Trash { ttl: Seconds(60), with: Vec::new() }, live)),
+        case(
+            "undelete",
+            vec![make(), trash()],
+            step(db.clone(), Action::Undelete { tags: labelled("u"), with: Vec::new() }),
+        ),
         case(
             "undelete a file",
-            vec![adopt(), at("file", Action::Trash { ttl: Seconds(60) }, live)],
-            at("file", Action::Undelete { tags: labelled("u") }, Some(Place::Trash)),
+            vec![adopt(), at("file", Action::Trash { ttl: Seconds(60), with: Vec::new() }, live)],
+            at("file", Action::Undelete { tags: labelled("u"), with: Vec::new() }, Some(Place::Trash)),
         ),
         case("destroy", vec![make()], step(db.clone(), Action::Destroy)),
         case("destroy a file", vec![adopt()], at("file", Action::Destroy, live)),
         case("purge", vec![make(), trash()], step(db.clone(), Action::Purge)),
         case(
             "purge a file",
-            vec![adopt(), at("file", Action::Trash { ttl: Seconds(60) }, live)],
+            vec![adopt(), at("file", Action::Trash { ttl: Seconds(60), with: Vec::new() }, live)],
             at("file", Action::Purge, Some(Place::Trash)),
         ),
     ]
@@ -220,7 +224,7 @@ pub(super) async fn prepared(case: &Case) -> Bench {
 }
 
 pub(super) fn data_of(bench: &Bench, step: &Step) -> PathBuf {
-    let Access::File(path) = bench.driver.access(&step.native) else { panic!() };
+    let Access::File(path) = bench.driver.access(&step.address()) else { panic!() };
     path
 }
 
@@ -259,7 +263,7 @@ async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
                 unfinished += u32::from(object.unfinished);
             }
 
-            if let Action::Undelete { tags } = &case.step.action
+            if let Action::Undelete { tags, .. } = &case.step.action
                 && let Some(back) = objects.iter().filter(whole).find(|o| o.place == Place::Live)
             {
                 assert_eq!(back.tags.labels, tags.labels, "{at}: it is back with the tags that it left with");

@@ -100,7 +100,7 @@ async fn a_file_that_is_put_in_place_of_an_adopted_one_meanwhile_is_not_removed(
             fs::write(&file, b"adopted!").unwrap();
             assert_eq!(now(&bench, &file_step(Action::Adopt { tags: Tags::default(), n: 0 })), Ok(Outcome::Changed));
             let action = match what {
-                "trash" => Action::Trash { ttl: Seconds(9) },
+                "trash" => Action::Trash { ttl: Seconds(9), with: Vec::new() },
                 "destroy" => Action::Destroy,
                 "restore" => restore(&bench),
                 _ => Action::Grow { to: Size(4096) },
@@ -156,7 +156,7 @@ async fn an_adoption_checks_what_was_planned() {
     write_at(&file, 0, b"QFI\xfb");
     let said = bench.refused(&idle, ErrorKind::Conflict).await;
     assert!(said.contains("qcow2"), "{said}");
-    let close = bench.driver.observe(&Scope::Objects(vec![NativeName::new("file")])).await.unwrap();
+    let close = bench.driver.observe(&Scope::Objects(vec![Address::flat(&NativeName::new("file"))])).await.unwrap();
     assert_eq!(close.objects[0].image.as_deref(), Some("qcow2"));
     write_at(&file, 0, &[1; 4]);
     bench.twice(&idle).await;
@@ -169,7 +169,7 @@ async fn an_adopted_file_that_a_client_writes_to_is_not_removed() {
     fs::write(&file, vec![1; 8192]).unwrap();
     bench.twice(&file_step(Action::Adopt { tags: Tags::default(), n: 0 })).await;
     let writer = open(&file).unwrap();
-    for action in [Action::Trash { ttl: Seconds(60) }, Action::Destroy] {
+    for action in [Action::Trash { ttl: Seconds(60), with: Vec::new() }, Action::Destroy] {
         bench.refused(&file_step(action), ErrorKind::Busy).await;
     }
     drop(writer);

@@ -33,7 +33,7 @@ async fn an_object_that_a_client_opens_while_it_is_destroyed_stays() {
             let bench = Bench::at(home()).await;
             let db = bench.volume("db", MIB).await;
             let (place, file, action) = if purge {
-                now(&bench, &step(db.clone(), Action::Trash { ttl: Seconds(60) })).unwrap();
+                now(&bench, &step(db.clone(), Action::Trash { ttl: Seconds(60), with: Vec::new() })).unwrap();
                 let native = db.native();
                 let image = bench.trashed(native.as_str()).join(format!("{native}.img"));
                 (Place::Trash, image, Action::Purge)
@@ -191,7 +191,10 @@ async fn an_object_that_cannot_be_destroyed_keeps_its_place() {
     drop(pinned);
 
     let native = db.native();
-    assert_eq!(bench.run(&step(db.clone(), Action::Trash { ttl: Seconds(60) })).await, Ok(Outcome::Changed));
+    assert_eq!(
+        bench.run(&step(db.clone(), Action::Trash { ttl: Seconds(60), with: Vec::new() })).await,
+        Ok(Outcome::Changed)
+    );
     let image = bench.trashed(native.as_str()).join(format!("{native}.img"));
     let pinned = Pinned::new(image.clone());
     let message = bench.refused(&step(db.clone(), Action::Purge), ErrorKind::Denied).await;
@@ -274,15 +277,15 @@ async fn a_directory_that_replaces_that_of_an_object_at_the_last_instant_is_neit
             }
             let (native, in_trash) = (db.native(), ["purge", "undelete"].contains(&what));
             if in_trash {
-                now(&bench, &step(db.clone(), Action::Trash { ttl: Seconds(60) })).unwrap();
+                now(&bench, &step(db.clone(), Action::Trash { ttl: Seconds(60), with: Vec::new() })).unwrap();
             }
             let dir = if in_trash { bench.trashed(native.as_str()) } else { bench.dir(&db) };
             let renamed = Identity { name: "other".parse().unwrap(), ..db.clone() };
             let made = match what {
                 "destroy" => step(db.clone(), Action::Destroy),
                 "purge" => step(db.clone(), Action::Purge),
-                "trash" => step(db.clone(), Action::Trash { ttl: Seconds(60) }),
-                "undelete" => step(db.clone(), Action::Undelete { tags: labelled("a") }),
+                "trash" => step(db.clone(), Action::Trash { ttl: Seconds(60), with: Vec::new() }),
+                "undelete" => step(db.clone(), Action::Undelete { tags: labelled("a"), with: Vec::new() }),
                 "grow" => step(db.clone(), Action::Grow { to: Size(128 * 1024) }),
                 "tags" => step(db.clone(), Action::SetTags { tags: labelled("a") }),
                 "rename" => step(renamed, Action::Rename { from: native.clone(), tags: labelled("a") }),

@@ -71,7 +71,7 @@ async fn the_expiry_that_a_cut_removal_left_on_a_live_object_has_no_meaning() {
     let bench = Bench::new().await;
     let db = bench.volume("db", MIB).await;
     fs::write(bench.dir(&db).join("tags.json"), r#"{"format":1,"tags":{"expires":5}}"#).unwrap();
-    let mut trash = step(db, Action::Trash { ttl: Seconds(60) });
+    let mut trash = step(db, Action::Trash { ttl: Seconds(60), with: Vec::new() });
     trash.expect.tags = Some(Tags::default());
     bench.twice(&trash).await;
     assert_eq!(bench.only().await.tags.expires, Some(NOW + 60));
@@ -90,7 +90,7 @@ async fn a_file_under_the_name_of_an_adopted_one_that_is_in_the_trash_has_no_own
     bench.twice(&at(Action::Adopt { tags: Tags::default(), n: 0 }, Place::Live)).await;
     let mark = bench.path.join(".kiln-pool/adopted/f.json");
     let live = fs::read(&mark).unwrap();
-    let trash = at(Action::Trash { ttl: Seconds(60) }, Place::Live);
+    let trash = at(Action::Trash { ttl: Seconds(60), with: Vec::new() }, Place::Live);
     bench.twice(&trash).await;
     fs::write(&mark, &live).unwrap();
     assert_eq!(bench.only().await.place, Place::Trash);
@@ -98,7 +98,9 @@ async fn a_file_under_the_name_of_an_adopted_one_that_is_in_the_trash_has_no_own
     let seen = bench.objects().await;
     assert_eq!(seen.iter().filter(|o| o.identity.is_some()).count(), 1, "{seen:#?}");
     assert_eq!(bench.run(&trash).await, Ok(Outcome::Unchanged));
-    bench.refused(&at(Action::Undelete { tags: Tags::default() }, Place::Trash), ErrorKind::Conflict).await;
+    bench
+        .refused(&at(Action::Undelete { tags: Tags::default(), with: Vec::new() }, Place::Trash), ErrorKind::Conflict)
+        .await;
 }
 
 #[tokio::test]
@@ -113,10 +115,10 @@ async fn an_undelete_that_was_done_before_leaves_another_objects_data_in_the_tra
         fs::write(&file, name).unwrap();
         bench.twice(&at(name, Action::Adopt { tags: Tags::default(), n: 0 }, Place::Live)).await;
         if name == "old" {
-            bench.twice(&at(name, Action::Trash { ttl: Seconds(60) }, Place::Live)).await;
+            bench.twice(&at(name, Action::Trash { ttl: Seconds(60), with: Vec::new() }, Place::Live)).await;
         }
     }
-    let undelete = at("db", Action::Undelete { tags: labelled("u") }, Place::Trash);
+    let undelete = at("db", Action::Undelete { tags: labelled("u"), with: Vec::new() }, Place::Trash);
     bench.twice(&undelete).await;
     assert_eq!(fs::read(bench.trashed("f").join("f.img")).unwrap(), b"old");
     assert_eq!(bench.objects().await.len(), 2);
@@ -196,7 +198,7 @@ async fn an_object_without_its_data_file_is_absent_and_back_once_the_file_is() {
         let aside = bench._home.path().join("aside");
         fs::rename(&image, &aside).unwrap();
         assert_eq!(bench.objects().await, Vec::new());
-        let some = bench.driver.observe(&Scope::Objects(vec![NativeName::new(native)])).await.unwrap();
+        let some = bench.driver.observe(&Scope::Objects(vec![Address::flat(&NativeName::new(native))])).await.unwrap();
         assert_eq!((some.objects, some.gaps), (Vec::new(), Vec::new()));
         bench.refused(&at(native, Action::SetTags { tags: Tags::default() }, live), ErrorKind::Conflict).await;
         fs::rename(&aside, &image).unwrap();
@@ -204,8 +206,8 @@ async fn an_object_without_its_data_file_is_absent_and_back_once_the_file_is() {
         assert_eq!((seen.tags.labels, seen.conflict), (labelled("a").labels, None));
 
         // In the trash it counts as absent, and blocks nothing.
-        let trash = at(native, Action::Trash { ttl: Seconds(60) }, live);
-        let undelete = at(native, Action::Undelete { tags: labelled("u") }, Some(Place::Trash));
+        let trash = at(native, Action::Trash { ttl: Seconds(60), with: Vec::new() }, live);
+        let undelete = at(native, Action::Undelete { tags: labelled("u"), with: Vec::new() }, Some(Place::Trash));
         let shell = |path: &Path| {
             fs::create_dir(path).unwrap();
             fs::copy(dir.join("tags.json"), path.join("tags.json")).unwrap();

@@ -41,7 +41,7 @@ fn age_mark(bench: &Bench) {
 
 async fn ledger_of(bench: &Bench) -> Ledger {
     let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
-    let entry = volume("db").ledger_entry(0, &NativeName::new(FILE), Size(8192));
+    let entry = volume("db").ledger_entry(0, Address::flat(&NativeName::new(FILE)), Size(8192));
     ledger.complete.insert(volume("db").uid, entry);
     ledger.serial = 1;
     bench.driver.write_ledger(&ledger).await.unwrap();
@@ -51,7 +51,8 @@ async fn ledger_of(bench: &Bench) -> Ledger {
 #[tokio::test]
 async fn another_file_under_the_name_of_an_adopted_one_is_foreign() {
     let (bench, file) = with_adopted().await;
-    let steps = [Action::Destroy, Action::Trash { ttl: Seconds(9) }, Action::SetTags { tags: labelled("b") }];
+    let steps =
+        [Action::Destroy, Action::Trash { ttl: Seconds(9), with: Vec::new() }, Action::SetTags { tags: labelled("b") }];
     let away = bench._home.path().join("away");
     // Put there anew (a file system may give it the same inode at once), moved there, copied with all that a copy keeps.
     for way in ["anew", "moved", "copied"] {
@@ -144,7 +145,7 @@ async fn a_tombstone_outweighs_a_mark_that_an_earlier_version_left() {
     fs::write(mark_of(&bench), &text).unwrap();
     let seen = bench.only().await;
     assert_eq!((seen.identity, seen.tags), (None, Tags::default()));
-    let close = bench.driver.observe(&Scope::Objects(vec![NativeName::new(FILE)])).await.unwrap();
+    let close = bench.driver.observe(&Scope::Objects(vec![Address::flat(&NativeName::new(FILE))])).await.unwrap();
     assert_eq!(close.objects[0].identity, None);
     drop(bench.driver.lock(&owner()).await.unwrap());
     assert!(!mark_of(&bench).exists() && file.exists());
@@ -218,7 +219,7 @@ async fn a_mark_of_an_earlier_version_that_outlived_the_move_to_the_trash_counts
     bench.twice(&adopt()).await;
     age_mark(&bench);
     let mark = fs::read(mark_of(&bench)).unwrap();
-    bench.twice(&at(Action::Trash { ttl: Seconds(60) })).await;
+    bench.twice(&at(Action::Trash { ttl: Seconds(60), with: Vec::new() })).await;
     fs::write(mark_of(&bench), mark).unwrap();
     fs::rename(&older, &file).unwrap();
     let objects = bench.objects().await;

@@ -54,7 +54,7 @@ async fn on_fuse_a_lease_proves_no_idleness() {
     let native = NativeName::new("disk.raw");
     let clients = async || {
         let pool = Local::connect(other.0.path(), false);
-        pool.observe(&Scope::Objects(vec![native.clone()])).await.unwrap().objects.remove(0).clients
+        pool.observe(&Scope::Objects(vec![Address::flat(&native)])).await.unwrap().objects.remove(0).clients
     };
     assert_eq!(clients().await, Clients::Unknown, "another mount may have a writer");
     let writer = fs::OpenOptions::new().write(true).open(one.path("disk.raw")).unwrap();
@@ -140,7 +140,8 @@ async fn a_lock_of_a_writer_is_a_client_although_a_lease_is_granted() {
     lock(&elsewhere, 101);
     let clients = named(&bench, &db).await.clients;
     assert!(matches!(&clients, Clients::Some(who) if who[0].contains("QEMU")), "{clients:?}");
-    let message = bench.refused(&step(db.clone(), Action::Trash { ttl: Seconds(1) }), ErrorKind::Busy).await;
+    let message =
+        bench.refused(&step(db.clone(), Action::Trash { ttl: Seconds(1), with: Vec::new() }), ErrorKind::Busy).await;
     assert!(message.contains("QEMU"), "{message}");
     bench.refused(&step(db.clone(), Action::Destroy), ErrorKind::Busy).await;
     drop(elsewhere);
@@ -152,7 +153,7 @@ async fn a_lock_of_a_writer_is_a_client_although_a_lease_is_granted() {
 }
 
 async fn named(bench: &Bench, identity: &Identity) -> Object {
-    bench.driver.observe(&Scope::Objects(vec![identity.native()])).await.unwrap().objects.remove(0)
+    bench.driver.observe(&Scope::Objects(vec![Address::flat(&identity.native())])).await.unwrap().objects.remove(0)
 }
 
 /// Locks a byte for reading, as QEMU does for each permission that it uses.

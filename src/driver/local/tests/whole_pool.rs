@@ -432,7 +432,10 @@ async fn a_full_pool_leaves_nothing_half_made() {
     ledger.stack = "s".repeat(100_000);
     ledger.serial += 1;
     bench.driver.write_ledger(&ledger).await.unwrap();
-    assert_eq!(bench.run(&step(volume("t"), Action::Trash { ttl: Seconds(1) })).await, Ok(Outcome::Changed));
+    assert_eq!(
+        bench.run(&step(volume("t"), Action::Trash { ttl: Seconds(1), with: Vec::new() })).await,
+        Ok(Outcome::Changed)
+    );
     assert_eq!(bench.run(&step(volume("t"), Action::Purge)).await, Ok(Outcome::Changed));
 }
 
