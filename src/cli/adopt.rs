@@ -14,8 +14,8 @@ use super::files::{create_dir, missing_schema, modeline, write_new};
 use super::runtime::block_on;
 use crate::daemon::protocol::UnownedAnswer;
 use crate::engine::{Executed, Operation, OperationResult, with_content};
-use crate::model::{Name, Owner, Size};
-use crate::report::Unowned;
+use crate::model::{Kind, Name, Owner, Size};
+use crate::report::{Adoption, Unowned};
 use crate::text::{counted, sized, table};
 
 pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
@@ -39,10 +39,13 @@ fn from_owner(context: &Context, args: &AdoptArgs, from: &Owner) -> Result<Exit,
 #[serde(rename_all = "camelCase")]
 struct UnownedView<'a> {
     backend: &'a Name,
+    kind: Kind,
     object: &'a str,
+    /// Of a snapshot: the native name of its volume.
+    of: Option<&'a str>,
     size: u64,
     used: Option<u64>,
-    /// The declared volume that adopts it.
+    /// The declared volume or snapshot that adopts it.
     declared: Option<&'a Name>,
     /// A free name to declare it under; null if it cannot be adopted.
     name: Option<&'a Name>,
@@ -65,14 +68,15 @@ fn unowned_objects(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure>
     if let Some(message) = &unobserved {
         context.terminal.note(&format!("backend/{backend}: {message}"));
     }
-    let new: Vec<(&Name, &Unowned)> = found
+    let new: Vec<(&Adoption, &Unowned)> = found
         .iter()
         .filter(|unowned| unowned.declared.is_none())
-        .filter_map(|unowned| Some((unowned.name.as_ref().ok()?, unowned)))
+        .filter_map(|unowned| Some((unowned.adoption.as_ref().ok()?, unowned)))
         .collect();
     match args.format {
         AdoptFormat::Yaml => {
-            let documents: Vec<String> = new.iter().map(|(name, unowned)| document(backend, name, unowned)).collect();
+            let documents: Vec<String> =
+                new.iter().map(|(adoption, unowned)| document(backend, adoption, unowned)).collect();
             context.terminal.out(&format!("{}{}", modeline(), documents.join("---\n")));
         }
         AdoptFormat::Json => {
@@ -107,15 +111,17 @@ fn unowned_objects(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure>
 }
 
 fn view<'a>(backend: &'a Name, unowned: &'a Unowned) -> UnownedView<'a> {
-    let Unowned { native, size, used, declared, name } = unowned;
+    let Unowned { kind, native, of, shown: _, size, used, declared, adoption } = unowned;
     UnownedView {
         backend,
+        kind: *kind,
         object: native,
+        of: of.as_deref(),
         size: size.bytes(),
         used: *used,
         declared: declared.as_ref(),
-        name: name.as_ref().ok(),
-        message: name.as_ref().err().map(String::as_str),
+        name: adoption.as_ref().ok().map(|adoption| &adoption.name),
+        message: adoption.as_ref().err().map(String::as_str),
     }
 }
 
@@ -124,45 +130,51 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
     let rows: Vec<[String; 4]> = found
         .iter()
         .map(|unowned| {
-            let what = match (&unowned.declared, &unowned.name) {
-                (Some(name), _) => commands.complete(&format!("declared as volume/{name}: `kiln apply` adopts it")),
-                (None, Ok(name)) => format!("could be volume/{name}"),
+            let kind = unowned.kind.as_lower();
+            let what = match (&unowned.declared, &unowned.adoption) {
+                (Some(name), _) => commands.complete(&format!("declared as {kind}/{name}: `kiln apply` adopts it")),
+                (None, Ok(Adoption { name, volume: None })) => format!("could be {kind}/{name}"),
+                (None, Ok(Adoption { name, volume: Some(of) })) => format!("could be {kind}/{name} of volume/{of}"),
                 (None, Err(why)) => format!("cannot be adopted: {why}"),
             };
             let used = unowned.used.map_or_else(|| "-".to_owned(), |used| Size(used).rounded());
-            [unowned.native.clone(), sized(unowned.size, paint), used, what]
+            [unowned.shown.clone(), sized(unowned.size, paint), used, what]
         })
         .collect();
     table(["OBJECT", "SIZE", "USED", "MANIFEST"], rows, paint)
 }
 
 /// Returns a manifest that adopts an object as it is. `onRemove` is left out: adopted objects are released by default.
-fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
+fn document(backend: &Name, adoption: &Adoption, unowned: &Unowned) -> String {
     // JSON strings are YAML strings.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut out = String::new();
+    let kind = unowned.kind;
     let _ = write!(
         out,
-        "apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec:\n  backend: {backend}\n  size: {size}\n  \
-         adopt: {{name: {native}}}\n",
-        name = quoted(name.as_str()),
-        backend = quoted(backend.as_str()),
-        native = quoted(&unowned.native),
-        size = unowned.size,
+        "apiVersion: kiln/v1\nkind: {kind}\nmetadata: {{name: {}}}\nspec:\n",
+        quoted(adoption.name.as_str())
     );
+    let _ = match &adoption.volume {
+        Some(volume) => writeln!(out, "  volume: {}", quoted(volume.as_str())),
+        None => writeln!(out, "  backend: {}\n  size: {}", quoted(backend.as_str()), unowned.size),
+    };
+    let _ = writeln!(out, "  adopt: {{name: {}}}", quoted(&unowned.native));
     out
 }
 
 /// Writes a file per object: all files or none. Overwrites nothing.
-fn write(dir: &Path, backend: &Name, new: &[(&Name, &Unowned)]) -> Result<(), Failure> {
+fn write(dir: &Path, backend: &Name, new: &[(&Adoption, &Unowned)]) -> Result<(), Failure> {
     create_dir(dir)?;
     let path_of = |name: &Name| dir.join(format!("{name}.yaml"));
     // Checked before anything is written: all of them or none.
-    if let Some(there) = new.iter().map(|(name, _)| path_of(name)).find(|path| fs::symlink_metadata(path).is_ok()) {
+    if let Some(there) =
+        new.iter().map(|(adoption, _)| path_of(&adoption.name)).find(|path| fs::symlink_metadata(path).is_ok())
+    {
         return Err(Failure::new(Exit::Usage, format!("{} already exists", there.display()))
             .hint("nothing was written: choose another directory, or move that file"));
     }
-    let text = |name, unowned| format!("{}{}", modeline(), document(backend, name, unowned));
-    let files = new.iter().map(|(name, unowned)| (path_of(name), text(name, unowned)));
+    let text = |adoption, unowned| format!("{}{}", modeline(), document(backend, adoption, unowned));
+    let files = new.iter().map(|(adoption, unowned)| (path_of(&adoption.name), text(adoption, unowned)));
     write_new(files.chain(missing_schema(dir)).collect())
 }

@@ -53,4 +53,4 @@ pub use related::{RelatedObject, RelatedObjects};
 pub use selection::{ObjectSelection, kind_meant, kind_named};
 pub use stack_text::{OrphanView, StackView, stack_text};
 pub use status::{Metadata, ObjectStatus, Status, backend_status, has_status, status};
-pub use unowned::{NotListed, Unowned, unowned};
+pub use unowned::{Adoption, NotListed, Unowned, unowned};

@@ -5,23 +5,40 @@ use std::collections::{BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Reading, Size, Specs};
+use crate::model::{
+    Address, Capabilities, Identity, Kind, LedgerView, Name, Object, Observed, Place, Reading, Size, Specs,
+};
 use crate::plan::{Observation, Overview};
 use crate::text::is_unsafe;
 
 /// An object without an owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unowned {
+    /// Volume or Snapshot.
+    pub kind: Kind,
     /// Its native name.
     pub native: String,
+    /// Of a snapshot: the native name of its volume, if the backend shows it.
+    pub of: Option<String>,
+    /// What it is called in messages: `VOLUME@NAME` for a snapshot inside of a volume, else its native name.
+    pub shown: String,
     /// Its size for clients.
     pub size: Size,
     /// Its allocated bytes, if cheap to know.
     pub used: Option<u64>,
-    /// The declared volume that adopts it, if any.
+    /// The declared volume or snapshot that adopts it, if any.
     pub declared: Option<Name>,
-    /// A free name to declare it under, or why it cannot be adopted.
-    pub name: Result<Name, String>,
+    /// How it could be declared, or why it cannot be adopted.
+    pub adoption: Result<Adoption, String>,
+}
+
+/// The names in the document that adopts an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// A free name to declare it under.
+    pub name: Name,
+    /// Of a snapshot: its volume, which is declared, or in the same list.
+    pub volume: Option<Name>,
 }
 
 /// Why the objects on a backend cannot be listed.
@@ -41,8 +58,8 @@ pub enum NotListed {
     Unsupported(Name),
 }
 
-/// Lists the objects without an owner on a declared backend, by native name. Each gets a name that no declared, existing, trashed or
-/// lost volume has.
+/// Lists the objects without an owner on a declared backend, by address. Each gets a name that no declared, existing, trashed or lost
+/// object has.
 ///
 /// # Errors
 /// See [`NotListed`].
@@ -51,8 +68,10 @@ pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result
     if !specs.backends.contains_key(backend) {
         return Err(NotListed::NotDeclared(backend.clone()));
     }
-    let observed = match overview.world.get(backend) {
-        Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => observed,
+    let (capabilities, observed) = match overview.world.get(backend) {
+        Some(
+            Observation::Seen { capabilities, observed } | Observation::LockedBy { capabilities, observed, by: _ },
+        ) => (capabilities, observed),
         Some(Observation::Failed { why, fix: _ }) => {
             return Err(NotListed::Unobserved(backend.clone(), why.clone()));
         }
@@ -63,48 +82,117 @@ pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result
             });
         }
     };
-    let mut taken: BTreeSet<Name> = specs.volumes.keys().cloned().collect();
+    let mut taken: BTreeSet<Name> = specs.volumes.keys().chain(specs.snapshots.keys()).cloned().collect();
     for observed in overview.world.values().filter_map(Observation::observed) {
         taken.extend(names_of(observed, specs));
     }
     let here = specs.volumes.values().filter(|volume| volume.backend == *backend);
-    let adopting: HashMap<&str, &Name> =
-        here.filter_map(|volume| Some((volume.adopt.as_deref()?, &volume.meta.name))).collect();
-    let mut unowned: Vec<&Object> =
+    let adopting = here.filter_map(|volume| Some(((None, volume.adopt.as_deref()?), &volume.meta.name)));
+    let of_volume = specs.snapshots.values();
+    let of_volume = of_volume.filter_map(|one| Some(((Some(&one.volume), one.adopt.as_deref()?), &one.meta.name)));
+    let adopting = adopting.chain(of_volume).collect();
+    let mut list = UnownedList { capabilities, adopting, taken, volumes: volumes_of(observed, specs) };
+    let mut objects: Vec<&Object> =
         observed.objects.iter().filter(|object| object.identity.is_none() && object.place == Place::Live).collect();
-    unowned.sort_by(|a, b| a.native.cmp(&b.native));
-    Ok(unowned.into_iter().map(|object| entry(object, &adopting, &mut taken)).collect())
+    // Volumes first: they may be declared together with their snapshots.
+    objects.sort_by_key(|object| (object.kind(), object.address()));
+    let mut unowned: Vec<(Address, Unowned)> =
+        objects.into_iter().map(|object| (object.address(), list.judge(object))).collect();
+    unowned.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(unowned.into_iter().map(|(_, unowned)| unowned).collect())
 }
 
-/// Returns the names of this owner's volumes: existing and lost ones.
+/// Returns the names of this owner's objects: existing and lost ones.
 fn names_of(observed: &Observed, specs: &Specs) -> Vec<Name> {
     let owner = &specs.stack.owner;
     let there = observed.objects.iter().filter_map(|object| object.identity.as_ref());
     let mut names: Vec<Name> = there.filter(|id| id.owner == *owner).map(|id| id.name.clone()).collect();
     if let Some(ledger) = observed.ledger.as_ref().and_then(LedgerView::ledger) {
-        names.extend(
-            ledger.complete.values().filter(|entry| entry.kind == Kind::Volume).map(|entry| entry.name.clone()),
-        );
+        names.extend(ledger.complete.values().map(|entry| entry.name.clone()));
     }
     names
 }
 
-/// Returns the entry of an object without an owner. `adopting`: the declared volumes that adopt an object, by its native name.
-fn entry(object: &Object, adopting: &HashMap<&str, &Name>, taken: &mut BTreeSet<Name>) -> Unowned {
-    let native = object.native.as_str();
-    let declared = adopting.get(native).map(|name| (*name).clone());
-    let name = match (&declared, why_not(object)) {
-        (Some(name), _) => Ok(name.clone()),
-        (None, Some(why)) => Err(why),
-        (None, None) => match name_for(native, taken) {
-            Some(name) => {
-                taken.insert(name.clone());
-                Ok(name)
-            }
-            None => Err("no free name can be derived from its native name".to_owned()),
-        },
+/// Returns the document of each volume with an owner, by the volume's native name, or why there is none.
+fn volumes_of(observed: &Observed, specs: &Specs) -> HashMap<String, Result<Name, String>> {
+    let live = observed.objects.iter().filter(|object| object.place == Place::Live);
+    let owned = live.filter_map(|object| Some((object, object.identity.as_ref()?)));
+    let document = |(object, id): (&Object, &Identity)| {
+        let name = match (id.owner == specs.stack.owner, specs.volumes.contains_key(&id.name)) {
+            (true, true) => Ok(id.name.clone()),
+            (true, false) => Err(format!("its volume {} is not declared", id.name)),
+            (false, _) => Err(format!("its volume belongs to {}", id.owner)),
+        };
+        (object.native.to_string(), name)
     };
-    Unowned { native: native.to_owned(), size: object.size, used: object.used, declared, name }
+    owned.filter(|(_, id)| id.kind == Kind::Volume).map(document).collect()
+}
+
+/// What objects without an owner are judged by.
+struct UnownedList<'a> {
+    capabilities: &'a Capabilities,
+    /// The documents that adopt an object, by its native name and, for a snapshot, its declared volume.
+    adopting: HashMap<(Option<&'a Name>, &'a str), &'a Name>,
+    taken: BTreeSet<Name>,
+    /// By native name: the declared name of each volume judged so far, or why it has none.
+    volumes: HashMap<String, Result<Name, String>>,
+}
+
+impl UnownedList<'_> {
+    fn judge(&mut self, object: &Object) -> Unowned {
+        let native = object.native.as_str();
+        let of = object.volume_native().map(ToString::to_string);
+        let declared = self.declared(object, of.as_deref()).cloned();
+        let adoption = match &declared {
+            Some(name) => Ok(Adoption { name: name.clone(), volume: None }),
+            None => self.adoption(object, of.as_deref()),
+        };
+        if object.kind() == Kind::Volume {
+            let name = adoption.as_ref().map(|adoption| adoption.name.clone());
+            self.volumes.insert(native.to_owned(), name.map_err(|_| "its volume cannot be adopted".to_owned()));
+        }
+        Unowned {
+            kind: object.kind(),
+            native: native.to_owned(),
+            of,
+            shown: object.address().to_string(),
+            size: object.size,
+            used: object.used,
+            declared,
+            adoption,
+        }
+    }
+
+    /// Returns the name of the document that adopts an object, if there is one.
+    fn declared(&self, object: &Object, of: Option<&str>) -> Option<&Name> {
+        let volume = match object.kind() == Kind::Snapshot {
+            true => Some(self.volumes.get(of?)?.as_ref().ok()?),
+            false => None,
+        };
+        self.adopting.get(&(volume, object.native.as_str())).copied()
+    }
+
+    fn adoption(&mut self, object: &Object, of: Option<&str>) -> Result<Adoption, String> {
+        if let Some(why) = why_not(object) {
+            return Err(why);
+        }
+        let native = object.native.as_str();
+        let (name, volume) = match object.kind() == Kind::Snapshot {
+            false => (name_for(native, &self.taken), None),
+            true => {
+                if !self.capabilities.snapshots.as_ref().is_some_and(|snapshots| snapshots.adopt) {
+                    return Err("it is a snapshot, and the backend cannot adopt those".to_owned());
+                }
+                let of = of.ok_or("the backend does not show which volume it is a snapshot of")?;
+                let volume = self.volumes.get(of).cloned();
+                let volume = volume.unwrap_or_else(|| Err(format!("its volume {of} was not listed")))?;
+                (name_for(&format!("{volume}-{native}"), &self.taken), Some(volume))
+            }
+        };
+        let name = name.ok_or("no free name can be derived from its native name")?;
+        self.taken.insert(name.clone());
+        Ok(Adoption { name, volume })
+    }
 }
 
 /// Returns why an object cannot be adopted, as far as a listing shows.

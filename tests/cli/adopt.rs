@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use kiln::driver::sim::{SimDriver, SimObject};
+use kiln::model::{NativeName, Size};
 use serde_json::{Value, json};
 
 use super::sandbox::Sandbox;
@@ -147,4 +149,53 @@ fn a_backend_that_cannot_be_seen_lists_nothing() {
     sandbox.kiln("adopt fast").ends(6).warns("could not be observed");
     sandbox.kiln("adopt fast --write out").ends(6);
     assert!(!sandbox.has("out"));
+}
+
+/// On backends that keep snapshots inside of their volumes, and on those that keep them beside them.
+#[test]
+fn snapshots_without_an_owner_are_listed_as_such_and_adopted_with_their_volumes() {
+    for nested in [true, false] {
+        let sandbox = Sandbox::with_stack();
+        let mode = if nested { ", mode: {nestedSnapshots: true}" } else { "" };
+        let backend = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: pool}\n";
+        sandbox
+            .write("specs/pool.yaml", &format!("{backend}spec: {{driver: sim, sim: {{path: ../sim.pool{mode}}}}}\n"));
+        let db =
+            "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: db}\nspec: {backend: pool, size: 1Mi, object: db}\n";
+        sandbox.write("specs/db.yaml", db);
+        sandbox.kiln("apply").ends(0);
+        let (db, disk, s) = ("db", "disk", NativeName::new("s"));
+        let by_hand = SimDriver::at(&sandbox.path("sim.pool"), 0);
+        by_hand
+            .edit(|world| {
+                world.make_by_hand(&NativeName::new(disk), SimObject::empty(Size(1 << 20)));
+                for volume in [db, disk].map(NativeName::new) {
+                    let snapshot = SimObject::empty(Size(1 << 20));
+                    match nested {
+                        true => world.make_inside_by_hand(&volume, &s, snapshot),
+                        false => {
+                            let native = NativeName::new(format!("{volume}-s"));
+                            world.make_by_hand(&native, SimObject { of_volume: Some(volume), ..snapshot });
+                        }
+                    }
+                }
+            })
+            .unwrap();
+        let all = sandbox.kiln("adopt pool -o json").ends(0).json();
+        let kinds: Vec<&str> = all.as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds.iter().filter(|kind| **kind == "Snapshot").count(), 2, "{all}");
+        assert_eq!(kinds.iter().filter(|kind| **kind == "Volume").count(), 1, "{all}");
+        let shown = if nested { "db@s" } else { "db-s" };
+        sandbox.kiln("adopt pool").ends(0).says(shown).says("of volume/db").says("of volume/disk");
+        sandbox.kiln("adopt pool --write specs/adopted").ends(0).says("Wrote 3 manifests");
+        assert_eq!(planned(&sandbox), (vec!["adopt".to_owned(); 3], 0), "nested {nested}");
+        sandbox.kiln("apply").ends(0);
+        assert_eq!(planned(&sandbox), (Vec::new(), 0));
+        sandbox.kiln("adopt pool").ends(0).says("no objects without an owner");
+        // Their documents removed, they are released as they are.
+        sandbox.remove("specs/adopted");
+        sandbox.kiln("apply --yes").ends(0);
+        let gone = by_hand.edit(|world| world.trashed_objects().count()).unwrap();
+        assert_eq!(gone, 0, "nested {nested}");
+    }
 }
