@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use kiln::driver::sim::{SimObject, SimWorld};
 use kiln::engine::{Options, reconcile_once};
-use kiln::model::{NativeName, Reading, Size};
+use kiln::model::{Capabilities, NativeName, Reading, Size, SnapshotAbility, TrashAbility};
 use kiln::plan::Saved;
 use kiln::store::CrashPoint;
 use rig::{
@@ -363,4 +363,79 @@ fn a_saved_plan_is_refused_when_the_world_moved_and_nothing_is_done() {
         assert_eq!(apply_saved(&rig, &saved).await, Vec::<String>::new());
         assert!(same_objects(&done, &rig.world()));
     });
+}
+
+/// A backend that keeps snapshots inside of their volumes.
+fn inside(trash: TrashAbility) -> Rig {
+    let everything = Capabilities::everything();
+    let snapshots = everything.snapshots.clone().map(|all| SnapshotAbility { nested: true, ..all });
+    let rig = Rig { capabilities: Capabilities { snapshots, trash, ..everything }, ..Rig::new() };
+    let (theirs, other, s) = (NativeName::new("theirs"), NativeName::new("other"), NativeName::new("s"));
+    for volume in [&theirs, &other] {
+        rig.world().make_by_hand(volume, SimObject::empty(Size(1 << 20)));
+        rig.world().make_inside_by_hand(volume, &s, SimObject::empty(Size(1 << 20)));
+    }
+    rig
+}
+
+/// Snapshots inside of volumes are taken, adopted, copied, renamed with and under their volumes, removed and brought back.
+fn inside_phases(trash: TrashAbility) -> Vec<(&'static str, Reading)> {
+    let join = |parts: &[String]| specs(&format!("{HEAD}{}", parts.concat()));
+    let gone = if trash == TrashAbility::None { ", onRemove: Delete" } else { "" };
+    let web = |more: &str| volume("web", &format!("size: 2Mi{gone}{more}"));
+    let tuesday = |of: &str, more: &str| snapshot("tuesday", of, &format!("{gone}{more}"));
+    let (copy, frozen) = (volume("copy", "size: 1Mi"), snapshot("frozen", "taken", ", adopt: {name: s}"));
+    let taken = volume("taken", "size: 1Mi, adopt: {name: theirs}");
+    let montag = |more: &str| snapshot("montag", "database", &format!(", protected: true{more}"));
+    vec![
+        (
+            "declare",
+            join(&[
+                volume("db", "size: 1Mi"),
+                web(""),
+                snapshot("monday", "db", ""),
+                tuesday("web", ""),
+                snapshot("wednesday", "web", ", onRemove: Delete"),
+                volume("copy", "size: 1Mi, source: {snapshot: monday}"),
+                taken.clone(),
+                frozen.clone(),
+            ]),
+        ),
+        (
+            "rename",
+            join(&[
+                renamed("database", "db", "size: 2Mi"),
+                web(", restore: {snapshot: tuesday, request: once}"),
+                montag("").replace("name: montag", "name: montag, renamedFrom: monday"),
+                tuesday("web", ""),
+                snapshot("wednesday", "web", ", onRemove: Delete"),
+                snapshot("thursday", "database", ", onRemove: Delete"),
+                copy.clone(),
+                taken.clone(),
+                frozen.clone(),
+            ]),
+        ),
+        ("remove", join(&[volume("database", "size: 2Mi"), montag(""), copy.clone(), taken.clone(), frozen.clone()])),
+        (
+            "bring back",
+            join(&[
+                volume("database", "size: 2Mi"),
+                montag(""),
+                copy,
+                taken,
+                frozen,
+                renamed("www", "web", &format!("size: 3Mi{gone}")),
+                tuesday("www", ", protected: true"),
+            ]),
+        ),
+    ]
+}
+
+#[test]
+fn snapshots_inside_of_volumes_converge_from_every_crash_point() {
+    for trash in [TrashAbility::All, TrashAbility::Volumes, TrashAbility::None] {
+        let points = run(async { sweep(inside(trash), inside_phases(trash), clients_write).await });
+        println!("{trash:?}: {points} crash points");
+        assert!(points > 200, "{trash:?}: only {points} crash points");
+    }
 }
