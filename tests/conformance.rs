@@ -62,6 +62,11 @@ fn a_simulator_with_snapshots_inside_of_volumes() {
 }
 
 #[test]
+fn a_simulator_whose_calls_cannot_be_repeated() {
+    hold_all("a simulator whose calls cannot be repeated", |_| SimBench::able_to(|can| can.repeatable = false));
+}
+
+#[test]
 fn local_on_the_file_system_of_the_temporary_directory() {
     let dir = tempfile::tempdir().unwrap();
     hold_all("local", |_| LocalBench::below(dir.path()));

@@ -208,6 +208,7 @@ async fn story(seed: u64, capabilities: Capabilities) -> usize {
     let mut dice = Dice(seed);
     let mut rig = Rig { capabilities, ..Rig::new() };
     rig.seed = seed;
+    rig.capabilities.repeatable = !seed.is_multiple_of(3);
     let foreign = NativeName::new("foreign");
     rig.world().make_by_hand(&foreign, SimObject::empty(Size(1 << 20)));
     rig.world().write(&foreign, 1, 99);
@@ -218,6 +219,10 @@ async fn story(seed: u64, capabilities: Capabilities) -> usize {
     for generation in 0..(2 + dice.roll(4)) {
         last = declare(&mut dice, generation);
         rig.rates = rates(&mut dice);
+        if !rig.capabilities.repeatable {
+            // By a complete listing that does not show what was made, everything is made once more.
+            rig.rates.stale = Percent(0);
+        }
         memory.lied |= rig.rates.lie != Percent(0);
         rig.yes = !dice.one_in(4);
         for _ in 0..=dice.roll(3) {

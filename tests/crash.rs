@@ -172,6 +172,17 @@ fn every_crash_point_converges_with_and_without_the_store() {
     assert!(points > 500, "only {points} crash points");
 }
 
+#[test]
+fn every_crash_point_converges_where_calls_cannot_be_repeated() {
+    let mut rig = begin();
+    rig.capabilities.repeatable = false;
+    // Changes and removals are swept above: what a second call would make twice is made in the first phase.
+    let declare = phases().into_iter().take(1).collect();
+    let points = run(async { sweep(rig, declare, clients_write).await });
+    println!("{points} crash points");
+    assert!(points > 100, "only {points} crash points");
+}
+
 fn renamed(name: &str, from: &str, spec: &str) -> String {
     volume(name, spec).replace(&format!("name: {name}"), &format!("name: {name}, renamedFrom: {from}"))
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
-use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
+use kiln::driver::sim::{Fault, SimDriver, SimEffect, SimObject, SimWorld};
 use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
@@ -220,6 +220,36 @@ fn transient_errors_are_retried_with_growing_pauses_and_others_are_not() {
         let run = play(&bad, fails_with(kind));
         assert_eq!((run.report.changed, run.report.failed.len()), (1, 1), "{kind}");
         assert_eq!(run.when("retrying bad"), None, "{kind}");
+    }
+}
+
+/// What a creation made twice would leave is counted: where calls cannot be repeated, the object is observed before the next try.
+#[test]
+fn a_call_whose_reply_was_lost_is_not_blindly_repeated() {
+    let declared = join(&[
+        volume("db", "size: 1Mi"),
+        snapshot("s", "db", ""),
+        volume("copy", "size: 1Mi, source: {snapshot: s}"),
+        volume("named", "size: 1Mi, object: by-name"),
+    ]);
+    for (repeatable, cut) in [(true, 0), (false, 0), (false, 50)] {
+        let mut changed = 0;
+        for seed in 0..12 {
+            run(async {
+                let mut rig = Rig::new();
+                rig.capabilities.repeatable = repeatable;
+                rig.rates = FaultRates { lost_reply: Percent(60), cut: Percent(cut), ..FaultRates::NONE };
+                rig.seed = seed;
+                for _ in 0..3 {
+                    changed += rig.pass(&declared).await.unwrap().changed;
+                }
+                rig.rates = FaultRates::NONE;
+                rig.settle(&declared, 3, "without faults").await;
+                assert_eq!(rig.count(SimEffect::Created), 4, "seed {seed}, repeatable: {repeatable}");
+                assert_eq!(rig.world().live_objects().count(), 4, "seed {seed}, repeatable: {repeatable}");
+            });
+        }
+        assert!(changed > 0, "no call succeeded within its pass");
     }
 }
 

@@ -5,7 +5,8 @@
 //! locks and suspensions. `contract.rs` says what each method must do. Each step is
 //!
 //! - **repeatable**: executed twice, it leaves the same state as once, and the second call returns `Unchanged`. Removing an object
-//!   that does not exist succeeds. Creating an object that exists with the same identity and size succeeds; otherwise it is a Conflict;
+//!   that does not exist succeeds. Creating an object that exists with the same identity and size succeeds; otherwise it is a Conflict.
+//!   A driver that cannot tell whether the object exists declares it (`Capabilities::repeatable`), and is asked before it is called again;
 //! - **honest**: an error says whether the effect happened, and `Unknown` if the driver cannot tell;
 //! - **exact**: a clone or restore into a larger size is grown; an incomplete object never has its final name;
 //! - **restricted to what the step expects**: the expectation is checked again just before the effect; if it does not hold, the step

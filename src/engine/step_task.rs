@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::StepContext;
-use crate::model::{DriverError, Effect, OpenIntent, Outcome, Reason, Scope, Step, Suspension, Uid};
+use crate::model::{Action, DriverError, Effect, OpenIntent, Outcome, Reason, Scope, Step, Suspension, Uid};
 use crate::store::{Batch, Store, StoreError};
 
 use super::backend_session::BackendSession;
@@ -115,6 +115,9 @@ impl StepTask {
             }
             match self.attempt().await {
                 Err(error) if error.kind.retryable() && tried < TRIES => {
+                    if let Some(end) = self.seen_before_repeating(&error).await {
+                        return Ok(end);
+                    }
                     failed = Some(error.clone());
                     let pausing = pause + jitter(self.step.identity.uid, pause);
                     let millis = u64::try_from(pausing.as_millis()).unwrap_or(u64::MAX);
@@ -128,13 +131,28 @@ impl StepTask {
         }
     }
 
+    /// Observes whether a call that failed had its effect, if it may have had one and cannot be repeated without harm. Returns how the step
+    /// ends, or `None` if the call can be made again.
+    async fn seen_before_repeating(&self, error: &DriverError) -> Option<Result<Outcome, DriverError>> {
+        if error.effect == Effect::No || self.backend.driver.capabilities().repeatable {
+            return None;
+        }
+        // An error of the observation hides no effect: the intent stays open, and the next pass observes again.
+        let seen = self.backend.observe(&scope_of(&self.step)).await;
+        match seen.ok().and_then(|seen| ObservedObjects::new(&seen).shows(&self.step)) {
+            Some(true) => Some(Ok(Outcome::Changed)),
+            Some(false) => None,
+            None => Some(Err(DriverError { effect: Effect::Unknown, ..error.clone() })),
+        }
+    }
+
     /// Observes that an object which gives way to another is gone. If it were not, the rename that follows would leave two objects of one
     /// name, and no driver can refuse that. Every other step is verified after all steps.
     async fn check_that_it_gave_way(&self) -> Result<(), DriverError> {
         if self.step.reason != Reason::GivesWay {
             return Ok(());
         }
-        let seen = self.backend.observe(&Scope::Objects(vec![self.step.address()])).await;
+        let seen = self.backend.observe(&scope_of(&self.step)).await;
         let seen = seen.map_err(|error| DriverError { effect: Effect::Unknown, ..error })?;
         match ObservedObjects::new(&seen).shows(&self.step) {
             Some(true) => Ok(()),
@@ -163,6 +181,14 @@ impl StepTask {
                 Err(_) => return Err(DriverError::timed_out(timeout)),
             }
         }
+    }
+}
+
+/// What must be observed to see the effect of a step: only a listing shows all clones.
+fn scope_of(step: &Step) -> Scope {
+    match step.action == Action::Detach {
+        true => Scope::All { owner: step.identity.owner.clone() },
+        false => Scope::Objects(vec![step.address()]),
     }
 }
 

@@ -34,6 +34,9 @@ pub struct Capabilities {
     pub adopt: bool,
     /// Which objects its trash takes.
     pub trash: TrashAbility,
+    /// Whether a call can be made again without harm while it is not known whether the first had its effect. `false`: a creation that is
+    /// made again makes a second object, so the object is observed before the call is repeated.
+    pub repeatable: bool,
     /// Whether rates can be limited.
     pub qos: bool,
     /// Whether volumes can be created from images.
@@ -130,6 +133,7 @@ impl Capabilities {
             rename: true,
             adopt: true,
             trash: TrashAbility::All,
+            repeatable: true,
             qos: false,
             images: false,
             encryption: false,

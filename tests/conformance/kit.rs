@@ -90,6 +90,13 @@ impl<'a> Kit<'a> {
         self.run(&self.step(identity, action)).await
     }
 
+    /// Makes something a second time, which changes nothing where calls can be repeated.
+    pub(crate) async fn again(&self, step: &Step) {
+        if self.can().repeatable {
+            assert_eq!(self.run(step).await, Ok(Outcome::Unchanged));
+        }
+    }
+
     pub(crate) fn create_action(&self, size: Size, origin: Option<Origin>) -> Action {
         let provisioning = if self.can().thin { Provisioning::Thin } else { Provisioning::Thick };
         Action::Create { size, provisioning, origin, tags: Tags::default(), n: 0 }

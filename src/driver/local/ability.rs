@@ -66,6 +66,7 @@ fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities
         rename: true,
         adopt: true,
         trash: TrashAbility::All,
+        repeatable: true,
         qos: false,
         images: true,
         encryption: false,

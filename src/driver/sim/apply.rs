@@ -219,6 +219,11 @@ impl SimCall<'_> {
 
     // Creation.
 
+    /// The object that a creation need not create. A backend on which calls cannot be repeated does not know of it.
+    fn there_already(&self) -> Result<Option<Arc<SimObject>>> {
+        Ok(self.ours()?.filter(|_| self.can.repeatable))
+    }
+
     /// The volume that the step creates. `None` if it already exists.
     fn volume(
         &self,
@@ -229,7 +234,7 @@ impl SimCall<'_> {
     ) -> Result<Option<SimObject>> {
         self.name_fits()?;
         self.sound_size(size)?;
-        if let Some(there) = self.ours()? {
+        if let Some(there) = self.there_already()? {
             return match there.size == size {
                 true => Ok(None),
                 false => conflict(format!("it exists with a size of {}", there.size)),
@@ -265,7 +270,7 @@ impl SimCall<'_> {
         if self.step.parent_volume.as_ref().is_some_and(|inside| *inside != volume.native) {
             return refuse(ErrorKind::Permanent, "a snapshot is inside of the volume that it is of");
         }
-        if let Some(there) = self.ours()? {
+        if let Some(there) = self.there_already()? {
             return match there.tags.volume == tags.volume {
                 true => Ok(None),
                 false => conflict("it exists as a snapshot of another volume"),
@@ -308,7 +313,14 @@ impl SimCall<'_> {
         }
         self.idle(&Address::flat(&temporary), Place::Temporary)?;
         self.world.put(SimKey::live(&temporary), None);
-        self.world.put(self.key(), Some(object));
+        if self.ours()?.is_some() {
+            let identity = Some(Box::new(self.id().clone()));
+            let second = NativeName::new(format!("second-{}", self.world.events.len()));
+            let object = SimObject { tags: Tags { identity, ..object.tags }, ..object };
+            self.world.put(SimKey::live(&second), Some(object));
+        } else {
+            self.world.put(self.key(), Some(object));
+        }
         self.done(SimEffect::Created)
     }
 

@@ -42,17 +42,20 @@ fields! {
         "nestedSnapshots" => nested_snapshots: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// Which objects its trash takes. Default: All.
         "trash" => trash: Option<TrashAbility> = FieldRule::optional(FieldForm::Choice(&TrashAbility::CHOICES)),
+        /// Creating an object that exists makes a second one.
+        "unrepeatable" => unrepeatable: bool = FieldRule::default(FieldForm::Bool, "false"),
     }
 }
 
 impl SimMode {
     /// Returns what a backend of this mode can do.
     pub fn capabilities(&self) -> Capabilities {
-        let SimMode { no_rename, nested_snapshots, trash } = *self;
+        let SimMode { no_rename, nested_snapshots, trash, unrepeatable } = *self;
         Capabilities {
             rename: !no_rename,
             snapshots: Some(SnapshotAbility { nested: nested_snapshots, while_open: true, adopt: true }),
             trash: trash.unwrap_or(TrashAbility::All),
+            repeatable: !unrepeatable,
             ..Capabilities::everything()
         }
     }
