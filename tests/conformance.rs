@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use kiln::driver::StepContext;
 use kiln::model::{
-    CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation, ImageRef, Kind, Origin, Outcome, Size,
-    SnapshotAbility,
+    ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation, ImageRef, Kind, Origin,
+    Outcome, Size, SnapshotAbility,
 };
 use mounted::{Mounted, run};
 use suite::kit::Kit;
@@ -64,6 +64,16 @@ fn a_simulator_with_snapshots_inside_of_volumes() {
 #[test]
 fn a_simulator_whose_calls_cannot_be_repeated() {
     hold_all("a simulator whose calls cannot be repeated", |_| SimBench::able_to(|can| can.repeatable = false));
+}
+
+#[test]
+fn a_simulator_that_is_blind_to_clients() {
+    hold_all("a simulator that is blind to clients", |_| {
+        SimBench::able_to(|can| {
+            can.client_visibility = ClientVisibility::None;
+            can.snapshots = Some(SnapshotAbility { nested: false, while_open: false, adopt: true });
+        })
+    });
 }
 
 #[test]

@@ -13,7 +13,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid, Verb};
+use kiln::model::{
+    Action, ClientVisibility, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid, Verb,
+};
 use kiln::plan::{Held, HeldReason, Inputs, Observation, Plan, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
@@ -166,6 +168,7 @@ fn pool() -> BoxedStrategy<(String, Vec<String>)> {
         (1, "{capacity: {total: 4Gi, used: 1Gi}}"),
         (1, "{can: {clones: {depend: false}, snapshots: {while_open: false}, grow: Idle}}"),
         (1, "{capacity: {total: 8Gi, used: 1Gi, objects: 2}, can: {shares_blocks: null}}"),
+        (1, "{can: {client_visibility: None, snapshots: {while_open: false}}}"),
         (1, "{can: {restore: false, rename: false, clones: {detach: false}}}"),
         (1, "{can: {snapshots: {nested: true}}}"),
         (1, "{can: {snapshots: {nested: true}, trash: Volumes}}"),
@@ -343,11 +346,19 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 });
             objects(scene).any(|(_, o)| o.conflict.is_some()) || (object.is_none() && replaced)
         }
-        HeldReason::InUse => objects(scene).any(|(_, o)| matches!(o.clients, Clients::Some(_))),
+        HeldReason::InUse => {
+            let blind = |view: &Observation| {
+                view.capabilities().is_some_and(|can| can.client_visibility != ClientVisibility::All)
+            };
+            scene.world.values().any(blind)
+                || objects(scene).any(|(_, o)| {
+                    matches!(o.clients, Clients::Some(_)) || o.may_have_unseen_clients(ClientVisibility::All)
+                })
+        }
         HeldReason::HasDependents => {
             let needs = |o: &Object| o.parent == held.uid || o.tags.volume == held.uid;
             let named = |source: &SourceSpec| match source {
-                SourceSpec::Volume(name) | SourceSpec::Snapshot(name) => *name == held.name,
+                SourceSpec::Volume(name) | SourceSpec::Quiesced(name) | SourceSpec::Snapshot(name) => *name == held.name,
                 SourceSpec::Image(_) => false,
             };
             let asked = scene.reading.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);

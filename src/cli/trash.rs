@@ -113,6 +113,9 @@ fn purge(context: &Context, args: &TrashPurgeArgs) -> Result<Exit, Failure> {
     if matches!(what, Purge::Named(..)) && !args.yes {
         let terminal = &context.terminal;
         let objects = counted(found.len(), "object");
+        if let Some(unseen) = found.iter().find(|trashed| trashed.clients_unseen) {
+            terminal.talk(&format!("backend/{} cannot see whether a client has it open.\n", unseen.backend));
+        }
         if !terminal.can_ask() {
             let message =
                 format!("{objects} would be destroyed permanently, and there is no terminal to confirm that on");
@@ -132,7 +135,7 @@ fn purge(context: &Context, args: &TrashPurgeArgs) -> Result<Exit, Failure> {
 }
 
 fn view(trashed: &Trashed) -> TrashedView {
-    let Trashed { backend, object, expires } = trashed;
+    let Trashed { backend, object, expires, clients_unseen: _ } = trashed;
     let identity = object.identity.as_ref();
     TrashedView {
         kind: identity.map(|id| id.kind.to_string()),

@@ -51,7 +51,7 @@ impl Expiry {
         let there: BTreeSet<Uid> = trash.iter().filter_map(|trashed| trashed.object.uid()).collect();
         self.timers.retain(|uid, timer| there.contains(uid) || !complete.contains(&timer.backend));
         for trashed in trash {
-            let Trashed { backend, object, expires } = trashed;
+            let Trashed { backend, object, expires, clients_unseen: _ } = trashed;
             let (Some(uid), Some(expires)) = (object.uid(), *expires) else { continue };
             let unreferenced = (!is_referenced(trashed)).then_some(now);
             if let Some(timer) = self.timers.get_mut(&uid).filter(|timer| timer.expires == expires) {
@@ -105,7 +105,7 @@ mod tests {
             tags: Tags { expires: Some(expires), ..Tags::default() },
             ..Object::of(fixtures::volume(volume), Place::Trash, Size(1))
         };
-        Trashed { backend: name("fast"), object, expires: Some(expires) }
+        Trashed { backend: name("fast"), object, expires: Some(expires), clients_unseen: false }
     }
 
     /// Observes one trash with a ttl of a week, as the daemon does in every pass.

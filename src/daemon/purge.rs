@@ -152,6 +152,7 @@ fn is_certain(
         && observed.listed == Listed::COMPLETE
         && observed.gaps.is_empty()
         && trashed.object.conflict.is_none()
+        && !trashed.clients_unseen
         && report.usable.contains(&trashed.backend)
         && !concerned.contains(identity)
         && !is_referenced(trashed, referenced, reading, report)
@@ -169,7 +170,7 @@ mod tests {
 
     fn trashed() -> Trashed {
         let object = Object::of(nth(Kind::Volume, "db", 0), Place::Trash, Size(1));
-        Trashed { backend: name("fast"), object, expires: Some(1) }
+        Trashed { backend: name("fast"), object, expires: Some(1), clients_unseen: false }
     }
 
     fn observed() -> Observed {
@@ -250,6 +251,8 @@ mod tests {
         assert!(!certain(&conflict, &reading, &report()), "it is inconsistent");
         let unowned = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
         assert!(!certain(&unowned, &reading, &report()), "it has no identity");
+        let unseen = Trashed { clients_unseen: true, ..trashed() };
+        assert!(!certain(&unseen, &reading, &report()), "a client may have it open");
         let gaps = Observed { gaps: vec!["an entry cannot be read".to_owned()], ..observed() };
         let locked = Observation::LockedBy {
             by: "pid 1".to_owned(),

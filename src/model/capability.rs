@@ -26,6 +26,9 @@ pub struct Capabilities {
     pub snapshots: Option<SnapshotAbility>,
     /// Volumes made from snapshots and volumes. `None`: the backend makes only empty ones.
     pub clones: Option<CloneAbility>,
+    /// Whose clients are observed.
+    #[serde(default)]
+    pub client_visibility: ClientVisibility,
     /// Whether a volume can be restored from a snapshot.
     pub restore: bool,
     /// Whether objects can be renamed.
@@ -69,6 +72,18 @@ pub enum Growth {
     Idle,
     /// At any time.
     Open,
+}
+
+/// Which clients of an object a backend shows. A client that it does show is one everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ClientVisibility {
+    /// All: if it shows none, there is none.
+    #[default]
+    All,
+    /// Those on this host.
+    Host,
+    /// Perhaps some; their absence proves nothing.
+    None,
 }
 
 /// How a backend makes snapshots.
@@ -129,6 +144,7 @@ impl Capabilities {
             grow: Growth::Open,
             snapshots: Some(SnapshotAbility { nested: false, while_open: true, adopt: true }),
             clones: Some(CloneAbility { of_volume: true, depend: true, detach: true }),
+            client_visibility: ClientVisibility::All,
             restore: true,
             rename: true,
             adopt: true,

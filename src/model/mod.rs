@@ -33,7 +33,9 @@ mod verb;
 
 pub use address::Address;
 pub use approval::{ApprovalItem, ApprovalSet};
-pub use capability::{Access, Capabilities, CloneAbility, Growth, NameRules, SnapshotAbility, TrashAbility};
+pub use capability::{
+    Access, Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, SnapshotAbility, TrashAbility,
+};
 pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, DriverTable, ExportSpec, ExportedThing, Meta, OnRemove,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Address, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId,
-    Provisioning, Size, Uid,
+    Address, ClientVisibility, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner,
+    PoolId, Provisioning, Size, Uid,
 };
 
 /// What to observe.
@@ -128,7 +128,7 @@ pub enum Place {
 /// The clients that have an object open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Clients {
-    /// Not observed, as in a listing, or not observable.
+    /// Not observed, as in a listing. In a report on named objects: they cannot be seen.
     Unknown,
     /// None that the backend reports.
     None,
@@ -329,6 +329,21 @@ impl Object {
     /// Whether the backend finds it by this address.
     pub fn is_at(&self, at: &Address) -> bool {
         self.native == at.native && self.parent_volume == at.parent_volume
+    }
+
+    /// Whether clients may have it open that the backend does not show. A live object that was only listed counts as closed if the
+    /// backend shows all clients: the planner asks about it by name.
+    pub fn may_have_unseen_clients(&self, shown: ClientVisibility) -> bool {
+        match (&self.clients, shown) {
+            (Clients::Some(_), _) | (Clients::None, ClientVisibility::All) => false,
+            (Clients::None | Clients::Unknown, ClientVisibility::Host | ClientVisibility::None) => true,
+            (Clients::Unknown, ClientVisibility::All) => self.was_named(),
+        }
+    }
+
+    /// Whether it was observed by its name, and not only listed.
+    pub fn was_named(&self) -> bool {
+        self.written != Written::Unknown
     }
 
     /// Returns its uid, if it has an owner.

@@ -71,6 +71,8 @@ pub(super) struct Draft<'a> {
     pub to_grow_back: Vec<(&'a Name, OwnedObject<'a>)>,
     /// Steps that need an approval of their own, with the cause.
     pub withheld: BTreeMap<usize, String>,
+    /// Steps that lose what a client writes that cannot be seen, with what cannot be seen, in one sentence. They are irreversible.
+    pub unseen: BTreeMap<usize, String>,
     /// Steps that create an object under a native name that another object of this owner has, with that object.
     pub awaiting_names: Vec<(usize, OwnedObject<'a>)>,
     /// By uid: the steps that read the object; for a volume that is restored, the restore too.

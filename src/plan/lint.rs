@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, Step, Verb, Withdrawal, Written,
+    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, SourceSpec, Step, Verb, Withdrawal,
+    Written,
 };
 
 use super::backend_state::BackendState;
 use super::gate::suspension_of;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, Irreversible};
 use super::types::Plan;
 use super::usable::Usable;
 
@@ -145,6 +146,20 @@ fn check_action(
     };
     let is_gone = || inputs.reading.doubts_destruction(usable.ledger, identity.uid).is_some();
     let unprotection_in_doubt = || inputs.reading.broken || inputs.reading.is_other_source(usable.ledger).is_some();
+    let shown = usable.capabilities.client_visibility;
+    let is_unseen = |object: &Object| object.may_have_unseen_clients(shown);
+    let unattended = inputs.irreversible == Irreversible::HoldRestores;
+    let copied = step.action.reads().filter(|(kind, _)| *kind == Kind::Volume);
+    // The source, or the object that it is adopted from; not one that leaves its name to it.
+    let copied = copied.and_then(|(_, volume)| {
+        objects.get(&(volume.address(), Place::Live)).filter(|there| there.uid().is_none_or(|uid| uid == volume.uid))
+    });
+    if copied.is_some_and(|volume| is_unseen(volume))
+        && !usable.capabilities.copies_open_volumes()
+        && !quiesced(inputs, step)
+    {
+        breach("it copies a volume whose clients cannot be seen");
+    }
     match &step.action {
         Action::Create { size, origin, .. } => {
             let borne = |place| objects.contains_key(&(step.address(), place));
@@ -179,6 +194,9 @@ fn check_action(
             Some(_) if is_doubted() => breach("it removes an object that may still be declared"),
             Some(_) if step.action == Action::Destroy && !approved && !is_replaced && is_gone() => {
                 breach("it destroys an object whose directory may come back");
+            }
+            Some(object) if step.action == Action::Destroy && unattended && !approved && is_unseen(object) => {
+                breach("it destroys an object whose clients cannot be seen, without an approval");
             }
             Some(_) if is_replaced && (inputs.reading.broken || inputs.reading.unconfirmed) => {
                 breach("it removes an object by manifests that are in doubt");
@@ -262,6 +280,18 @@ fn check_inside(
             Withdrawal::Doubted(_) | Withdrawal::NotCovered | Withdrawal::Declared => {
                 breach("it removes a snapshot that may still be declared");
             }
+        }
+    }
+}
+
+/// Whether the document of a copy says that no client writes to the volume.
+fn quiesced(inputs: &Inputs<'_>, step: &Step) -> bool {
+    let (specs, name) = (&inputs.reading.specs, &step.identity.name);
+    let source = || specs.volumes.get(name).and_then(|volume| volume.source.as_ref());
+    match step.identity.kind {
+        Kind::Snapshot => specs.snapshots.get(name).is_some_and(|snapshot| snapshot.quiesced),
+        Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => {
+            matches!(source(), Some(SourceSpec::Quiesced(_)))
         }
     }
 }

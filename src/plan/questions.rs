@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Address, Clients, ImageRef, Kind, Name, Origin, Place, Written};
+use crate::model::{Action, Address, ImageRef, Kind, Name, Origin, Place};
 
 use super::types::{Observation, Plan, World};
 
@@ -29,8 +29,7 @@ pub fn objects_to_observe(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<Addr
     let mut questions = BTreeMap::new();
     for (backend, wanted) in wanted {
         let unknown = |object: &&crate::model::Object| {
-            let seen = object.clients != Clients::Unknown && object.written != Written::Unknown;
-            object.place == Place::Live && !seen && wanted.contains(&object.address())
+            object.place == Place::Live && !object.was_named() && wanted.contains(&object.address())
         };
         let objects = world.get(backend).map_or(&[][..], Observation::objects);
         let names: Vec<Address> = objects.iter().filter(unknown).map(crate::model::Object::address).collect();

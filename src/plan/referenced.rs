@@ -20,7 +20,7 @@ impl<'a> Referenced<'a> {
             volumes.extend(&volume.meta.renamed_from);
             snapshots.extend(volume.restore.as_ref().map(|restore| &restore.snapshot));
             match &volume.source {
-                Some(SourceSpec::Volume(source)) => drop(volumes.insert(source)),
+                Some(SourceSpec::Volume(source) | SourceSpec::Quiesced(source)) => drop(volumes.insert(source)),
                 Some(SourceSpec::Snapshot(source)) => drop(snapshots.insert(source)),
                 Some(SourceSpec::Image(_)) | None => {}
             }

@@ -36,7 +36,7 @@ impl<'s, 'a> Sources<'s, 'a> {
             observed.or_else(|| match status.spec.as_ref()? {
                 DeclaredView::Specs(Declared::Snapshot(spec)) => Some(MadeFrom::Named(Kind::Volume, &spec.volume)),
                 DeclaredView::Specs(Declared::Volume(spec)) => match spec.source.as_ref()? {
-                    SourceSpec::Volume(name) => Some(MadeFrom::Named(Kind::Volume, name)),
+                    SourceSpec::Volume(name) | SourceSpec::Quiesced(name) => Some(MadeFrom::Named(Kind::Volume, name)),
                     SourceSpec::Snapshot(name) => Some(MadeFrom::Named(Kind::Snapshot, name)),
                     SourceSpec::Image(_) => None,
                 },

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use kiln::driver::{Driver, StepContext};
 use kiln::model::{
-    Action, Address, Capabilities, DriverError, Effect, ErrorKind, Identity, Kind, Listed, NativeName, Object,
-    ObjectRef, Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
-    Uid,
+    Action, Address, Capabilities, ClientVisibility, DriverError, Effect, ErrorKind, Identity, Kind, Listed,
+    NativeName, Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Scope,
+    Seconds, Size, Step, Tags, Uid,
 };
 
 use super::Bench;
@@ -43,6 +43,20 @@ impl<'a> Kit<'a> {
 
     pub(crate) fn can(&self) -> &Capabilities {
         self.driver.capabilities()
+    }
+
+    /// Whether the backend sees that the bench has an object open.
+    pub(crate) fn sees_clients(&self) -> bool {
+        self.can().client_visibility != ClientVisibility::None
+    }
+
+    /// Checks that a step is refused while the object is open, if the backend sees that it is.
+    pub(crate) async fn busy_while_open(&self, bench: &dyn Bench, identity: &Identity, action: Action) {
+        let open = bench.hold_open(&identity.native());
+        if self.sees_clients() {
+            self.refused(&self.step(identity, action), &[ErrorKind::Busy]).await;
+        }
+        drop(open);
     }
 
     pub(crate) fn double(&self) -> Size {

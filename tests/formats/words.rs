@@ -199,6 +199,7 @@ words! {
         Snapshot = SourceSpec::Snapshot(name("db-1")) => "Snapshot",
         Volume = SourceSpec::Volume(name("db")) => "Volume",
         Image = SourceSpec::Image(image()) => "Image",
+        Quiesced = SourceSpec::Quiesced(name("db")) => "Quiesced",
     }
     words_of_origins: Origin {
         Snapshot = Origin::Snapshot(reference()) => "Snapshot",
@@ -585,6 +586,7 @@ fn reading() -> Reading {
     let snapshot = SnapshotSpec {
         meta: meta("db-1"),
         volume: name("db"),
+        quiesced: true,
         protected: Some(true),
         on_remove: Some(OnRemove::Detach),
         adopt: Some("snap".to_owned()),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, NativeName, Object, Place, Reading, Size, Suspension,
-    Uid, Written,
+    Action, ClientVisibility, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, NativeName, Object, Place, Reading,
+    Size, SnapshotAbility, Suspension, Uid, Written,
 };
-use kiln::plan::{Observation, Plan, lint, plan};
+use kiln::plan::{Irreversible, Observation, Plan, lint, plan};
 
 use crate::planning::{Described, Scene};
 
@@ -56,6 +56,17 @@ fn in_the_way(scene: &mut Scene, native: &NativeName, place: Place) {
 fn cut(scene: &mut Scene) {
     match scene.world.values_mut().next() {
         Some(Observation::Seen { observed, .. }) => observed.listed.volumes = false,
+        _ => panic!("the Backend was seen"),
+    }
+}
+
+/// The Backend shows no clients, and its copies of open volumes are inconsistent.
+fn blind(scene: &mut Scene) {
+    match scene.world.values_mut().next() {
+        Some(Observation::Seen { capabilities, .. }) => {
+            capabilities.client_visibility = ClientVisibility::None;
+            capabilities.snapshots = Some(SnapshotAbility { nested: false, while_open: false, adopt: true });
+        }
         _ => panic!("the Backend was seen"),
     }
 }
@@ -360,6 +371,23 @@ fn bad_plans() -> Vec<Bad> {
         bad("it removes a snapshot that may still be declared", DB, INSIDE, removal, |_, scene| {
             scene.reading.broken = true;
         }),
+        bad(
+            "it copies a volume whose clients cannot be seen",
+            &["Volume db size: 1Gi", "Snapshot s volume: db"],
+            "{volume: db, size: 1Gi}",
+            |action| matches!(action, Action::Snapshot { .. }),
+            |_, scene| blind(scene),
+        ),
+        bad(
+            "it destroys an object whose clients cannot be seen, without an approval",
+            DB,
+            DESTROYED,
+            removal,
+            |_, scene| {
+                scene.irreversible = Irreversible::HoldRestores;
+                blind(scene);
+            },
+        ),
         bad("Volume new does not exist, is not planned and is not held", NEW, "{volume: db}", made, |plan, _| {
             plan.steps.clear()
         }),

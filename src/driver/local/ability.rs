@@ -11,8 +11,11 @@ use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Re
 use rustix::io::Errno;
 
 use super::content::{self, GRANULARITY};
+use super::evidence::lease_proves_idleness;
 use super::pool::{self, FILE_MODE, MARK, MAX_NAME, TRIES};
-use crate::model::{Capabilities, CloneAbility, Growth, NameRules, Size, SnapshotAbility, TrashAbility};
+use crate::model::{
+    Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, Size, SnapshotAbility, TrashAbility,
+};
 
 const FILES: [&str; 3] = ["a", "b", "c"];
 
@@ -62,6 +65,7 @@ fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities
         grow: Growth::Open,
         snapshots: Some(SnapshotAbility { nested: false, while_open: shares_blocks.is_some(), adopt: false }),
         clones: Some(CloneAbility { of_volume: true, depend: false, detach: true }),
+        client_visibility: visibility(path),
         restore: exchange,
         rename: true,
         adopt: true,
@@ -72,6 +76,16 @@ fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities
         encryption: false,
         shares_blocks,
         unusable,
+    }
+}
+
+/// Whether the clients of all hosts are seen, by the file system of the pool.
+fn visibility(path: &Path) -> ClientVisibility {
+    match place(path) {
+        Ok(dir) if lease_proves_idleness(dir.as_fd()) => ClientVisibility::All,
+        Ok(_) => ClientVisibility::None,
+        // Nothing can be observed either.
+        Err(_) => ClientVisibility::All,
     }
 }
 

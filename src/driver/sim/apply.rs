@@ -1,10 +1,11 @@
 //! One step on the simulated pool: every check that a backend could make, then the effect, all or nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Action, Address, Capabilities, DriverError, ErrorKind, Growth, Identity, InnerSnapshot, Kind, NativeName,
-    ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step, Tags, TrashAbility, Uid,
+    Action, Address, Capabilities, ClientVisibility, DriverError, ErrorKind, Growth, Identity, InnerSnapshot, Kind,
+    NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step, Tags, TrashAbility, Uid,
 };
 
 use super::world::{SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary};
@@ -119,7 +120,7 @@ impl SimCall<'_> {
 
     fn idle(&self, at: &Address, place: Place) -> Result<()> {
         match self.world.open.get(at) {
-            Some(clients) if place != Place::Trash => {
+            Some(clients) if place != Place::Trash && self.can.client_visibility != ClientVisibility::None => {
                 refuse(ErrorKind::Busy, format!("{at} is open: {}", clients.join(", ")))
             }
             _ => Ok(()),
@@ -253,7 +254,7 @@ impl SimCall<'_> {
             if source.size > size {
                 return conflict(format!("its source has {}, which is larger", source.size));
             }
-            object.content = Arc::clone(&source.content);
+            object.content = self.copied(from, &source);
             object.parent = self.can.clones_depend().then_some(from.uid);
         } else if origin.is_some() {
             return refuse(ErrorKind::Unsupported, "the simulator cannot hold the data of an image");
@@ -279,13 +280,22 @@ impl SimCall<'_> {
         self.needs(self.can.snapshots.is_some(), "snapshots")?;
         let source = self.source(volume, Kind::Volume)?;
         self.is_quiet(volume)?;
-        let content = Arc::clone(&source.content);
+        let content = self.copied(volume, &source);
         Ok(Some(SimObject { tags: tags.clone(), content, ..SimObject::empty(source.size) }))
     }
 
     /// Checks that a volume can be copied although clients may have it open.
     fn is_quiet(&self, volume: &ObjectRef) -> Result<()> {
         if self.can.copies_open_volumes() { Ok(()) } else { self.idle(&volume.address(), Place::Live) }
+    }
+
+    /// Returns the content of a copy. One of a volume that a client has open, and cannot be seen to have, lacks what it was writing.
+    fn copied(&self, from: &ObjectRef, source: &SimObject) -> Arc<BTreeMap<u64, u64>> {
+        let mut content = Arc::clone(&source.content);
+        if !self.can.copies_open_volumes() && self.world.open.contains_key(&from.address()) {
+            Arc::make_mut(&mut content).pop_last();
+        }
+        content
     }
 
     fn temporary(&self) -> NativeName {

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
-    Access, Action, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Name,
-    Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
+    Access, Action, Address, BackendSpec, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind, Ledger,
+    LedgerCommit, LedgerView, Name, Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
 };
 
 use super::apply::apply;
@@ -252,12 +252,17 @@ impl Driver for SimDriver {
     async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
         let (fault, choice) = self.meet(CallKind::Observe).await?;
         let (scope, file) = (scope.clone(), self.file.clone());
+        let blind = self.capabilities.client_visibility == ClientVisibility::None;
         self.with(false, move |world| {
             let locked = match file {
                 Some(file) => file.locked(),
                 None => world.locks.keys().cloned().collect(),
             };
-            observe(world, &scope, fault, choice, locked)
+            let mut seen = observe(world, &scope, fault, choice, locked);
+            if blind {
+                seen.objects.iter_mut().for_each(|object| object.clients = Clients::Unknown);
+            }
+            seen
         })
         .await
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
-use crate::model::{Capabilities, DriverTable, Kind, Percent, Size, SnapshotAbility, TrashAbility};
+use crate::model::{Capabilities, ClientVisibility, DriverTable, Kind, Percent, Size, SnapshotAbility, TrashAbility};
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
     kind: Kind::Backend,
@@ -44,18 +44,23 @@ fields! {
         "trash" => trash: Option<TrashAbility> = FieldRule::optional(FieldForm::Choice(&TrashAbility::CHOICES)),
         /// Creating an object that exists makes a second one.
         "unrepeatable" => unrepeatable: bool = FieldRule::default(FieldForm::Bool, "false"),
+        /// Clients cannot be seen: neither shown, nor in the way of a step. A snapshot or clone of an open volume is inconsistent.
+        "blindToClients" => blind_to_clients: bool = FieldRule::default(FieldForm::Bool, "false"),
     }
 }
 
 impl SimMode {
     /// Returns what a backend of this mode can do.
     pub fn capabilities(&self) -> Capabilities {
-        let SimMode { no_rename, nested_snapshots, trash, unrepeatable } = *self;
+        let SimMode { no_rename, nested_snapshots, trash, unrepeatable, blind_to_clients } = *self;
+        let snapshots = SnapshotAbility { nested: nested_snapshots, while_open: !blind_to_clients, adopt: true };
+        let client_visibility = if blind_to_clients { ClientVisibility::None } else { ClientVisibility::All };
         Capabilities {
             rename: !no_rename,
-            snapshots: Some(SnapshotAbility { nested: nested_snapshots, while_open: true, adopt: true }),
+            snapshots: Some(snapshots),
             trash: trash.unwrap_or(TrashAbility::All),
             repeatable: !unrepeatable,
+            client_visibility,
             ..Capabilities::everything()
         }
     }

@@ -180,7 +180,12 @@ impl Giving {
         }
         let with = inside.iter().filter_map(|inner| InnerSnapshot::of(inner, inner.tags.retained)).collect();
         let before = Tags { expires: None, ..object.tags.clone() };
-        let trashed = Trashed { backend: backend.clone(), object: object.clone(), expires: object.tags.expires };
+        let trashed = Trashed {
+            backend: backend.clone(),
+            object: object.clone(),
+            expires: object.tags.expires,
+            clients_unseen: false,
+        };
         let first = self.steps.len();
         let out = by_hand(&trashed, theirs, Action::Undelete { tags: before, with }, Reason::OwnerGiven, Risk::None);
         let renamed = Step { after: vec![first], ..give(backend, object, mine) };

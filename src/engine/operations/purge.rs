@@ -61,7 +61,7 @@ fn stays<'p>(session: &'p Session<'_>) -> impl Fn(&Trashed) -> Option<OperationE
     let wanted = Referenced::of(session.specs());
     let suspended = session.suspensions().in_force(session.now);
     move |trashed| {
-        let Trashed { backend, object, expires } = trashed;
+        let Trashed { backend, object, expires, clients_unseen } = trashed;
         let left = |why: &str| Some(OperationError::Held(format!("{} is left: {why}", object.native)));
         if let Err(unusable) = must_be_usable(session, backend, None) {
             return Some(unusable);
@@ -82,6 +82,11 @@ fn stays<'p>(session: &'p Session<'_>) -> impl Fn(&Trashed) -> Option<OperationE
         }
         if expires.is_none_or(|at| at > session.now) {
             return left("its time is not over");
+        }
+        if *clients_unseen {
+            let it = format!("{}/{}", id.kind.as_lower(), id.name);
+            let why = "its backend cannot see whether a client has it open";
+            return left(&format!("{why}; `kiln trash purge {it}` destroys it"));
         }
         None
     }

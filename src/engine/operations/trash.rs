@@ -24,6 +24,9 @@ pub struct Trashed {
     pub object: Object,
     /// When it expires, in seconds since 1970; `None`: unknown.
     pub expires: Option<u64>,
+    /// Whether its backend cannot see who has it open: then only a person purges it, by its name.
+    #[serde(default)]
+    pub clients_unseen: bool,
 }
 
 /// Lists an owner's trash on every observed backend, by kind and name.
@@ -35,6 +38,8 @@ pub fn trash_in(world: &plan::World, owner: &Owner) -> Vec<Trashed> {
             backend: backend.clone(),
             object: object.clone(),
             expires: object.tags.expires,
+            clients_unseen:
+                view.capabilities().is_some_and(|can| object.may_have_unseen_clients(can.client_visibility)),
         }));
     }
     found.sort_by(|a, b| key(a).cmp(&key(b)));

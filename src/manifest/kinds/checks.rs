@@ -5,7 +5,13 @@ use crate::manifest::text::quote;
 use crate::model::table::{Setting, Settings};
 
 /// Checks a Volume.
-pub(super) fn volume(fields: &Fields<'_>) {
+pub(super) fn volume(fields: &Fields<'_>, values: &Settings) {
+    if let (Some(at), Some(Setting::Map(source))) = (fields.peek("source"), values.get("source"))
+        && source.get("quiesced").is_some()
+        && (source.get("snapshot").is_some() || source.get("image").is_some())
+    {
+        at.wrong("has `quiesced`, which is about a volume that is copied", "remove `quiesced`");
+    }
     if fields.peek("adopt").is_some() {
         for at in ["source", "object"].into_iter().filter_map(|name| fields.peek(name)) {
             let hint = "keep `adopt` to adopt an existing object, or remove it to create a new volume";

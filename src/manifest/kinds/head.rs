@@ -120,7 +120,7 @@ fn body(
         }
         Kind::Backend => backend::backend(fields, values, meta, references).map(Body::Backend),
         Kind::Volume => {
-            checks::volume(&fields);
+            checks::volume(&fields, &values);
             let backend_written = fields.peek("backend").is_some();
             fields.finish();
             let meta = meta?;

@@ -24,6 +24,9 @@ fields! {
         /// The declared volume.
         "volume" => volume: Name =
             FieldRule::required("write the name of the volume", FieldForm::Name(Some(Kind::Volume))),
+        /// That no client writes to the volume while the snapshot is taken. Needed where the backend cannot see clients.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        "quiesced" => quiesced: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// Blocks every step that could lose data, until `false` is written.
         "protected" => protected: Option<bool> = FieldRule::optional(FieldForm::Bool),
         /// What happens when the document is removed; Detach makes its clones independent first. Default: Trash.

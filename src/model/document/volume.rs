@@ -100,6 +100,8 @@ pub enum SourceSpec {
     Snapshot(Name),
     /// A volume, with its content at the time of the step.
     Volume(Name),
+    /// The same of a volume that no client writes to meanwhile, as the document says.
+    Quiesced(Name),
     /// An image file.
     Image(ImageRef),
 }
@@ -108,11 +110,15 @@ const SOURCE: FieldTable = FieldTable {
     one_of: &["snapshot", "volume", "image"],
     ..FieldTable::of(
         "Source",
-        "The initial content of a volume. Exactly one of these.",
+        "The initial content of a volume: exactly one of snapshot, volume and image.",
         &[
             FieldRule::optional(FieldForm::Name(None)).named("snapshot", "A copy of a snapshot."),
             FieldRule::optional(FieldForm::Name(None)).named("volume", "A copy of a volume at the time of creation."),
             FieldRule::optional(FieldForm::Map(&ImageRef::TABLE)).named("image", "A copy of an image."),
+            FieldRule::optional(FieldForm::Bool).named(
+                "quiesced",
+                "With `volume`: that no client writes to it while it is copied. Needed where the backend cannot see clients.",
+            ),
         ],
     )
 };
@@ -120,18 +126,23 @@ const SOURCE: FieldTable = FieldTable {
 impl FieldValue for SourceSpec {
     fn from_value(value: Setting) -> Option<Self> {
         let Setting::Map(mut values) = value else { return None };
+        let of_volume = match values.take("quiesced") {
+            Some(Setting::Bool(true)) => Self::Quiesced,
+            _ => Self::Volume,
+        };
         let mut name = |field| values.take(field).and_then(Name::from_value);
-        let named = name("snapshot").map(Self::Snapshot).or_else(|| name("volume").map(Self::Volume));
+        let named = name("snapshot").map(Self::Snapshot).or_else(|| name("volume").map(of_volume));
         named.or_else(|| ImageRef::from_value(values.take("image")?).map(Self::Image))
     }
 
     fn to_value(&self) -> Option<Setting> {
         let (field, value) = match self {
             Self::Snapshot(name) => ("snapshot", name.to_value()),
-            Self::Volume(name) => ("volume", name.to_value()),
+            Self::Volume(name) | Self::Quiesced(name) => ("volume", name.to_value()),
             Self::Image(image) => ("image", image.to_value()),
         };
-        Some(Setting::Map(Settings::default().with(field, value)))
+        let quiesced = matches!(self, Self::Quiesced(_)).then_some(Setting::Bool(true));
+        Some(Setting::Map(Settings::default().with(field, value).with("quiesced", quiesced)))
     }
 }
 

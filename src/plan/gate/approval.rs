@@ -66,7 +66,24 @@ pub(in crate::plan) fn hold_unapproved<'a>(inventory: &Inventory<'a>, draft: &mu
         .map(|index| draft.steps[*index].identity.uid)
         .collect();
     draft.doubted.retain(|uid| !approved.contains(uid));
+    warn_unseen(draft);
     verdict
+}
+
+/// Warns of steps that a person may be asked to confirm although clients of their objects cannot be seen.
+fn warn_unseen(draft: &mut Draft<'_>) {
+    let planned = draft.unseen.iter().filter(|(index, _)| !draft.dropped.contains(index));
+    let mut objects: BTreeMap<&String, Vec<&str>> = BTreeMap::new();
+    for (index, why) in planned {
+        objects.entry(why).or_default().push(draft.steps[*index].native.as_str());
+    }
+    let warnings: Vec<String> = objects
+        .into_iter()
+        .map(|(why, natives)| format!("{why}: check that none has {} open", natives.join(", ")))
+        .collect();
+    for message in warnings {
+        draft.warn("ClientsUnseen", message);
+    }
 }
 
 /// Whether a step removes or releases an object because its document was removed.
@@ -118,6 +135,7 @@ fn waiting<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, open: &[Approva
     let confirmed = |index: &usize| {
         let is_sure = over.is_none() && !is_cut && !draft.doubts.contains_key(index);
         let step = &draft.steps[*index];
+        let is_sure = is_sure && !draft.unseen.contains_key(index);
         unattended && is_sure && step.is_removal() && !renamed.contains_key(&step.identity.uid)
     };
     let all: Vec<usize> = uncovered.into_iter().filter(waits).collect();
@@ -186,17 +204,21 @@ fn hold_waiting<'a>(
             too_much.extend(removed(step));
             draft.hold_step(index, HeldReason::RemovalLimit, why.clone(), &fix);
         } else if inventory.inputs.irreversible != Irreversible::List {
-            let message = match step.risk {
-                Risk::Irreversible => "the step cannot be undone and was not confirmed",
-                Risk::None | Risk::Recoverable | Risk::Disruptive => {
+            let message = match (draft.unseen.get(&index), step.risk) {
+                (Some(unseen), _) => {
+                    format!("the step cannot be undone and was not confirmed, and a client may have it open: {unseen}")
+                }
+                (None, Risk::Irreversible) => "the step cannot be undone and was not confirmed".to_owned(),
+                (None, Risk::None | Risk::Recoverable | Risk::Disruptive) => {
                     "stdin may have been cut short: removing objects that it does not declare must be confirmed"
+                        .to_owned()
                 }
             };
             let fix = match unattended {
                 true => format!("`kiln approve {digest}`"),
                 false => format!("confirm at a terminal, or run `kiln apply --yes` or `kiln apply --approve {digest}`"),
             };
-            draft.hold_step(index, HeldReason::NeedsConfirmation, message.to_owned(), &fix);
+            draft.hold_step(index, HeldReason::NeedsConfirmation, message, &fix);
         }
     }
     too_much

@@ -1,6 +1,6 @@
 //! Rules that several kinds of change share, and the identity of new objects.
 
-use crate::model::{Clients, Identity, Kind, Ledger, Name, Object, ObjectRef, Uid};
+use crate::model::{ClientVisibility, Clients, Identity, Kind, Ledger, Name, Object, ObjectRef, Place, Uid};
 
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, IN_USE_FIX, Subject};
@@ -19,21 +19,45 @@ pub(super) fn check_allowed(inventory: &Inventory<'_>, subject: &Subject<'_>) ->
     }
 }
 
-/// Holds a copy of a volume that a client has open, if the backend cannot make it consistent.
+/// Holds a copy of a volume that a client has open, or may have, if the backend cannot make it consistent. `quiesced`: the document
+/// says that no client writes to the volume; else `declare` is what to write.
 pub(super) fn check_not_torn(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
     subject: &Subject<'_>,
     volume: &ObjectRef,
+    quiesced: bool,
+    declare: &str,
 ) -> Result<(), Hold> {
     if usable.capabilities.copies_open_volumes() {
         return Ok(());
     }
-    match inventory.by_uid.get(&volume.uid) {
-        Some(object) => check_not_open(subject, object, "a copy of it would be inconsistent"),
+    // An object that this plan adopts has no owner yet.
+    let adopted =
+        || usable.find(&volume.address(), |place| place == Place::Live).filter(|object| object.identity.is_none());
+    match inventory.by_uid.get(&volume.uid).map(|object| object.object).or_else(adopted) {
+        Some(object) => {
+            check_not_open(subject, object, "a copy of it would be inconsistent")?;
+            let Some(unseen) = unseen_clients(usable, object).filter(|_| !quiesced) else { return Ok(()) };
+            let message = format!("{} may be open: {unseen}; a copy of it could be inconsistent", object.native);
+            let place = inventory.place_of(subject.kind, subject.name);
+            let fix = format!("stop everything that writes to it, and write `{declare}`{place}");
+            Err(subject.hold(HeldReason::InUse, message, fix))
+        }
         // No client has an object open that this plan creates.
         None => Ok(()),
     }
+}
+
+/// Returns which clients of an object cannot be seen, as a sentence; None if it is known that there are none, or that there are some.
+pub(super) fn unseen_clients(usable: &Usable<'_>, object: &Object) -> Option<String> {
+    let shown = usable.capabilities.client_visibility;
+    let whose = match shown {
+        ClientVisibility::All => "who has it open",
+        ClientVisibility::Host => "clients on other hosts",
+        ClientVisibility::None => "clients",
+    };
+    object.may_have_unseen_clients(shown).then(|| format!("backend {} cannot see {whose}", usable.name))
 }
 
 /// Holds an object that a client is known to have open.

@@ -112,7 +112,7 @@ fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tag
     if let Some(source) = &spec.source {
         let (path, name) = match source {
             SourceSpec::Snapshot(name) => ("source.snapshot", name.to_string()),
-            SourceSpec::Volume(name) => ("source.volume", name.to_string()),
+            SourceSpec::Volume(name) | SourceSpec::Quiesced(name) => ("source.volume", name.to_string()),
             SourceSpec::Image(image) => ("source.image", image.path.display().to_string()),
         };
         changes.push(change(path, Value::Null, json!(name)));
@@ -167,7 +167,9 @@ impl SourceObject<'_> {
         if kind == Kind::Snapshot {
             return Ok((Origin::Snapshot(object), after));
         }
-        check_not_torn(inventory, usable, subject, &object)?;
+        let quiesced = matches!(spec.source, Some(SourceSpec::Quiesced(_)));
+        let declare = format!("source: {{volume: {name}, quiesced: true}}");
+        check_not_torn(inventory, usable, subject, &object, quiesced, &declare)?;
         Ok((Origin::Volume(object), after))
     }
 

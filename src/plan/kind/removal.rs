@@ -19,7 +19,7 @@ use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::along::{check_trash_takes, may_go_along, moves_with_volume};
-use super::checks::check_not_open;
+use super::checks::{check_not_open, unseen_clients};
 use super::removable::{check_not_needed_elsewhere, check_removable};
 use super::step::step_on;
 
@@ -289,7 +289,13 @@ fn remove<'a>(
         after,
         ..step_on(object, action, Reason::NotDeclared, Expect { idle: true, ..Expect::live(object) })
     };
-    Ok(Departure::Step(draft.add_doubted(step, doubt.as_ref())))
+    let destroys = step.action == Action::Destroy;
+    let index = draft.add_doubted(step, doubt.as_ref());
+    // The trash keeps what a client still writes.
+    if destroys {
+        draft.unseen.extend(unseen_clients(usable, object).map(|why| (index, why)));
+    }
+    Ok(Departure::Step(index))
 }
 
 /// Holds an object that must not leave now, whether by itself or inside of its volume. `true`: its clones must be detached first.

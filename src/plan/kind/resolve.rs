@@ -29,7 +29,7 @@ const DEEPEST: usize = 50;
 pub(in crate::plan) fn volumes<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     let specs = inventory.specs();
     let origin = |name: &Name| match specs.volumes.get(name)?.source.as_ref()? {
-        SourceSpec::Volume(volume) => Some(volume),
+        SourceSpec::Volume(volume) | SourceSpec::Quiesced(volume) => Some(volume),
         SourceSpec::Snapshot(snapshot) => specs.snapshots.get(snapshot).map(|snapshot| &snapshot.volume),
         SourceSpec::Image(_) => None,
     };
@@ -149,7 +149,7 @@ fn plan_absent_volume<'a>(
     let source = spec.source.as_ref().map(|source| match source {
         SourceSpec::Image(image) => ContentSource::Image(image),
         SourceSpec::Snapshot(name) => resolve(Kind::Snapshot, name),
-        SourceSpec::Volume(name) => resolve(Kind::Volume, name),
+        SourceSpec::Volume(name) | SourceSpec::Quiesced(name) => resolve(Kind::Volume, name),
     });
     create::create(inventory, draft, usable, subject, spec, provisioning, source)
 }

@@ -11,7 +11,7 @@ use crate::plan::room::{Room, copies, copy_of, take_room};
 use crate::plan::tags::{change, exact};
 use crate::plan::types::HeldReason;
 
-use super::checks::check_not_open;
+use super::checks::{check_not_open, unseen_clients};
 use super::resolve::resolve_source;
 use super::step::step_on;
 use super::volume::{PlannedVolume, planned};
@@ -92,6 +92,7 @@ fn restore<'a>(
         after,
         ..step_on(object, action, Reason::RestoreRequested, expect)
     });
+    draft.unseen.extend(unseen_clients(usable, object).map(|why| (step, why)));
     draft.readers.entry(volume.uid).or_default().push(step);
     Ok(())
 }

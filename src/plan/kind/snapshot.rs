@@ -91,7 +91,7 @@ pub(super) fn take<'a>(
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let (volume, after) = volume_of(inventory, subject, spec, volume)?;
-    check_not_torn(inventory, usable, subject, &volume)?;
+    check_not_torn(inventory, usable, subject, &volume, spec.quiesced, "quiesced: true")?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Snapshot, subject.name);
     let subject = Subject { uid: Some(identity.uid), ..*subject };
     let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);

@@ -105,18 +105,14 @@ pub(crate) async fn undelete_under_a_taken_name_is_conflict(bench: &dyn Bench) {
 pub(crate) async fn trash_of_open_object_is_busy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
-    let open = bench.hold_open(&db.native());
-    kit.refused(&kit.step(&db, Action::Trash { ttl: TTL, with: Vec::new() }), &[ErrorKind::Busy]).await;
-    drop(open);
+    kit.busy_while_open(bench, &db, Action::Trash { ttl: TTL, with: Vec::new() }).await;
     assert_eq!(kit.act(&db, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
 }
 
 pub(crate) async fn destroy_of_open_object_is_busy_or_refused(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
-    let open = bench.hold_open(&db.native());
-    kit.refused(&kit.step(&db, Action::Destroy), &[ErrorKind::Busy]).await;
-    drop(open);
+    kit.busy_while_open(bench, &db, Action::Destroy).await;
     assert_eq!(kit.act(&db, Action::Destroy).await, Ok(Outcome::Changed));
 }
 

@@ -1,8 +1,8 @@
 //! What observe shows.
 
 use kiln::model::{
-    Action, Address, Clients, ErrorKind, Kind, Listed, NativeName, Observed, Origin, Outcome, Place, Provisioning,
-    Scope, Written,
+    Action, Address, ClientVisibility, Clients, ErrorKind, Kind, Listed, NativeName, Object, Observed, Origin, Outcome,
+    Place, Provisioning, Scope, Written,
 };
 
 use crate::suite::Bench;
@@ -94,7 +94,15 @@ pub(crate) async fn scope_objects_reports_clients_and_proves_absence(bench: &dyn
     assert_eq!(seen.listed, Listed::COMPLETE);
     let found: Vec<_> = seen.objects.iter().map(|object| object.native.clone()).collect();
     assert_eq!(found, [db.native(), idle.native()]);
-    assert!(matches!(&seen.objects[0].clients, Clients::Some(who) if !who.is_empty()), "{:?}", seen.objects[0].clients);
+    let shown = &seen.objects[0].clients;
+    match kit.can().client_visibility {
+        // The bench is a client of this host.
+        ClientVisibility::All | ClientVisibility::Host => {
+            assert!(matches!(shown, Clients::Some(who) if !who.is_empty()), "{shown:?}");
+        }
+        ClientVisibility::None => assert_eq!(*shown, Clients::Unknown, "who cannot be seen is not known to be absent"),
+    }
+    assert!(seen.objects.iter().all(Object::was_named), "a report by name says so");
     assert!(!matches!(seen.objects[1].clients, Clients::Some(_)), "{:?}", seen.objects[1].clients);
     drop(open);
     assert!(!matches!(kit.one(&db).await.clients, Clients::Some(_)), "still shown after it was closed");

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use super::evidence::{FileStamp, is_locked_by_writer};
 use super::lease::{Lease, Leased};
 use super::*;
+use crate::model::ClientVisibility;
 
 /// A directory through FUSE, as one of several hosts sees a share.
 struct Fuse(tempfile::TempDir);
@@ -57,6 +58,9 @@ async fn on_fuse_a_lease_proves_no_idleness() {
         pool.observe(&Scope::Objects(vec![Address::flat(&native)])).await.unwrap().objects.remove(0).clients
     };
     assert_eq!(clients().await, Clients::Unknown, "another mount may have a writer");
+    let shown = |path: &Path| Local::connect(path, false).capabilities().client_visibility;
+    assert_eq!(shown(other.0.path()), ClientVisibility::None);
+    assert_eq!(shown(under.path()), ClientVisibility::All);
     let writer = fs::OpenOptions::new().write(true).open(one.path("disk.raw")).unwrap();
     assert!(!matches!(Lease::take(open(&other.path("disk.raw")).as_fd()), Leased::Idle(_)));
     assert_eq!(clients().await, Clients::Unknown);
@@ -137,17 +141,17 @@ async fn a_lock_of_a_writer_is_a_client_although_a_lease_is_granted() {
     let bench = Bench::new().await;
     let db = bench.volume("db", MIB).await;
     let elsewhere = fs::File::open(bench.image(&db)).unwrap();
-    lock(&elsewhere, 101);
+    lock(&elsewhere, 101, libc::F_RDLCK);
     let clients = named(&bench, &db).await.clients;
     assert!(matches!(&clients, Clients::Some(who) if who[0].contains("QEMU")), "{clients:?}");
     let message =
         bench.refused(&step(db.clone(), Action::Trash { ttl: Seconds(1), with: Vec::new() }), ErrorKind::Busy).await;
     assert!(message.contains("QEMU"), "{message}");
     bench.refused(&step(db.clone(), Action::Destroy), ErrorKind::Busy).await;
-    drop(elsewhere);
+    // Closing it would not do: a child that another test starts has it open until its exec.
+    lock(&elsewhere, 101, libc::F_UNLCK);
     // A program that only reads holds this one.
-    let elsewhere = fs::File::open(bench.image(&db)).unwrap();
-    lock(&elsewhere, 100);
+    lock(&elsewhere, 100, libc::F_RDLCK);
     assert_eq!(named(&bench, &db).await.clients, Clients::None);
     assert_eq!(bench.run(&step(db, Action::Destroy)).await, Ok(Outcome::Changed));
 }
@@ -156,13 +160,13 @@ async fn named(bench: &Bench, identity: &Identity) -> Object {
     bench.driver.observe(&Scope::Objects(vec![Address::flat(&identity.native())])).await.unwrap().objects.remove(0)
 }
 
-/// Locks a byte for reading, as QEMU does for each permission that it uses.
+/// Locks a byte for reading, as QEMU does for each permission that it uses, or unlocks it.
 #[expect(unsafe_code, reason = "rustix has no locks of open file descriptions")]
-fn lock(file: &fs::File, byte: libc::off_t) {
+fn lock(file: &fs::File, byte: libc::off_t, how: libc::c_int) {
     use std::os::fd::AsRawFd;
     // SAFETY: all fields of `flock` are integers, for which zero is a value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::F_RDLCK as libc::c_short;
+    lock.l_type = how as libc::c_short;
     (lock.l_start, lock.l_len) = (byte, 1);
     // SAFETY: the descriptor is open, and `lock` is a `flock`.
     let answer = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
