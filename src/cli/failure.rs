@@ -58,7 +58,7 @@ impl From<NotListed> for Failure {
     fn from(error: NotListed) -> Self {
         let message = error.to_string();
         match error {
-            NotListed::NotDeclared(_) | NotListed::Unsupported(_) => OperationError::Usage(message).into(),
+            NotListed::NotDeclared(..) | NotListed::Unsupported(_) => OperationError::Usage(message).into(),
             NotListed::Unobserved(..) => OperationError::Unobserved(message).into(),
             NotListed::NotAllowed(..) => OperationError::Held(message).into(),
         }

@@ -9,7 +9,7 @@ use crate::model::{
     Address, Capabilities, Identity, Kind, LedgerView, Name, Object, Observed, Place, Reading, Size, Specs,
 };
 use crate::plan::{Observation, Overview};
-use crate::text::is_unsafe;
+use crate::text::{did_you_mean, is_unsafe};
 
 /// An object without an owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,9 +44,9 @@ pub struct Adoption {
 /// Why the objects on a backend cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum NotListed {
-    /// No document declares the backend.
-    #[error("no Backend {0} is declared")]
-    NotDeclared(Name),
+    /// No document declares the backend. With the question whether another is meant.
+    #[error("no Backend {0} is declared{1}")]
+    NotDeclared(Name, String),
     /// The observation failed.
     #[error("{0} could not be observed: {1}")]
     Unobserved(Name, String),
@@ -66,7 +66,8 @@ pub enum NotListed {
 pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result<Vec<Unowned>, NotListed> {
     let specs = &reading.specs;
     if !specs.backends.contains_key(backend) {
-        return Err(NotListed::NotDeclared(backend.clone()));
+        let meant = did_you_mean(backend.as_str(), specs.backends.keys().map(Name::as_str));
+        return Err(NotListed::NotDeclared(backend.clone(), meant));
     }
     let (capabilities, observed) = match overview.world.get(backend) {
         Some(

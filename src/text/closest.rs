@@ -6,6 +6,11 @@ pub fn closest<'c>(typed: &str, candidates: impl IntoIterator<Item = &'c str>) -
     near.min().map(|(_, candidate)| candidate)
 }
 
+/// Returns what is added to the message about an unknown word: `; did you mean db?`, or nothing.
+pub fn did_you_mean<'c>(typed: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
+    closest(typed, candidates).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
+}
+
 /// Returns how many letters of a typed word differ from a known one; `None` if it is no likely typing error. Case does not count.
 pub fn distance(typed: &str, known: &str) -> Option<usize> {
     let (typed_len, known_len) = (typed.chars().count(), known.chars().count());

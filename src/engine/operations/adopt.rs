@@ -14,6 +14,7 @@ use super::trash::{Trashed, by_hand};
 use crate::engine::ledger;
 use crate::engine::setup::Setup;
 use crate::plan::Observation;
+use crate::text::did_you_mean;
 
 /// Makes this Stack the owner of all objects of `from` on a declared backend; names and uids stay. Objects that `from` suspended stay
 /// suspended.
@@ -24,7 +25,8 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     let specs = &setup.reading.specs;
     let owner = &specs.stack.owner;
     if !specs.backends.contains_key(backend) {
-        return Err(OperationError::Usage(format!("no Backend {backend} is declared")));
+        let meant = did_you_mean(backend.as_str(), specs.backends.keys().map(Name::as_str));
+        return Err(OperationError::Usage(format!("no Backend {backend} is declared{meant}")));
     }
     let mut session = begin(setup).await?;
     let observed = observed(&session, backend)?;

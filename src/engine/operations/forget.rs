@@ -16,6 +16,7 @@ use crate::engine::ledger::{self, SharedLedger};
 use crate::engine::lost::LostObject;
 use crate::engine::session::Session;
 use crate::engine::setup::Setup;
+use crate::text::did_you_mean;
 
 /// Gives up a lost object, so that its name is free for a new, empty one; or accepts an object that has become smaller. Returns a sentence.
 /// `by`: the person, for the journal.
@@ -79,7 +80,13 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         backends.insert(backend.clone());
     }
     if backends.is_empty() && batch.objects.is_empty() {
-        return Err(OperationError::Usage(format!("no {} {name} is lost", kind.as_lower())));
+        let there = session.observations.world.values().flat_map(Observation::objects);
+        let there = there.filter(|o| o.place != Place::Temporary).filter_map(|o| o.identity.as_ref());
+        let there = there.filter(|id| id.owner == *owner && id.kind == kind).map(|id| &id.name);
+        let all_lost = session.lost();
+        let known = all_lost.iter().filter(|one| one.kind == kind).map(|one| &one.name).chain(there);
+        let meant = did_you_mean(name.as_str(), known.map(Name::as_str));
+        return Err(OperationError::Usage(format!("no {} {name} is lost{meant}", kind.as_lower())));
     }
     for backend in backends {
         session.write_ledger(&backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
@@ -161,7 +168,9 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     batch.backends.push((name.clone(), None));
     if !specs.backends.contains_key(name) {
         if !session.records.backends.contains_key(name) && batch.objects.is_empty() {
-            return Err(OperationError::Usage(format!("no Backend {name} is declared or remembered")));
+            let known = specs.backends.keys().chain(session.records.backends.keys());
+            let meant = did_you_mean(name.as_str(), known.map(Name::as_str));
+            return Err(OperationError::Usage(format!("no Backend {name} is declared or remembered{meant}")));
         }
         remember(&session, batch).await?;
         return Ok(format!("backend {name} is forgotten; what is on it is left as it is"));
