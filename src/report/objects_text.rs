@@ -176,6 +176,21 @@ fn list_related(out: &mut String, related: &RelatedObjects, now: u64, paint: Pai
     list("Clones:", "SOURCE", clones.collect());
 }
 
+/// Returns the fields of a value in one line: `path: db.raw, format: raw`.
+fn in_line(fields: &serde_json::Map<String, Value>) -> String {
+    fields.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns a value without the quotes of JSON.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => format!("{{{}}}", in_line(fields)),
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
 fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Paint) {
     let _ = writeln!(out, "{}", paint.bold(&object.full_name()));
     let status = &object.status;
@@ -220,8 +235,11 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
             for (key, value) in spec.json().as_object().into_iter().flatten() {
                 let value = match value {
                     Value::Number(size) if key == "size" => size.as_u64().map_or_else(|| size.to_string(), bytes),
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
+                    Value::Object(fields) => match fields.iter().next() {
+                        Some((kind, Value::String(name))) if key == "source" => format!("{kind}/{name}"),
+                        _ => in_line(fields),
+                    },
+                    other => plain(other),
                 };
                 out.push_str(&paint.beside(&format!("  {:<12}", escape(key)), &escape(&value)));
             }
@@ -254,5 +272,23 @@ mod tests {
         let shown = described(&[object], &[], 0, Paint::PLAIN);
         assert!(!shown.contains(|c: char| crate::text::is_unsafe(c) && c != '\n'), "{shown:?}");
         assert_eq!(shown.matches("]0;title").count(), 11, "{shown}");
+    }
+
+    #[test]
+    fn fields_of_a_spec_are_shown_without_the_quotes_of_json() {
+        let spec = json!({
+            "adopt": {"name": "lv0"}, "source": {"image": {"format": "raw"}}, "kinds": ["a", 1], "protected": true,
+        });
+        let object: ObjectStatus<'_> = serde_json::from_value(json!({
+            "apiVersion": "kiln/v1", "kind": "Volume", "metadata": {"name": "db", "labels": {}}, "spec": spec,
+            "status": {"condition": "Held", "owner": "prod", "uid": null, "reason": "", "message": ""},
+        }))
+        .unwrap();
+        let shown = described(&[object], &[], 0, Paint::PLAIN);
+        for (key, value) in
+            [("adopt", "name: lv0"), ("source", "image: {format: raw}"), ("kinds", "[a, 1]"), ("protected", "true")]
+        {
+            assert!(shown.contains(&format!("  {key:<12} {value}\n")), "{key}: {shown}");
+        }
     }
 }

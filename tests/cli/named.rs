@@ -68,6 +68,24 @@ fn describe_takes_a_name_that_is_unambiguous() {
 }
 
 #[test]
+fn a_misspelt_object_or_backend_is_answered_with_the_one_that_is_meant() {
+    let sandbox = with_copies();
+    for (command, told) in [
+        ("forget volume/db-twn", "no volume db-twn is lost; did you mean db-twin?\n"),
+        ("forget snapshot/db-tusday", "no snapshot db-tusday is lost; did you mean db-tuesday?\n"),
+        ("forget volume/postgres", "no volume postgres is lost\n"),
+        ("forget backend/fsat", "no Backend fsat is declared or remembered; did you mean fast?\n"),
+        ("adopt fsat", "no Backend fsat is declared; did you mean fast?\n"),
+        ("adopt fsat --from-owner other", "no Backend fsat is declared; did you mean fast?\n"),
+    ] {
+        sandbox.kiln(command).ends(2).warns(told);
+    }
+    // A lost one too.
+    sandbox.remove(sandbox.data_file("volume/db-twin").parent().unwrap().to_str().unwrap());
+    sandbox.kiln("forget volume/db-twn").ends(2).warns("no volume db-twn is lost; did you mean db-twin?");
+}
+
+#[test]
 fn describe_lists_snapshots_and_clones() {
     let sandbox = with_copies();
     let related = |name: &str| {
@@ -90,6 +108,8 @@ fn describe_lists_snapshots_and_clones() {
         assert!(text.out.lines().any(|shown| shown.starts_with(&format!("{line} "))), "{line}: {}", text.out);
     }
     assert!(!sandbox.kiln("describe volume/web").ends(0).out.contains("Clones:"));
+    sandbox.kiln("describe volume/db-copy").ends(0).says("  source       snapshot/db-monday\n");
+    sandbox.kiln("describe volume/db-twin").ends(0).says("  source       volume/db\n");
     assert!(sandbox.object("volume/db")["status"].get("related").is_none(), "get lists none");
     // A snapshot that is no longer declared is still one of its volume; one of an earlier volume of this name is not.
     sandbox.remove("specs/db-tuesday.yaml");
