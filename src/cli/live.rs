@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{
-    BinaryBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike,
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike,
 };
 use unicode_width::UnicodeWidthChar;
 
+use crate::model::Size;
 use crate::text::{Paint, counted};
 
 /// The interval at which lines are redrawn.
@@ -124,9 +125,9 @@ const MEASURED: Duration = Duration::from_secs(1);
 
 /// Returns how far a copy is, with its rate and the time that is left once both are known.
 fn amounts(done: u64, total: u64, per_second: f64, left: Duration, elapsed: Duration) -> String {
-    let amount = format!("{} of {}", BinaryBytes(done), BinaryBytes(total));
+    let amount = format!("{} of {}", Size(done).rounded(), Size(total).rounded());
     match done > 0 && elapsed >= MEASURED {
-        true => format!("{amount}, {}/s, {:#} left", BinaryBytes(per_second as u64), HumanDuration(left)),
+        true => format!("{amount}, {}/s, {:#} left", Size(per_second as u64).rounded(), HumanDuration(left)),
         false => amount,
     }
 }
@@ -135,12 +136,12 @@ fn amounts(done: u64, total: u64, per_second: f64, left: Duration, elapsed: Dura
 fn copied_by_run(done: u64, per_second: f64, elapsed: Duration) -> String {
     match (done, elapsed >= MEASURED) {
         (0, _) => String::new(),
-        (_, true) => format!(", {} copied, {}/s", BinaryBytes(done), BinaryBytes(per_second as u64)),
-        (_, false) => format!(", {} copied", BinaryBytes(done)),
+        (_, true) => format!(", {} copied, {}/s", Size(done).rounded(), Size(per_second as u64).rounded()),
+        (_, false) => format!(", {} copied", Size(done).rounded()),
     }
 }
 
-/// The line of a whole run: `3 of 17 steps, 2 failed, 6.00 GiB copied, 1.20 GiB/s`.
+/// The line of a whole run: `3 of 17 steps, 2 failed, 6Gi copied, 1.20Gi/s`.
 pub(super) struct TotalLine {
     pub(super) bar: ProgressBar,
     steps: usize,
@@ -271,8 +272,8 @@ mod tests {
                 copied_by_run(3 << 30, f64::from(1 << 30), elapsed),
             ]
         };
-        assert_eq!(shown(999), ["3.00 GiB of 4.00 GiB", ", 3.00 GiB copied"]);
-        let measured = ["3.00 GiB of 4.00 GiB, 1.00 GiB/s, 1s left", ", 3.00 GiB copied, 1.00 GiB/s"];
+        assert_eq!(shown(999), ["3Gi of 4Gi", ", 3Gi copied"]);
+        let measured = ["3Gi of 4Gi, 1Gi/s, 1s left", ", 3Gi copied, 1Gi/s"];
         assert_eq!(shown(1000), measured);
         assert_eq!(copied_by_run(0, 0.0, Duration::from_secs(5)), "", "a run that copies nothing");
     }

@@ -74,22 +74,21 @@ impl ImageSource<'_> {
 
     /// The hash is computed from the copy, which no other process can access, so the checked content is the published content.
     fn copy(&self, into: &OwnedFd, size: u64, thick: bool, work: &CopyWork) -> Result<(), DriverError> {
-        let length = self.opened.size;
-        let to_check = if self.image.sha256.is_some() { length } else { 0 };
         let copied = Arc::new(AtomicU64::new(0));
         let (tell, data) = (Arc::clone(&work.progress), Arc::clone(&copied));
         let copying = CopyWork {
             now: work.now,
             progress: Arc::new(move |done, total| {
                 data.store(total, Ordering::Relaxed);
-                tell(done, total + to_check);
+                tell(done, total);
             }),
             abandoned: Arc::clone(&work.abandoned),
         };
         content::fill(into, &self.opened.file, size, thick, &self.what, &copying)?;
         let copied = copied.load(Ordering::Relaxed);
-        self.check(into, length, &mut |done| {
-            (work.progress)(copied + done, copied + to_check);
+        self.check(into, self.opened.size, &mut || {
+            // No data is copied, but the call is alive.
+            (work.progress)(copied, copied);
             work.check()
         })
     }
@@ -109,11 +108,9 @@ impl ImageSource<'_> {
         // A process that opens it for writing from now on is detected; until now, none has written to it.
         self.unchanged()?;
         let length = fs::fstat(from).map(|stat| u64::try_from(stat.st_size).unwrap_or(0)).unwrap_or(0);
-        let first = if self.image.sha256.is_some() { length } else { 0 };
         let data = self.opened.used.min(size);
-        let total = first + data;
-        self.check(from, length, &mut |done| {
-            (work.progress)(done, total);
+        self.check(from, length, &mut || {
+            (work.progress)(0, data);
             if disturbed() { Err(busy()) } else { work.check() }
         })?;
         content::check_room(into, self.opened.used, &self.what)?;
@@ -125,7 +122,7 @@ impl ImageSource<'_> {
         let said = qemu_img(&options, &names, limits, &mut || {
             // Blocks have 512 bytes. A thick target has all of its blocks from the start.
             let blocks = fs::fstat(into).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
-            (work.progress)(first + if thick { 0 } else { blocks.min(data) }, total);
+            (work.progress)(if thick { 0 } else { blocks.min(data) }, data);
             if disturbed() { Err(busy()) } else { work.check() }
         })?;
         if !said.status.success() {
@@ -134,7 +131,7 @@ impl ImageSource<'_> {
         if disturbed() {
             return Err(busy());
         }
-        (work.progress)(total, total);
+        (work.progress)(data, data);
         Ok(())
     }
 
@@ -147,14 +144,14 @@ impl ImageSource<'_> {
         &self,
         file: &OwnedFd,
         length: u64,
-        go_on: &mut dyn FnMut(u64) -> Result<(), DriverError>,
+        go_on: &mut dyn FnMut() -> Result<(), DriverError>,
     ) -> Result<(), DriverError> {
         let Some(wanted) = &self.image.sha256 else { return Ok(()) };
         let mut hash = Sha256::new();
         let mut buffer = vec![0; BUFFER];
         let mut at = 0;
         while at < length {
-            go_on(at)?;
+            go_on()?;
             let piece = usize::try_from(length - at).unwrap_or(BUFFER).min(BUFFER);
             let read = retry_on_intr(|| rustix::io::pread(file, &mut buffer[..piece], at));
             let n = read.map_err(|errno| self.failed("reading", errno))?;

@@ -80,6 +80,8 @@ impl Bench {
         let told = told.lock().unwrap();
         assert!(!told.is_empty() && told.iter().all(|(done, all)| done <= all), "{told:?}");
         assert!(told.is_sorted_by_key(|(done, _)| *done), "{told:?}");
+        let data = told.iter().map(|(_, all)| *all).max().unwrap_or_default();
+        assert!(data <= fs::metadata(&image.path).unwrap().len(), "what is checked is not copied: {told:?}");
         Ok(path)
     }
 }
