@@ -157,10 +157,21 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
         });
     }
     if let Some(digest) = &view.approval {
-        let text = approval_line(&view.awaiting_approval.join(", "), &commands.approve(digest));
+        let held: BTreeSet<String> = view.held.iter().map(step_of).collect();
+        // What is held was named above.
+        let (held, others): (Vec<&String>, Vec<&String>) =
+            view.awaiting_approval.iter().partition(|step| held.contains(*step));
+        let held = (!held.is_empty()).then(|| counted(held.len(), "held step"));
+        let steps: Vec<String> = held.into_iter().chain(others.into_iter().cloned()).collect();
+        let text = approval_line(&steps.join(", "), &commands.approve(digest));
         let _ = writeln!(out, "\n{}", escape(&text));
     }
     out
+}
+
+/// Returns what a hold holds, as a step that waits is named.
+fn step_of(held: &HeldView) -> String {
+    format!("{} {}/{}", held.action, held.kind.as_lower(), held.name)
 }
 
 fn backends_table(view: &StackView<'_>, paint: Paint) -> String {

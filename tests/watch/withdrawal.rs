@@ -66,7 +66,7 @@ fn a_briefly_missing_directory_loses_nothing() {
         let ran = ran.says("SourceBroken").says("the removal waits until 20").says("missing for 60 s");
         assert!(!ran.out.contains("- volume/db"), "{command}: {}", ran.out);
     }
-    sandbox.kiln("status").says("Waiting for approval: destroy volume/db. `kiln approve ");
+    sandbox.kiln("status").says("Waiting for approval: 1 held step. `kiln approve ");
     sandbox.kiln("apply --yes").ends(4);
     daemon.confirmation_read();
     assert_eq!(natives(&sandbox), before);
