@@ -105,16 +105,22 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         context.terminal.note(what);
     }
     if !report.refused.is_empty() {
-        let (message, fix) = match options.saved {
-            Some(_) => {
-                ("the saved plan no longer holds; nothing was changed", "save a new plan: `kiln plan --out FILE`")
-            }
-            None => (
+        let waiting = report.plan.as_ref().and_then(|plan| plan.awaiting.as_ref()).filter(|_| report.unconfirmed);
+        let (message, fix) = match (waiting, &options.saved) {
+            (Some(set), _) => (
+                "the saved plan was not approved; nothing was changed",
+                format!("`{}` approves and executes it", context.terminal.commands().approve(&set.digest)),
+            ),
+            (None, Some(_)) => (
+                "the saved plan no longer holds; nothing was changed",
+                "save a new plan: `kiln plan --out FILE`".to_owned(),
+            ),
+            (None, None) => (
                 "the approved set is not the one that waits; nothing was changed",
-                "`kiln plan` shows the set that waits and its digest",
+                "`kiln plan` shows the set that waits and its digest".to_owned(),
             ),
         };
-        context.terminal.error(message, Some(fix));
+        context.terminal.error(message, Some(&fix));
     }
     if report.declined {
         context.terminal.note("the plan was not confirmed; nothing was changed");
@@ -171,7 +177,7 @@ fn held_views(report: &Report, commands: &Commands) -> Vec<HeldView> {
     report.plan.as_ref().map(|plan| HeldView::all(plan, commands)).unwrap_or_default()
 }
 
-/// Returns the holds that the run found and the plan did not show, and a last line with the counts; nothing if the plan said it all.
+/// Returns the holds that were not shown with a plan, and a last line with the counts; nothing if the plan said it all.
 fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String {
     let mut out = String::new();
     let held = held_views(report, commands);
@@ -179,7 +185,7 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
     if !found.is_empty() {
         let widest = found.iter().map(Folded::subject).map(|subject| subject.len()).max();
         let width = progress.paint().column(widest.unwrap_or_default());
-        out.push_str("Held while running:\n");
+        out.push_str(if report.refused.is_empty() { "Held while running:\n" } else { "Held:\n" });
         render_holds(&mut out, &found, width, progress.paint());
     }
     let Report { changed, unchanged, failed, skipped, stopped, paths, .. } = report;

@@ -64,7 +64,7 @@ pub(crate) struct RunSummary {
     pub(crate) held: Vec<HeldView>,
     /// Whether nothing was run because the question was not answered with `yes`.
     pub(crate) declined: bool,
-    /// Why nothing was run: the saved plan no longer holds, or the approved set is not the one that waits.
+    /// Why nothing was run: the saved plan no longer holds or waits for an approval, or the approved set is not the one that waits.
     pub(crate) refused: Vec<String>,
     /// Guarantees that the plan breaks: a bug in Kiln, and nothing was run.
     pub(crate) breaches: Vec<String>,

@@ -13,10 +13,10 @@ use super::no_specs;
 use super::objects;
 use super::saved;
 use crate::daemon::protocol::{Answer, PlanAnswer};
-use crate::model::{ObjectId, Reading, Specs};
+use crate::model::{ApprovalSet, ObjectId, Reading, Specs};
 use crate::plan::{Overview, Plan, Saved, select};
 use crate::report::{PlanView, markdown, render};
-use crate::text::quoted;
+use crate::text::{counted, quoted};
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     let (source, only) = split(context, &args.selection, "plan")?;
@@ -77,9 +77,15 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     let exit = show(context, args, &reading, &plan);
     match &args.out {
         Some(path) => {
+            let waiting = plan.awaiting.clone();
             saved::save(path, &Saved::new(Arc::unwrap_or_clone(reading), plan))?;
             let path = quoted(&path.display().to_string());
-            context.terminal.note(&format!("saved: `kiln apply {path}` executes exactly this plan, or refuses"));
+            let mut note = format!("saved: `kiln apply {path}` executes exactly this plan, or refuses");
+            if let Some(ApprovalSet { digest, set }) = waiting {
+                let (count, wait) = (counted(set.len(), "step"), if set.len() == 1 { "waits" } else { "wait" });
+                note += &format!("; {count} {wait} for an approval: `kiln apply {path} --approve {digest}` gives it");
+            }
+            context.terminal.note(&note);
         }
         None => std::mem::forget(reading),
     }

@@ -66,6 +66,13 @@ pub async fn reconcile<'s>(
                 report.plan = Some(part.map_or(whole, |part| part.plan));
                 return Ok((report, OpenPass::new(session)));
             }
+            // Without the steps that wait it would be another plan than the saved one.
+            Confirmation::NotAsked if options.saved.is_some() && has_steps_that_wait(asked) => {
+                report.refused.push(operations::unconfirmed(asked));
+                report.unconfirmed = true;
+                report.plan = Some(part.map_or(whole, |part| part.plan));
+                return Ok((report, OpenPass::new(session)));
+            }
             Confirmation::NotAsked => {
                 whole = session.plan(&options.approve, Irreversible::Hold);
                 part = part_of(&whole, options);

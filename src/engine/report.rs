@@ -28,8 +28,12 @@ pub struct Report {
     pub stopped: bool,
     /// Rules that the plan breaks, found by the lint: a bug in the planner. Nothing was run.
     pub breaches: Vec<String>,
-    /// Why nothing was run, one sentence each: the plan differs from the saved plan, or an approved digest is not what waits.
+    /// Why nothing was run, one sentence each: the plan differs from the saved plan or waits for an approval, or an approved digest is not
+    /// what waits.
     pub refused: Vec<String>,
+    /// Whether it is refused because steps of the saved plan wait for an approval, and no person could be asked.
+    #[serde(default)]
+    pub unconfirmed: bool,
     /// Whether a person was asked for confirmation and did not give it. Nothing was run.
     #[serde(default)]
     pub declined: bool,

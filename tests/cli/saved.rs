@@ -51,8 +51,34 @@ fn a_saved_plan_waits_for_a_yes_like_any_other() {
     sandbox.kiln("apply").ends(0);
     sandbox.remove("specs/db.yaml");
     sandbox.volume("web", "size: 2Mi");
-    sandbox.kiln("plan --out p").ends(0).says("! volume/db");
-    sandbox.kiln("apply p").ends(4).says("NeedsConfirmation").says("grew volume/web");
+    let saved = sandbox.kiln("plan --out p").ends(0).says("! volume/db");
+    let digest = sandbox.kiln("plan p -o json").ends(0).json()["approval"].as_str().unwrap().to_owned();
+    let approve = format!("`kiln apply p --approve {digest}`");
+    saved.warns("executes exactly this plan, or refuses; 1 step waits for an approval").warns(&approve);
+    // Not without the step that waits: that would be another plan.
+    for arguments in ["", " --allow-held", " volume/db", " -o json"] {
+        let ran =
+            sandbox.kiln(&format!("apply p{arguments}")).ends(4).warns("waits for an approval: destroy volume/db\n");
+        let ran = ran.warns("the saved plan was not approved; nothing was changed").warns("approves and executes it");
+        assert!(!ran.out.contains("volume/web"), "{}", ran.out);
+        assert!(ran.err.contains(&format!("{digest}`")) && !ran.err.contains("no longer holds"), "{}", ran.err);
+    }
+    sandbox.kiln("apply p").ends(4).warns(&approve);
+    let sizes = ["volume/db", "volume/web"].map(|name| sandbox.object(name)["status"]["size"].as_u64());
+    assert_eq!(sizes, [Some(1 << 20); 2]);
+    sandbox.kiln("apply p volume/web").ends(0).says("grew volume/web");
+    sandbox.kiln(approve.trim_matches('`').trim_start_matches("kiln ")).ends(0).says("destroyed volume/db");
+    sandbox.kiln("apply p").ends(0).says("Nothing to do.");
+}
+
+#[test]
+fn a_saved_plan_is_confirmed_with_yes() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi, onRemove: Delete");
+    sandbox.volume("web", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/db.yaml");
+    sandbox.kiln("plan --out p").ends(0);
     sandbox.kiln("apply p --yes").ends(0).says("destroyed volume/db");
 }
 
@@ -95,7 +121,7 @@ fn steps_held_in_a_saved_plan_run_once_approved() {
     // Another set has another digest: that one is not what was looked at.
     let ran =
         sandbox.kiln("apply p --approve 0000000000000000").ends(4).warns("0000000000000000 is not what waits now");
-    assert!(!ran.out.contains("grew"), "{}", ran.out);
+    assert!(ran.out.starts_with("Held:\n") && !ran.out.contains("grew"), "{}", ran.out);
     sandbox.kiln("apply p").ends(4).says("grew volume/d").says(&format!("kiln apply p --approve {approval}"));
     sandbox.kiln(&format!("apply p --approve {approval}")).ends(0).says("removed volume/a").says("removed volume/c");
     // Carried out, it approves nothing more.

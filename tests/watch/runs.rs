@@ -213,6 +213,12 @@ fn a_run_without_a_terminal_holds_steps_that_the_daemon_makes() {
     sandbox.remove("specs/fleeting.yaml");
     sandbox.kiln("apply").ends(4).says("NeedsConfirmation");
     assert_eq!(live(&sandbox), ["first", "fleeting"]);
+    // Of a saved plan it makes all steps or none.
+    sandbox.volume("first", "size: 2Mi");
+    sandbox.kiln("plan --out p").ends(0).warns("1 step waits for an approval: `kiln apply p --approve ");
+    let ran = sandbox.kiln("apply p").ends(4).warns("1 step waits for an approval: destroy volume/fleeting");
+    ran.warns("the saved plan was not approved; nothing was changed").warns("`kiln apply p --approve ");
+    assert_eq!(sandbox.object("volume/first")["status"]["size"], 1 << 20);
     // That it was declared so is the daemon's confirmation.
     fs::remove_file(lock).unwrap();
     daemon.ask("POST /v1/reconcile");

@@ -97,6 +97,14 @@ pub(in crate::engine) fn unmatched(digest: &str, plan: &Plan) -> String {
     }
 }
 
+/// Names the steps of a plan that wait for an approval.
+pub(in crate::engine) fn unconfirmed(plan: &Plan) -> String {
+    let waiting = plan.steps.iter().filter(|step| plan.waits_for_yes(step));
+    let waiting: Vec<String> = waiting.map(|step| format!("{} {}", step.action.word(), step.identity.id())).collect();
+    let wait = if waiting.len() == 1 { "waits" } else { "wait" };
+    format!("{} {wait} for an approval: {}", counted(waiting.len(), "step"), waiting.join(", "))
+}
+
 fn sentence(step: &Step) -> String {
     let (kind, name) = (step.identity.kind.as_lower(), &step.identity.name);
     format!("{} {kind}/{name} on {}, {} ({})", step.action.word(), step.endpoint, step.bytes, step.action)

@@ -14,7 +14,7 @@ mod trash;
 
 pub use adopt::adopt_owner;
 pub use approve::approve;
-pub(super) use approve::{approved_with_run, unmatched};
+pub(super) use approve::{approved_with_run, unconfirmed, unmatched};
 pub use error::OperationError;
 pub use forget::{forget_backend, forget_object};
 pub use image::{ImageExport, image_export};
