@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use kiln::driver::StepContext;
 use kiln::model::{
-    ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation, ImageRef, Kind, Origin,
-    Outcome, Size, SnapshotAbility,
+    ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation, ImageRef, Kind,
+    NameAlphabet, NameRules, Origin, Outcome, Size, SnapshotAbility,
 };
 use mounted::{Mounted, run};
 use suite::kit::Kit;
@@ -57,6 +57,16 @@ fn a_simulator_with_snapshots_inside_of_volumes() {
     hold_all("a simulator with snapshots inside of volumes", |_| {
         SimBench::able_to(|can| {
             can.snapshots = Some(SnapshotAbility { nested: true, while_open: true, adopt: true });
+        })
+    });
+}
+
+#[test]
+fn a_simulator_with_short_names() {
+    hold_all("a simulator with short names", |_| {
+        SimBench::able_to(|can| {
+            can.names =
+                NameRules { prefix_bytes: 8, dash_bytes: 2, alphabet: NameAlphabet::Portable, ..NameRules::up_to(80) };
         })
     });
 }

@@ -14,7 +14,7 @@ use kiln::engine::{
     Executed, OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume,
     suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
 };
-use kiln::model::{Kind, Name, NativeName, ObjectId, Reading, Seconds, Size};
+use kiln::model::{Capabilities, Kind, Name, NameRules, NativeName, ObjectId, Reading, Seconds, Size};
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
@@ -27,6 +27,34 @@ fn name(text: &str) -> Name {
 async fn held(rig: &Rig, specs: &Reading) -> Vec<(String, HeldReason)> {
     let plan = rig.pass(specs).await.unwrap().plan.unwrap();
     plan.held.iter().map(|held| (held.name.to_string(), held.reason)).collect()
+}
+
+#[test]
+fn nothing_is_given_to_another_owner_under_a_name_that_the_backend_does_not_allow() {
+    run(async {
+        let mut rig = Rig::new();
+        let theirs = join(&[volume("db", "size: 1Mi"), volume("gone", "size: 1Mi")]);
+        rig.settle(&theirs, 3, "made").await;
+        rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "one in the trash").await;
+        let new = HEAD.replace("{name: prod}", "{name: a-long-name}").replace("5c1d2e8a90", "6c1d2e8a90");
+        let ours = specs(&format!("{new}{}", volume("db", "size: 1Mi")));
+        let (pool, prod) = (name("pool"), "prod".parse().unwrap());
+        let before = objects(&rig.world());
+        let all = rig.capabilities.clone();
+        let no_rename = Capabilities { rename: false, ..all.clone() };
+        let short = Capabilities { names: NameRules::up_to(30), ..all.clone() };
+        for (can, why) in [(no_rename, "pool cannot rename objects"), (short, "has 32 bytes; pool allows 30")] {
+            rig.capabilities = can;
+            match adopt_owner(&rig.setup(&ours), &pool, &prod).await {
+                Err(OperationError::Held(message)) => assert!(message.contains(why), "{message}"),
+                other => panic!("{why}: {other:?}"),
+            }
+            assert_eq!(objects(&rig.world()), before, "{why}");
+        }
+        rig.capabilities = all;
+        adopt_owner(&rig.setup(&ours), &pool, &prod).await.unwrap();
+        assert_ne!(objects(&rig.world()), before);
+    });
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
 use super::table::choices;
+use super::{ClientVisibility, Kind, NameRules};
 
 /// What a driver can do on a pool. The planner holds what it cannot do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,15 +54,6 @@ pub struct Capabilities {
     pub unusable: Option<String>,
 }
 
-/// The native names that objects may have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NameRules {
-    /// Whether the manifest may choose a native name with `object:`.
-    pub own: bool,
-    /// The longest name, in bytes.
-    pub max_bytes: usize,
-}
-
 /// When volumes can be grown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Growth {
@@ -72,18 +63,6 @@ pub enum Growth {
     Idle,
     /// At any time.
     Open,
-}
-
-/// Which clients of an object a backend shows. A client that it does show is one everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum ClientVisibility {
-    /// All: if it shows none, there is none.
-    #[default]
-    All,
-    /// Those on this host.
-    Host,
-    /// Perhaps some; their absence proves nothing.
-    None,
 }
 
 /// How a backend makes snapshots.
@@ -138,7 +117,7 @@ impl Capabilities {
         Self {
             granularity: 4096,
             max_size: 1 << 60,
-            names: NameRules { own: true, max_bytes: 100 },
+            names: NameRules::up_to(128),
             thin: true,
             thick: true,
             grow: Growth::Open,

@@ -19,6 +19,7 @@ mod journal;
 mod ledger;
 mod ledger_change;
 mod name;
+mod name_rules;
 mod observed;
 mod origin;
 mod problem;
@@ -33,9 +34,7 @@ mod verb;
 
 pub use address::Address;
 pub use approval::{ApprovalItem, ApprovalSet};
-pub use capability::{
-    Access, Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, SnapshotAbility, TrashAbility,
-};
+pub use capability::{Access, Capabilities, CloneAbility, Growth, SnapshotAbility, TrashAbility};
 pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, DriverTable, ExportSpec, ExportedThing, Meta, OnRemove,
@@ -50,9 +49,12 @@ pub use journal::{JournalAction, JournalEntry, JournalOutcome};
 pub use ledger::{Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
 pub use ledger_change::{LedgerChange, LedgerCommit};
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, ObjectId, Owner, Uid};
+pub use name_rules::{NameAlphabet, NameFault, NameRules};
 #[cfg(test)]
 pub(crate) use observed::COMPARED;
-pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Writer, Written};
+pub use observed::{
+    Capacity, ClientVisibility, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Writer, Written,
+};
 pub use origin::{ObjectRef, Origin};
 pub use problem::ProblemView;
 pub use quantity::{Percent, QuantityError, Seconds, Size};

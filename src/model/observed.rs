@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Address, ClientVisibility, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner,
-    PoolId, Provisioning, Size, Uid,
+    Address, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId,
+    Provisioning, Size, Uid,
 };
 
 /// What to observe.
@@ -123,6 +123,18 @@ pub enum Place {
     Trash,
     /// Incomplete, under a `kiln-tmp` name.
     Temporary,
+}
+
+/// Which clients of an object a backend shows. A client that it does show is one everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ClientVisibility {
+    /// All: if it shows none, there is none.
+    #[default]
+    All,
+    /// Those on this host.
+    Host,
+    /// Perhaps some; their absence proves nothing.
+    None,
 }
 
 /// The clients that have an object open.

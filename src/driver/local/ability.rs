@@ -59,7 +59,7 @@ fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities
     Capabilities {
         granularity: GRANULARITY,
         max_size: max_size - max_size % GRANULARITY,
-        names: NameRules { own: true, max_bytes: MAX_NAME },
+        names: NameRules::up_to(MAX_NAME),
         thin: true,
         thick,
         grow: Growth::Open,

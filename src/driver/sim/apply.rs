@@ -201,17 +201,15 @@ impl SimCall<'_> {
     }
 
     fn name_fits(&self) -> Result<()> {
-        let native = &self.step.native;
-        if native.is_reserved() {
-            return match *native == self.id().native() {
-                true => Ok(()),
-                false => refuse(ErrorKind::Permanent, format!("{native} is not the name of this object")),
-            };
+        let (native, rules) = (&self.step.native, &self.can.names);
+        if native.is_reserved() && *native != self.id().native() {
+            return refuse(ErrorKind::Permanent, format!("{native} is not the name of this object"));
         }
-        if native.as_str().is_empty() || native.as_str().len() > self.can.names.max_bytes {
-            return refuse(ErrorKind::Permanent, format!("names have 1 to {} bytes", self.can.names.max_bytes));
+        match rules.check(native).and_then(|()| rules.check(&self.temporary())) {
+            Ok(()) if !native.as_str().is_empty() => Ok(()),
+            Ok(()) => refuse(ErrorKind::Permanent, "the name is empty"),
+            Err(fault) => refuse(ErrorKind::Permanent, format!("{native} cannot be a name here: {fault:?}")),
         }
-        Ok(())
     }
 
     fn needs(&self, can: bool, what: &str) -> Result<()> {

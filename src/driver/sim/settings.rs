@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
-use crate::model::{Capabilities, ClientVisibility, DriverTable, Kind, Percent, Size, SnapshotAbility, TrashAbility};
+use crate::model::{
+    Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, Size, SnapshotAbility,
+    TrashAbility,
+};
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
     kind: Kind::Backend,
@@ -42,6 +45,8 @@ fields! {
         "nestedSnapshots" => nested_snapshots: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// Which objects its trash takes. Default: All.
         "trash" => trash: Option<TrashAbility> = FieldRule::optional(FieldForm::Choice(&TrashAbility::CHOICES)),
+        /// The native names that there can be. Default: all of up to 128 bytes.
+        "names" => names: Option<SimNames> = FieldRule::optional(FieldForm::Map(&SimNames::TABLE)),
         /// Creating an object that exists makes a second one.
         "unrepeatable" => unrepeatable: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// Clients cannot be seen: neither shown, nor in the way of a step. A snapshot or clone of an open volume is inconsistent.
@@ -49,19 +54,49 @@ fields! {
     }
 }
 
+fields! {
+    /// The native names of a simulated backend.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SimNames("Names") {
+        /// The longest name, in bytes.
+        "maxBytes" => max_bytes: u64 = FieldRule::default(FieldForm::Whole { min: 1, max: 255 }, "128"),
+        /// The bytes before each name that count too.
+        "prefix" => prefix: u64 = FieldRule::default(FieldForm::Whole { min: 0, max: 255 }, "0"),
+        /// The bytes that a dash counts.
+        "dash" => dash: u64 = FieldRule::default(FieldForm::Whole { min: 1, max: 2 }, "1"),
+        /// Whether names contain only `A-Z`, `a-z`, `0-9`, `.`, `_`, `+` and `-`.
+        "portable" => portable: bool = FieldRule::default(FieldForm::Bool, "false"),
+    }
+}
+
+impl SimNames {
+    fn rules(&self) -> NameRules {
+        let SimNames { max_bytes, prefix, dash, portable } = *self;
+        let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        NameRules {
+            prefix_bytes: bytes(prefix),
+            dash_bytes: bytes(dash),
+            alphabet: if portable { NameAlphabet::Portable } else { NameAlphabet::Any },
+            ..NameRules::up_to(bytes(max_bytes))
+        }
+    }
+}
+
 impl SimMode {
     /// Returns what a backend of this mode can do.
     pub fn capabilities(&self) -> Capabilities {
-        let SimMode { no_rename, nested_snapshots, trash, unrepeatable, blind_to_clients } = *self;
+        let SimMode { no_rename, nested_snapshots, trash, names, unrepeatable, blind_to_clients } = *self;
+        let everything = Capabilities::everything();
         let snapshots = SnapshotAbility { nested: nested_snapshots, while_open: !blind_to_clients, adopt: true };
         let client_visibility = if blind_to_clients { ClientVisibility::None } else { ClientVisibility::All };
         Capabilities {
+            names: names.map_or(everything.names, |names| names.rules()),
             rename: !no_rename,
             snapshots: Some(snapshots),
             trash: trash.unwrap_or(TrashAbility::All),
             repeatable: !unrepeatable,
             client_visibility,
-            ..Capabilities::everything()
+            ..everything
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Action, DriverError, Expect, Identity, InnerSnapshot, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner,
-    Place, Reason, Risk, Seconds, Step, Tags, TrashAbility, Uid, Verb,
+    Action, Capabilities, DriverError, Expect, Identity, InnerSnapshot, Kind, Ledger, LedgerView, Name, NameFault,
+    NativeName, Object, Owner, Place, Reason, Risk, Seconds, Step, Tags, TrashAbility, Uid, Verb,
 };
 
 use super::error::OperationError;
@@ -79,8 +79,10 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
             live.insert(key);
         }
     }
-    let capabilities = session.observations.world.get(backend).and_then(Observation::capabilities);
-    let moves_inside = capabilities.is_some_and(|can| can.trash == TrashAbility::Volumes);
+    let Some(capabilities) = session.observations.world.get(backend).and_then(Observation::capabilities) else {
+        return Err(OperationError::Unobserved(format!("{backend} is not open")));
+    };
+    let moves_inside = capabilities.trash == TrashAbility::Volumes;
     let mut giving = Giving { moves_inside, ..Giving::default() };
     let mut left = 0;
     let is_theirs = |object: &&Object| object.identity.as_ref().is_some_and(|id| id.owner == *from);
@@ -100,6 +102,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
             let sentence = format!("{owner} has a {} {} on {backend} already", mine.kind.as_lower(), mine.name);
             return Err(OperationError::Usage(sentence));
         }
+        check_native(capabilities, backend, object, &mine)?;
         match object.place {
             Place::Trash if is_live(object) || inside.iter().any(is_live) || giving.stays_inside(object) => {
                 left += 1;
@@ -244,6 +247,30 @@ impl Giving {
         back.sort_by_key(Step::address);
         steps.extend(back);
         steps
+    }
+}
+
+/// Refuses an object that its backend cannot give the name which says whose it is.
+fn check_native(
+    capabilities: &Capabilities,
+    backend: &Name,
+    object: &Object,
+    mine: &Identity,
+) -> Result<(), OperationError> {
+    let Object { native, tags, .. } = object;
+    if !capabilities.rename {
+        let message =
+            format!("{backend} cannot rename objects, and {native} could only be given away under another name");
+        return Err(OperationError::Held(message));
+    }
+    let (names, longest) = (&capabilities.names, capabilities.names.longest(mine));
+    match names.check(&longest) {
+        Err(NameFault::TooLong(bytes)) if tags.identity.is_none() => {
+            let allowed = names.max_bytes;
+            let message = format!("{native} would be {longest}, which has {bytes} bytes; {backend} allows {allowed}");
+            Err(OperationError::Held(message))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::table::{
     Choices, Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, FieldValue, Setting, Settings,
     Text, choices, fields,
 };
-use crate::model::{ImageRef, Kind, Name, NativeName, Size};
+use crate::model::{ImageRef, Kind, Name, Size};
 
 pub(super) const VOLUME: DocumentTable = DocumentTable {
     doc: "A volume.",
@@ -184,8 +184,12 @@ fn is_native_name(text: &str) -> FieldCheck {
 /// Checks a native name that Kiln is to give: it must not be a reserved one.
 fn is_free_native_name(text: &str) -> FieldCheck {
     is_native_name(text)?;
-    let hint = "write a name that does not start with kiln., kiln-snap. or kiln-tmp.";
-    Complaint::unless(!NativeName::new(text).is_reserved(), "is {}, which is reserved for Kiln", hint)
+    let hint = "write a name that does not start with kiln. or kiln-";
+    Complaint::unless(
+        !text.starts_with("kiln.") && !text.starts_with("kiln-"),
+        "is {}, which is reserved for Kiln",
+        hint,
+    )
 }
 
 fields! {

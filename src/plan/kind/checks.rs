@@ -1,6 +1,6 @@
 //! Rules that several kinds of change share, and the identity of new objects.
 
-use crate::model::{ClientVisibility, Clients, Identity, Kind, Ledger, Name, Object, ObjectRef, Place, Uid};
+use crate::model::{ClientVisibility, Clients, Identity, Kind, Ledger, Name, NameFault, Object, ObjectRef, Place, Uid};
 
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, IN_USE_FIX, Subject};
@@ -95,4 +95,37 @@ pub(super) fn new_identity<'a>(
     }
     draft.new_uids.insert(uid);
     (Identity { owner: stack.owner.clone(), kind, name: name.clone(), uid }, n)
+}
+
+/// Holds an object that would have names which are too long for its backend: the one under which it lives, and the temporary one.
+pub(super) fn check_made_names(
+    inventory: &Inventory<'_>,
+    usable: &Usable<'_>,
+    subject: &Subject<'_>,
+    identity: &Identity,
+) -> Result<(), Hold> {
+    let rules = &usable.capabilities.names;
+    let longest = rules.longest(identity);
+    let Err(NameFault::TooLong(bytes)) = rules.check(&longest) else { return Ok(()) };
+    let place = inventory.place_of(subject.kind, subject.name);
+    let message = format!("its native name {longest} has {}", too_many(usable, bytes));
+    let over = bytes - rules.max_bytes;
+    let shorter = format!("{over} {} shorter", if over == 1 { "byte" } else { "bytes" });
+    let fix = match over < identity.name.as_str().len() {
+        true => format!("write a `metadata.name` that is {shorter}{place}"),
+        false => format!("use another backend{place}, or a Stack whose name is {shorter}"),
+    };
+    Err(subject.hold(HeldReason::NameTooLong, message, fix))
+}
+
+/// Tells how many bytes a name has and may have, after "has".
+pub(super) fn too_many(usable: &Usable<'_>, bytes: usize) -> String {
+    let rules = &usable.capabilities.names;
+    let dashes =
+        if rules.dash_bytes > 1 { format!(", each dash counted as {}", rules.dash_bytes) } else { String::new() };
+    let prefix = match rules.prefix_bytes {
+        0 => String::new(),
+        more => format!(", with {more} that the backend adds"),
+    };
+    format!("{bytes} bytes{dashes}{prefix}; backend {} allows {}", usable.name, rules.max_bytes)
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Address, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin,
-    PlacedField, Provisioning, Reason, Size, SourceSpec, Step, Tags, VolumeSpec,
+    Action, Address, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NameFault, NativeName, ObjectRef,
+    Origin, PlacedField, Provisioning, Reason, Size, SourceSpec, Step, Tags, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -16,7 +16,7 @@ use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, wo
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
-use super::checks::{check_allowed, check_not_torn, new_identity};
+use super::checks::{check_allowed, check_made_names, check_not_torn, new_identity, too_many};
 use super::volume::check_fields;
 
 /// The content of a new volume.
@@ -252,16 +252,29 @@ fn native_name(
     spec: &VolumeSpec,
     identity: &Identity,
 ) -> Result<NativeName, Hold> {
+    check_made_names(inventory, usable, subject, identity)?;
     let Some(name) = &spec.object else { return Ok(identity.native()) };
-    let capabilities = usable.capabilities;
+    let names = &usable.capabilities.names;
     let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Object);
-    if !capabilities.names.own {
+    if !names.own {
         let message = format!("backend {} chooses native names itself", usable.name);
         return Err(subject.hold(HeldReason::Unsupported, message, format!("remove `object`{place}")));
     }
-    if name.len() > capabilities.names.max_bytes {
-        let message = format!("`object` has {} bytes; the backend allows {}", name.len(), capabilities.names.max_bytes);
-        return Err(subject.hold(HeldReason::NameTooLong, message, format!("write a shorter `object`{place}")));
-    }
-    Ok(NativeName::new(name))
+    let native = NativeName::new(name);
+    let (reason, message, fix) = match names.check(&native) {
+        Ok(()) => return Ok(native),
+        Err(NameFault::TooLong(bytes)) => {
+            let message = format!("`object` has {}", too_many(usable, bytes));
+            (HeldReason::NameTooLong, message, format!("write a shorter `object`{place}"))
+        }
+        Err(NameFault::Character(bad)) => {
+            let message = format!("`object` contains {bad:?}, which backend {} does not allow in names", usable.name);
+            (
+                HeldReason::Unsupported,
+                message,
+                format!("write an `object` of A-Z, a-z, 0-9, `.`, `_`, `+` and `-`{place}"),
+            )
+        }
+    };
+    Err(subject.hold(reason, message, fix))
 }

@@ -13,7 +13,7 @@ use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::along::moves_with_volume;
-use super::checks::check_not_open;
+use super::checks::{check_made_names, check_not_open};
 use super::removable::check_removable;
 use super::step::step_on;
 use super::undelete::undelete;
@@ -42,6 +42,7 @@ pub(super) fn rename<'a>(
     let now = Tags { expires: None, ..object.tags.clone() };
     let tags = Tags { identity: own_name.then(|| Box::new(identity.clone())), ..now.clone() };
     if native != object.native {
+        check_made_names(inventory, usable, subject, &identity)?;
         check_name_is_free(inventory, usable, subject, &Address { native: native.clone(), ..object.address() })?;
     }
     let replaced = match instead {

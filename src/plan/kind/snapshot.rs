@@ -13,7 +13,7 @@ use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
-use super::checks::{check_not_torn, new_identity};
+use super::checks::{check_made_names, check_not_torn, new_identity};
 use super::retag::retag;
 
 /// Plans the changes of a snapshot that exists, or that the steps `before` restore. `volume`: the volume named in its
@@ -94,6 +94,7 @@ pub(super) fn take<'a>(
     check_not_torn(inventory, usable, subject, &volume, spec.quiesced, "quiesced: true")?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Snapshot, subject.name);
     let subject = Subject { uid: Some(identity.uid), ..*subject };
+    check_made_names(inventory, usable, &subject, &identity)?;
     let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
     let at = usable.address_in(&volume.native, native.clone());
     check_name_is_free(inventory, usable, &subject, &at)?;
