@@ -26,12 +26,17 @@ pub(super) fn section<'a>(
     references: &mut Vec<Reference>,
 ) -> Section<'a> {
     let mut read = Section { table: None, at: None, settings: None };
+    let written = driver.unwrap_or_default();
     let meant = driver.and_then(|driver| meant_driver(&fields, kind, driver));
     let driver = meant.or(driver);
     for table in drivers::tables(kind) {
         let at = fields.get(table.name);
         match (driver, at) {
-            (Some(driver), _) if driver == table.name => read = own(table, at, &fields, references),
+            (Some(driver), _) if driver == table.name => {
+                // The section of a misspelt driver is misspelt like it, or will be told as missing once the driver is right.
+                let same = meant.and_then(|_| fields.peek(written));
+                read = own(table, at.or(same), meant.is_some(), &fields, references);
+            }
             (Some(driver), Some(at)) => {
                 at.wrong(
                     format_args!("is not the section of the driver {driver}"),
@@ -45,32 +50,42 @@ pub(super) fn section<'a>(
         // Only such a driver knows its fields; the section must at least be a map.
         fields.peek(driver).map(|at| at.entries());
     }
-    fields.finish_except(driver.unwrap_or_default());
+    fields.finish_except(written);
     read
 }
 
+/// Drivers that this version does not have, and whose names resemble one that it has.
+const NOT_MISSPELT: [&str; 2] = ["drbd", "nbd"];
+
 /// Reports a misspelt driver. Returns the one that was meant. A driver that this version does not have is no mistake: its objects are held.
 fn meant_driver(fields: &Fields<'_>, kind: Kind, driver: &str) -> Option<&'static str> {
-    let names = || drivers::tables(kind).map(|table| table.name);
-    if names().any(|name| name == driver) || fields.peek(driver).is_some() {
-        return None;
-    }
-    let meant = closest(driver, names())?;
+    let meant = misspelt(kind, driver)?;
     let at = fields.peek("driver")?;
     at.wrong(format_args!("is {}, which is not a driver", quote(driver)), format!("did you mean `driver: {meant}`?"));
     Some(meant)
 }
 
+/// Returns the driver that a name is probably a typing error of.
+fn misspelt(kind: Kind, driver: &str) -> Option<&'static str> {
+    let names = || drivers::tables(kind).map(|table| table.name);
+    let is_known = names().any(|name| name == driver) || NOT_MISSPELT.contains(&driver);
+    closest(driver, names().filter(|_| !is_known))
+}
+
+/// Reads the section of a driver. `is_meant`: the driver is misspelt, so a missing section is no problem of its own.
 fn own<'a>(
     table: &'static DriverTable,
     at: Option<At<'a>>,
+    is_meant: bool,
     spec: &Fields<'_>,
     references: &mut Vec<Reference>,
 ) -> Section<'a> {
     let settings = match (at, table.required) {
         (Some(at), _) => read::map(at, &table.settings, references),
         (None, Some(hint)) => {
-            spec.at().missing(table.name, hint);
+            if !is_meant {
+                spec.at().missing(table.name, hint);
+            }
             None
         }
         (None, None) => Some(table.settings.defaults()),
@@ -118,4 +133,48 @@ fn pool(section: At<'_>, table: &DriverTable, settings: &Settings) -> Option<Poo
         }
     };
     Some(Pool { span, place })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_driver_that_exists_elsewhere_is_a_misspelt_one() {
+        let elsewhere = [
+            "lvm",
+            "nfs",
+            "glusterfs",
+            "sheepdog",
+            "lio",
+            "nvmet",
+            "nbd",
+            "drbd",
+            "cinder",
+            "csi",
+            "process",
+            "set",
+            "tgt",
+            "zfs",
+            "btrfs",
+            "ceph",
+            "iscsi",
+            "nvme",
+            "smb",
+            "scst",
+            "linstor",
+            "longhorn",
+            "vhost",
+        ];
+        for driver in elsewhere {
+            assert_eq!(misspelt(Kind::Backend, driver), None, "{driver}");
+        }
+        for driver in ["tgt", "lio", "scst", "nvmet", "iet", "nbd", "set", "spdk"] {
+            assert_eq!(misspelt(Kind::Target, driver), None, "{driver}");
+        }
+        assert_eq!(
+            ["locla", "smi", "rdb"].map(|driver| misspelt(Kind::Backend, driver)),
+            [Some("local"), Some("sim"), Some("rbd")]
+        );
+    }
 }
