@@ -14,19 +14,21 @@ pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {
     let problems =
         problems.iter().map(|Problem { place, message, hint, .. }| (place.known(), &**message, hint.as_deref()));
     for annotation in report::problem_annotations(problems, &commands) {
-        write(terminal, &annotation);
+        write(terminal, annotation);
     }
 }
 
 /// Annotates what a plan holds, warns of and could not observe.
 pub(crate) fn plan(terminal: &Terminal, plan: &Plan, reading: &Reading) {
     for annotation in report::annotations(plan, reading, &terminal.commands()) {
-        write(terminal, &annotation);
+        write(terminal, annotation);
     }
 }
 
-fn write(terminal: &Terminal, annotation: &Annotation<'_>) {
+fn write(terminal: &Terminal, mut annotation: Annotation<'_>) {
     // GitHub knows files by their path from the root of the repository, whatever the working directory.
-    let file = annotation.place.and_then(|place| path_in_work_tree(Path::new(&*place.file)));
-    terminal.talk(&annotation.workflow_command(file.as_deref().and_then(Path::to_str)));
+    let from_root = |file: &str| path_in_work_tree(Path::new(file))?.to_str().map(str::to_owned);
+    annotation.name_files(from_root);
+    let file = annotation.place.and_then(|place| from_root(&place.file));
+    terminal.talk(&annotation.workflow_command(file.as_deref()));
 }

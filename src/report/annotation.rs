@@ -36,6 +36,27 @@ impl Annotation<'_> {
         });
         format!("::{}{}::{}\n", self.level, place.unwrap_or_default(), data(&self.message))
     }
+
+    /// Names the files of places in the message, like `./specs/db.yaml:3:1`, as the annotation itself does. `from_root`: returns the path
+    /// of a file from the root of the repository; `None` if there is no such file in one.
+    pub fn name_files(&mut self, from_root: impl Fn(&str) -> Option<String>) {
+        let mut out = String::new();
+        let mut rest = self.message.as_str();
+        while !rest.is_empty() {
+            // A name may contain blanks, so each one before the numbers may begin it.
+            if let Some(file) = file_of_place(rest) {
+                let plain = || file.strip_prefix("./").filter(|file| !file.contains(' ')).map(str::to_owned);
+                if let Some(named) = from_root(file).or_else(plain) {
+                    out.push_str(&named);
+                    rest = &rest[file.len()..];
+                }
+            }
+            let (word, after) = rest.split_at(rest.find([' ', '\n', '(']).map_or(rest.len(), |at| at + 1));
+            out.push_str(word);
+            rest = after;
+        }
+        self.message = out;
+    }
 }
 
 /// Returns the annotations of problems of the manifests, each once, at the first place that has it.
@@ -122,6 +143,19 @@ fn first_ten(mut annotations: Vec<Annotation<'_>>) -> Vec<Annotation<'_>> {
     annotations
 }
 
+/// Returns the text before the first `:LINE:COLUMN` in the line.
+fn file_of_place(text: &str) -> Option<&str> {
+    let line = text.lines().next()?;
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let is_place = |colon: &usize| {
+        let after = &line[colon + 1..];
+        let (number, rest) = after.split_at(digits(after));
+        !number.is_empty() && rest.strip_prefix(':').is_some_and(|column| digits(column) > 0)
+    };
+    let colon = line.match_indices(':').map(|(at, _)| at).find(is_place)?;
+    Some(&line[..colon])
+}
+
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -154,6 +188,32 @@ mod tests {
             "::error file=a%2Cline=9%3A%3Ax%0A%3A%3Aerror%3A%3Ay%25,line=1,col=1::50%25%0D%0A::error::not me\n"
         );
         assert_eq!(shown.lines().count(), 1);
+    }
+
+    #[test]
+    fn places_in_the_message_have_the_path_from_the_root() {
+        let names = |message: &str| {
+            let mut annotation = Annotation { level: "error", place: None, message: message.to_owned() };
+            let known = ["./specs/all.yaml", "specs/b c.yaml"];
+            annotation.name_files(|file| {
+                known.contains(&file).then(|| format!("infra/{}", file.strip_prefix("./").unwrap_or(file)))
+            });
+            annotation.message
+        };
+        for (message, named) in [
+            (
+                "fix: remove `size` (./specs/all.yaml:26:8), or less",
+                "fix: remove `size` (infra/specs/all.yaml:26:8), or less",
+            ),
+            (
+                "no\nalso at specs/b c.yaml:1:2, ./specs/all.yaml:3:4",
+                "no\nalso at infra/specs/b c.yaml:1:2, infra/specs/all.yaml:3:4",
+            ),
+            ("in `kiln plan ./specs/all.yaml` (./new.yaml:1:1)", "in `kiln plan ./specs/all.yaml` (new.yaml:1:1)"),
+            ("at 12:30:10 é: (", "at 12:30:10 é: ("),
+        ] {
+            assert_eq!(names(message), named);
+        }
     }
 
     #[test]

@@ -526,6 +526,20 @@ fn annotations_name_files_from_the_root_of_the_repository() {
     assert_eq!(files()[..4], ["specs/stack.yaml", "specs/stack.yaml", "stack.yaml", "stack.yaml"], "outside of Git");
     assert_cmd::Command::new("git").args(["init", "-q"]).arg(sandbox.path("repo")).assert().success();
     assert_eq!(files(), vec!["deploy/specs/stack.yaml"; runs.len()]);
+    // So do the places in the texts.
+    let web =
+        "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: web}\nspec: {backend: fast, size: 1Mi}\ncolour: red\n";
+    sandbox.write("repo/deploy/specs/web.yaml", web);
+    for (directory, specs) in [("repo/deploy", "./specs/"), ("", "repo/deploy/specs")] {
+        let mut command = sandbox.command();
+        let output = command
+            .current_dir(sandbox.path(directory))
+            .args(["check", specs, "--annotations", "github"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("%0Aalso at deploy/specs/web.yaml:5:1\n"), "{said}");
+    }
 }
 
 #[test]
