@@ -166,6 +166,10 @@ fn every_typo_is_one_problem_at_its_place() {
 /// Hints that are to be completed, or that correct only one of several lines.
 const INCOMPLETE: &[&str] = &[
     "driver is a map",
+    "driver and section misspelled alike",
+    "driver and section misspelled alike by other letters",
+    "driver misspelled, with an empty section",
+    "driver misspelled without its required section",
     "half a document",
     "stray character on its own line",
     "list dash without a space",

@@ -67,10 +67,12 @@ impl<'a> At<'a> {
             return Some("write each item as a document of its own, without the list; `---` separates two".to_owned());
         }
         let (key, node) = fields.first()?;
+        if (items.len(), fields.len(), self.secret) == (1, 1, false) {
+            return Some(format!("remove the `- ` before `{}`", key.text));
+        }
         let (_, text) = At { node, ..*self }.scalar().filter(|_| !self.secret)?;
-        Some(match (items.len(), fields.len()) {
-            (1, 1) => format!("write `{}: {text}`, without a dash", key.text),
-            (1, _) => format!("put a space in place of the dash before `{}`", key.text),
+        Some(match items.len() {
+            1 => format!("put a space in place of the dash before `{}`", key.text),
             _ => format!("write the fields without dashes, like `{}: {text}`", key.text),
         })
     }

@@ -172,13 +172,17 @@ fn no_quote(lines: &SourceLines<'_>, line: usize, byte: usize, quote: char, open
     let key = key.filter(|key| text[..byte].trim().is_empty() && is_word(&text[byte + 1..*key]));
     let end = key.unwrap_or(end);
     let marked = text[byte..].chars().count();
+    // Below this line nothing closes the brackets that it opens.
+    let tail = text.get(end..).unwrap_or_default().matches(['}', ']']).count();
+    let is_own = open.iter().all(|bracket| bracket.line == line);
+    let closing: String = open.iter().rev().filter(|_| is_own).map(Bracket::closing).skip(tail).collect();
     let what = if quote == '"' { "this double quote is not closed" } else { "this single quote is not closed" };
     let span = lines.span(line, byte, marked);
     Typo {
         span,
         what,
         of: String::new(),
-        fix: lines.edited(line, end.max(byte + 1), end.max(byte + 1), &quote.to_string()),
+        fix: lines.edited(line, end.max(byte + 1), end.max(byte + 1), &format!("{quote}{closing}")),
     }
 }
 

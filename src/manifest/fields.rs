@@ -263,7 +263,11 @@ impl<'a> At<'a> {
                     "no" | "off" | "false" => Some(false),
                     _ => None,
                 };
-                self.expected("true or false", self.write(meant, ""));
+                let hint = match closest(text, ["true", "false"]).filter(|_| meant.is_none()) {
+                    Some(word) => format!("did you mean {}?", self.line_of(word)),
+                    None => self.write(meant, ""),
+                };
+                self.expected("true or false", hint);
             }
             _ => self.expected("true or false", self.write([true, false], "")),
         }
@@ -450,6 +454,12 @@ impl<'a> At<'a> {
     /// Returns the entries of a map with arbitrary keys.
     pub(super) fn entries(&self) -> Option<Vec<(&'a Key<'a>, At<'a>)>> {
         let NodeContent::Map(entries) = &self.node.content else {
+            if let Some((Scalar::Text, text)) = self.scalar()
+                && self.is_line(text)
+                && self.file.report_no_colon(self.span())
+            {
+                return None;
+            }
             let pairs = self.pairs().unwrap_or_else(|| "KEY: VALUE".to_owned());
             self.expected("a map", format!("write `{}: {{{pairs}}}`", self.field));
             return None;

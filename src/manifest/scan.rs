@@ -204,9 +204,16 @@ impl<'a> Scan<'a, '_> {
     /// The outer `None` ends the scan of the document.
     fn scalar(&mut self, text: Cow<'a, str>, plain: bool, span: Span) -> Option<Option<Node<'a>>> {
         self.count(span)?;
+        let is_top = self.open.len() == 1;
         if let Some((_, OpenNode::Map { key: key @ None, .. })) = self.open.last_mut() {
             if plain && text == "<<" {
                 self.file.report(span, "merge keys are not allowed in manifests", "write the fields out");
+            }
+            // `---kind: Volume` is a key to YAML.
+            if plain && is_top && text.starts_with("---") {
+                let hint = "put `---` on a line of its own";
+                self.file.report(span, "there is text after `---`", hint);
+                return None;
             }
             *key = Some(Key { text, span, plain });
             return Some(None);

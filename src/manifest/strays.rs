@@ -7,6 +7,7 @@
 use super::known::is_section;
 use super::lines::{TOP, write};
 use super::problem::clip;
+use super::repair::in_braces;
 use super::scan::{Node, NodeContent};
 use super::span::Span;
 use super::text::{File, quote};
@@ -199,6 +200,11 @@ fn stray_kind(key: &UnknownKey, map: &Unknown, strays: &Strays, homes: &[Home]) 
     let is_written = |field: &&str| map.written.iter().any(|written| written == field);
     let known = || map.known.iter().map(String::as_str);
     let habit = || HABITS.iter().find(|(habit, _)| *habit == name).map(|(_, field)| *field);
+    if let Some((section, _)) = dotted(&key.text)
+        && known().any(|known| known == section)
+    {
+        return StrayKind::Misspelt(section.to_owned());
+    }
     let own = closest(name, known().filter(|field| !is_written(field)));
     if let Some(field) = own.or_else(|| habit().filter(|field| known().any(|known| known == *field))) {
         return StrayKind::Misspelt(field.to_owned());
@@ -288,7 +294,9 @@ fn explain(
             let is_written = map.written.contains(field);
             let is_habit = HABITS.iter().any(|(habit, _)| *habit == name_of(&first.text));
             let value = if is_habit { meant_value(first, field) } else { first.value.as_ref() };
+            let inner = dotted(&first.text).filter(|(section, _)| section == field).map(|(_, inner)| inner);
             let hint = match (is_written, value.filter(|_| shows_values)) {
+                _ if inner.is_some() => in_section(first, field, inner.unwrap_or_default(), is_written, shows_values),
                 (true, _) => format!("remove it: `{field}` is written already"),
                 (false, Some(value)) => format!("did you mean `{field}: {value}`?"),
                 (false, None) => format!("did you mean `{field}`?"),
@@ -336,6 +344,22 @@ fn explain(
     match map.is_secret {
         true => file.report_hidden(first.span, message, hint),
         false => file.report(first.span, message, hint),
+    }
+}
+
+/// Splits a key that names a field of a section: `local.path`.
+fn dotted(key: &str) -> Option<(&str, &str)> {
+    key.split_once('.').filter(|(section, inner)| is_section(section) && !inner.contains(['.', ' ', ':', '=']))
+}
+
+/// Returns the hint to write the field that a dotted key means in its section.
+fn in_section(key: &UnknownKey, section: &str, inner: &str, is_written: bool, shows_values: bool) -> String {
+    let value = key.value.as_deref().filter(|_| shows_values);
+    let value = value.map(|value| if value.starts_with('"') { value.to_owned() } else { in_braces(value) });
+    match value {
+        _ if is_written => format!("write `{inner}` below `{section}`"),
+        Some(value) => write(&format!("{section}: {{{inner}: {value}}}")),
+        None => format!("write `{section}:` with `{inner}` below it"),
     }
 }
 
