@@ -119,9 +119,6 @@ pub struct LedgerEntry {
     /// The native name of the volume that it is inside of, for a snapshot on a backend that nests them.
     #[serde(default, rename = "parentVolume", skip_serializing_if = "Option::is_none")]
     pub parent_volume: Option<NativeName>,
-    /// The backend's own identity of it ([`Object::id`](super::Object::id)).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
 }
 
 impl LedgerEntry {

@@ -199,7 +199,6 @@ impl Identity {
             declared_in: None,
             accepted: None,
             parent_volume,
-            id: None,
         }
     }
 
@@ -224,10 +223,6 @@ pub struct Object {
     /// unique only within their volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_volume: Option<NativeName>,
-    /// The backend's own identity of it, which no other object ever has, if the backend has such: another object of the same name is
-    /// told apart by it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
     /// Where it is.
     pub place: Place,
     /// Its identity, from its native name, or from its tags if the native name is its own. `None`: it has no owner (foreign). For a temporary
@@ -292,7 +287,6 @@ impl Object {
         Self {
             native,
             parent_volume: None,
-            id: None,
             place,
             identity: None,
             unowned_kind: Kind::Volume,

@@ -18,15 +18,12 @@ pub struct ObjectRef {
     /// The native name of the volume that it is inside of, for a snapshot on a backend that nests them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_volume: Option<NativeName>,
-    /// The backend's own identity of it, if it has one ([`Object::id`](super::Object::id)).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
 }
 
 impl ObjectRef {
     /// Returns a reference to an object of which nothing else is known.
     pub fn new(native: NativeName, uid: Uid, size: Size) -> Self {
-        Self { native, uid, size, parent_volume: None, id: None }
+        Self { native, uid, size, parent_volume: None }
     }
 
     /// Returns what the backend finds the object by.

@@ -384,9 +384,6 @@ pub struct Expect {
     /// That it was never written to: the backend proves that it contains no data.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unwritten: bool,
-    /// The backend's own identity of the object ([`Object::id`]).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
 }
 
 impl Expect {
@@ -398,7 +395,6 @@ impl Expect {
             tags: Some(Tags { expires: None, ..object.tags.clone() }),
             idle: false,
             unwritten: false,
-            id: object.id.clone(),
         }
     }
 }

@@ -38,7 +38,6 @@ impl<'a> OwnedObject<'a> {
     pub(super) fn reference(&self) -> ObjectRef {
         ObjectRef {
             parent_volume: self.parent_volume.clone(),
-            id: self.id.clone(),
             ..ObjectRef::new(self.native.clone(), self.uid(), self.size)
         }
     }

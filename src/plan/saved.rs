@@ -158,7 +158,7 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
         after: _,
         after_completion: _,
     } = saved;
-    let Expect { place, size, tags, idle, unwritten, id } = expect;
+    let Expect { place, size, tags, idle, unwritten } = expect;
     let mut out = Vec::new();
     let mut note = |field: &str, was: String, is: String| {
         if was != is {
@@ -169,7 +169,6 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
     note("backend", endpoint.to_string(), now.endpoint.to_string());
     note("object", native.to_string(), now.native.to_string());
     note("volume", shown(parent_volume.as_ref()), shown(now.parent_volume.as_ref()));
-    note("identity on the backend", shown(id.as_ref()), shown(now.expect.id.as_ref()));
     note("name", identity.name.to_string(), now.identity.name.to_string());
     note("place", format!("{place:?}"), format!("{:?}", now.expect.place));
     note("size", sized(size), sized(&now.expect.size));

@@ -430,7 +430,6 @@ fn object() -> Object {
         of_volume: Some(native("kiln.prod.web.7np53nfs")),
         needed_by: vec!["other/clone".to_owned()],
         parent_volume: Some(native("kiln.prod.web.7np53nfs")),
-        id: None,
     }
 }
 
@@ -480,7 +479,6 @@ fn step(action: Action) -> Step {
             tags: Some(tags()),
             idle: true,
             unwritten: true,
-            id: None,
         },
         risk: Risk::Recoverable,
         reason: Reason::Grown,
@@ -511,7 +509,6 @@ fn ledger() -> Ledger {
                 declared_in: Some("db.yaml".to_owned()),
                 accepted: Some(Size(8192)),
                 parent_volume: Some(native("kiln.prod.web.7np53nfs")),
-                id: None,
             },
         )]),
         leaving: BTreeSet::from([uid]),

@@ -34,7 +34,6 @@ fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
         declared_in: Some("storage/db.yaml".to_owned()),
         accepted: None,
         parent_volume: None,
-        id: None,
     };
     let mut ledger = Ledger::new(kit.pool.clone(), kit.owner.clone(), "5c1d2e8a90".to_owned());
     ledger.serial = serial;
