@@ -15,6 +15,7 @@ use crate::plan::room::{Room, copied, take_room};
 use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
+use crate::text::closest;
 
 use super::checks::{check_allowed, check_made_names, check_not_torn, new_identity, too_many};
 use super::volume::check_fields;
@@ -138,7 +139,7 @@ impl SourceObject<'_> {
         let (name, what) = (self.name, format!("{} {}", kind.as_lower(), self.name));
         let place_of = |field| inventory.place_of_field(subject.kind, subject.name, field);
         let place = place_of(PlacedField::Source);
-        let (backend, object, after) = self.existing(subject, &place)?;
+        let (backend, object, after) = self.existing(inventory, subject, &place)?;
         if backend != spec.backend {
             let message = format!("{what} is on backend {backend}; copying between backends is not implemented yet");
             let fix = format!("write `backend: {backend}`{}", place_of(PlacedField::Backend));
@@ -175,7 +176,12 @@ impl SourceObject<'_> {
 
     /// Returns the object and its backend, if it exists or will exist after these steps.
     /// `place`: that of `source` in the volume's document.
-    fn existing(self, subject: &Subject<'_>, place: &str) -> Result<(Name, ObjectRef, Vec<usize>), Hold> {
+    fn existing(
+        self,
+        inventory: &Inventory<'_>,
+        subject: &Subject<'_>,
+        place: &str,
+    ) -> Result<(Name, ObjectRef, Vec<usize>), Hold> {
         let Self { kind, name, availability } = self;
         let what = format!("{} {name}", kind.as_lower());
         match availability {
@@ -183,7 +189,11 @@ impl SourceObject<'_> {
             Availability::Held => Err(subject.waits_for_held(format!("its source {what} is held"), kind, name)),
             Availability::Missing => {
                 let message = format!("its source {what} is not declared and does not exist");
-                let fix = format!("declare {what}, or remove `source`{place} to create an empty volume");
+                let or = format!("declare {what}, or remove `source`{place} to create an empty volume");
+                let fix = match declared_like(inventory, subject, kind, name) {
+                    Some(meant) => format!("did you mean `{meant}`? If not, {or}"),
+                    None => or,
+                };
                 Err(subject.hold(HeldReason::SourceMissing, message, fix))
             }
             Availability::Unclear => {
@@ -198,6 +208,16 @@ impl SourceObject<'_> {
             }
         }
     }
+}
+
+/// Returns the declared source whose name is closest to one that is not declared, if any is close: never the new volume itself.
+fn declared_like<'a>(inventory: &Inventory<'a>, subject: &Subject<'_>, kind: Kind, name: &Name) -> Option<&'a str> {
+    // Each missing source is compared with these, and any number of sources may be missing.
+    const COMPARED: usize = 1_000;
+    let specs = inventory.specs();
+    let volumes = specs.volumes.keys().filter(|_| kind == Kind::Volume).filter(|other| *other != subject.name);
+    let snapshots = specs.snapshots.keys().filter(|_| kind == Kind::Snapshot);
+    closest(name.as_str(), volumes.chain(snapshots).take(COMPARED).map(Name::as_str))
 }
 
 /// Returns the image that a new volume is copied from.
