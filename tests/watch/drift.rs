@@ -88,8 +88,9 @@ fn a_volume_grown_by_another_program_is_held_with_both_sizes() {
     let shown = comes_to(&sandbox, "Held", "ShrinkRefused");
     assert_eq!(shown["size"], 3 * MIB);
     let drift = sandbox.kiln("plan -o json").ends(4).json()["drift"].clone();
-    let both = json!([{"kind": "Volume", "name": "db", "path": "size", "recorded": MIB, "observed": 3 * MIB}]);
-    assert_eq!(drift, both);
+    let both = json!({"kind": "Volume", "name": "db", "path": "size", "recorded": MIB, "observed": 3 * MIB,
+        "backend": "fast", "target": null});
+    assert_eq!(drift, json!([both]));
     assert_eq!(daemon.metric("kiln_drifted"), 1.0);
     grows(&sandbox, "db", 3 * MIB);
     // Declared as it is, all is well; a larger one is made so.
