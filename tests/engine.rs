@@ -253,6 +253,21 @@ fn a_call_whose_reply_was_lost_is_not_blindly_repeated() {
     }
 }
 
+/// A call that failed without effect after one whose reply was lost proves nothing about the first.
+#[test]
+fn a_later_call_without_effect_does_not_hide_an_earlier_one() {
+    for (first, open) in [(Effect::No, 0), (Effect::Unknown, 1)] {
+        let fails = move |step: &Step, nth| {
+            let effect = if nth == 1 { first } else { Effect::No };
+            let error = DriverError { effect, ..DriverError::before(ErrorKind::Transient, "no connection") };
+            step.native.as_str().contains("bad").then_some(Play::Fail(error))
+        };
+        let run = play(&join(&[volume("bad", "size: 1Mi")]), fails);
+        assert_eq!(run.report.failed.len(), 1, "{first:?}");
+        assert_eq!(run.store.intents().unwrap().len(), open, "{first:?}");
+    }
+}
+
 #[test]
 fn busy_is_held_and_no_failure() {
     let run = play(&join(&[volume("bad", "size: 1Mi")]), fails_with(ErrorKind::Busy));

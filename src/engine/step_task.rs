@@ -17,6 +17,7 @@ use super::clock::Clock;
 use super::effect::{ObservedObjects, not_observed};
 use super::record::{commit, journal_entry};
 use super::suspensions::ObjectSuspensions;
+use super::verify::concerned;
 
 /// How often a call is tried whose error is retryable, with pauses that double from a tenth of a second: less than two seconds in all, so
 /// that a pass ends soon. The next pass tries again.
@@ -106,18 +107,27 @@ impl StepTask {
     async fn call(&self) -> Result<Result<Outcome, DriverError>, Suspension> {
         let mut pause = FIRST_PAUSE;
         let (mut failed, mut tried) = (None, 0);
+        // A later call without effect does not say that an earlier one had none.
+        let mut may_have_changed = false;
+        let told = |error: DriverError, may_have_changed: bool| match (may_have_changed, error.effect) {
+            (true, Effect::No) => DriverError { effect: Effect::Unknown, ..error },
+            _ => error,
+        };
         loop {
             tried += 1;
             match self.suspensions.suspended(&self.backend, &self.step, self.clock.now()).await {
                 Ok(None) => {}
-                Ok(Some(suspension)) => return failed.map(Err).ok_or(suspension),
-                Err(error) => return Ok(Err(failed.unwrap_or(error))),
+                Ok(Some(suspension)) => {
+                    return failed.map(|error| Err(told(error, may_have_changed))).ok_or(suspension);
+                }
+                Err(error) => return Ok(Err(told(failed.unwrap_or(error), may_have_changed))),
             }
             match self.attempt().await {
                 Err(error) if error.kind.retryable() && tried < TRIES => {
                     if let Some(end) = self.seen_before_repeating(&error).await {
                         return Ok(end);
                     }
+                    may_have_changed |= error.effect != Effect::No && self.is_repeatable();
                     failed = Some(error.clone());
                     let pausing = pause + jitter(self.step.identity.uid, pause);
                     let millis = u64::try_from(pausing.as_millis()).unwrap_or(u64::MAX);
@@ -126,15 +136,19 @@ impl StepTask {
                     tokio::time::sleep(pausing).await;
                     pause *= 2;
                 }
-                result => return Ok(result),
+                result => return Ok(result.map_err(|error| told(error, may_have_changed))),
             }
         }
+    }
+
+    fn is_repeatable(&self) -> bool {
+        self.backend.driver.capabilities().repeatable
     }
 
     /// Observes whether a call that failed had its effect, if it may have had one and cannot be repeated without harm. Returns how the step
     /// ends, or `None` if the call can be made again.
     async fn seen_before_repeating(&self, error: &DriverError) -> Option<Result<Outcome, DriverError>> {
-        if error.effect == Effect::No || self.backend.driver.capabilities().repeatable {
+        if error.effect == Effect::No || self.is_repeatable() {
             return None;
         }
         // An error of the observation hides no effect: the intent stays open, and the next pass observes again.
@@ -188,7 +202,7 @@ impl StepTask {
 fn scope_of(step: &Step) -> Scope {
     match step.action == Action::Detach {
         true => Scope::All { owner: step.identity.owner.clone() },
-        false => Scope::Objects(vec![step.address()]),
+        false => Scope::Objects(concerned(step).collect()),
     }
 }
 

@@ -115,7 +115,7 @@ impl Verifier<'_> {
 }
 
 /// Returns the addresses of the objects that a step concerns: its own, and those of the snapshots that move inside of it.
-fn concerned(step: &Step) -> impl Iterator<Item = Address> {
+pub(super) fn concerned(step: &Step) -> impl Iterator<Item = Address> {
     let inner = step.action.with().iter().map(|inner| Address::inside(&step.native, &inner.native));
     inner.chain([step.address()])
 }
