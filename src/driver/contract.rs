@@ -57,7 +57,8 @@ pub trait PoolMetadata: Send + Sync {
     /// same changes again succeeds. The caller holds the writer lock.
     ///
     /// # Errors
-    /// As [`Driver::execute`]; `Conflict` if the pool does not have the ledger of the serial that the changes start from, intact.
+    /// As [`Driver::execute`]; `Conflict` if the pool does not have the ledger of the serial that the changes start from, intact, or
+    /// their own serial is not a later one.
     async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError>;
 
     /// Replaces the owner's ledger durably and in one step, whether or not the pool has one that is intact, and keeps the previous one

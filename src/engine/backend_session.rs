@@ -64,7 +64,8 @@ impl BackendSession {
         ledger.serial += 1;
         self.unsure.store(true, Ordering::Relaxed);
         let span = backend_span(&self.spec.meta.name);
-        let before = self.on_pool().take();
+        // An observation may have shown another one meanwhile: everything is written then.
+        let before = self.on_pool().take().filter(|before| before.serial + 1 == ledger.serial);
         let commit = before.as_ref().and_then(|before| ledger.commit_from(before));
         let after = match (&commit, before) {
             (Some(commit), Some(before)) => {
@@ -87,7 +88,7 @@ impl BackendSession {
     /// Whether the pool certainly has a ledger with the same content.
     pub(super) fn has_same_ledger(&self, ledger: &Ledger) -> bool {
         let commit = self.on_pool().as_ref().and_then(|before| ledger.commit_from(before));
-        commit.is_some_and(|commit| commit.changes.is_empty())
+        self.has_ledger() && commit.is_some_and(|commit| commit.changes.is_empty())
     }
 
     fn on_pool(&self) -> MutexGuard<'_, Option<Arc<Ledger>>> {

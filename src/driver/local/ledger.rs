@@ -167,6 +167,9 @@ pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError
 /// Changes a ledger. See [`crate::driver::PoolMetadata::change_ledger`]. A file cannot be changed in one step, so it is replaced.
 pub(super) fn change(pool: &LocalPool, commit: &LedgerCommit) -> Result<(), DriverError> {
     let conflict = |why: String| fail::conflict(format!("{}: {why}", doing(pool, &commit.owner)));
+    if commit.to <= commit.from {
+        return Err(conflict(format!("number {} does not follow number {}", commit.to, commit.from)));
+    }
     let (mark, view) = open(pool, &commit.owner)?;
     let there = match &view {
         Some(LedgerView::Good(there)) if there.pool == commit.pool => there,

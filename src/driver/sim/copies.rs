@@ -58,7 +58,7 @@ impl Copies {
     /// were made before.
     pub(super) fn change(&mut self, commit: &LedgerCommit) -> bool {
         let Some(newest) = &mut self.newest else { return false };
-        if newest.pool != commit.pool {
+        if newest.pool != commit.pool || commit.to <= commit.from {
             return false;
         }
         let Some(before) = newest.excerpt(commit) else { return false };

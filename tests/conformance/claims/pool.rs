@@ -114,6 +114,9 @@ pub(crate) async fn changes_of_another_ledger_are_refused(bench: &dyn Bench) {
     kit.driver.write_ledger(&ledger(&kit, 3)).await.unwrap();
     refused("it is newer").await;
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 3)))));
+    let backwards = ledger(&kit, 2).commit_from(&ledger(&kit, 3)).unwrap();
+    let error = kit.driver.change_ledger(&backwards).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Conflict, "an earlier serial: {error}");
     let fourth = ledger(&kit, 4).commit_from(&ledger(&kit, 3)).unwrap();
     bench.damage_ledger(&kit.owner, false);
     let error = kit.driver.change_ledger(&fourth).await.unwrap_err();
