@@ -66,7 +66,7 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
         )
     };
     let lease = match Lease::take(source.as_fd()) {
-        Leased::Idle(lease) => Some(lease),
+        Leased::Idle(lease) | Leased::Unproven(lease) => Some(lease),
         Leased::Writers => return Err(busy(lease::writers(source.as_fd()).join(", "))),
         Leased::Unknown => None,
     };

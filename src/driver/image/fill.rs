@@ -100,7 +100,7 @@ impl ImageSource<'_> {
             DriverError::before(ErrorKind::Busy, message)
         };
         let lease = match Lease::take(from.as_fd()) {
-            Leased::Idle(lease) => Some(lease),
+            Leased::Idle(lease) | Leased::Unproven(lease) => Some(lease),
             Leased::Writers => return Err(busy()),
             Leased::Unknown => None,
         };

@@ -171,7 +171,7 @@ fn copy_undisturbed(into: &OwnedFd, from: &OwnedFd, what: &str, work: &CopyWork)
     };
     let failed = |errno| fail::before(format!("copying {what}"), errno);
     let lease = match Lease::take(from.as_fd()) {
-        Leased::Idle(lease) => Some(lease),
+        Leased::Idle(lease) | Leased::Unproven(lease) => Some(lease),
         Leased::Writers => return Err(busy(lease::writers(from.as_fd()))),
         Leased::Unknown => None,
     };

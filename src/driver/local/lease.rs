@@ -27,8 +27,10 @@ pub(in crate::driver) enum Leased<'fd> {
     Idle(Lease<'fd>),
     /// A process has the file open for writing, or holds QEMU's lock of a writer.
     Writers,
-    /// Unknown: the file system does not support leases, or the file belongs to another user, or it is on a file system where a lease
-    /// does not prove that there is no writer.
+    /// No process of this mount writes, and one that begins to is noticed. There may be writers elsewhere: the file system is one where
+    /// a lease does not prove that there is none.
+    Unproven(Lease<'fd>),
+    /// Unknown: the file system does not support leases, or the file belongs to another user.
     Unknown,
 }
 
@@ -62,7 +64,7 @@ impl<'fd> Lease<'fd> {
         }
         match lease {
             Ok(lease) if lease_proves_idleness(fd) => Leased::Idle(lease),
-            Ok(_) => Leased::Unknown,
+            Ok(lease) => Leased::Unproven(lease),
             Err(Errno::AGAIN) => Leased::Writers,
             Err(_) => Leased::Unknown,
         }
@@ -140,6 +142,6 @@ pub(in crate::driver) fn writers_of(file: &impl AsFd) -> Option<Vec<String>> {
     match Lease::take(file.as_fd()) {
         Leased::Idle(_) => Some(Vec::new()),
         Leased::Writers => Some(writers(file.as_fd())),
-        Leased::Unknown => None,
+        Leased::Unproven(_) | Leased::Unknown => None,
     }
 }

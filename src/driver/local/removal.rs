@@ -282,7 +282,7 @@ impl Task<'_> {
         // A data file that cannot be opened may be damaged, and is removed too.
         let data = self.open(found, OFlags::RDONLY).ok();
         let lease = match data.as_ref().map(|data| Lease::take(data.as_fd())) {
-            Some(Leased::Idle(lease)) => Some(lease),
+            Some(Leased::Idle(lease) | Leased::Unproven(lease)) => Some(lease),
             Some(Leased::Writers) => {
                 let who = data.as_ref().map(|data| lease::writers(data.as_fd()));
                 return Err(in_use(native, &who.unwrap_or_default()));

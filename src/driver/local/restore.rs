@@ -39,7 +39,7 @@ impl Task<'_> {
         // Held until after the exchange: a process that opens the volume for writing before it would write to the old content.
         let old = self.open(&FoundObject { form: settled(&found), ..found.clone() }, OFlags::RDONLY)?;
         let lease = match Lease::take(old.as_fd()) {
-            Leased::Idle(lease) => Some(lease),
+            Leased::Idle(lease) | Leased::Unproven(lease) => Some(lease),
             Leased::Writers => return Err(in_use(native, &lease::writers(old.as_fd()))),
             Leased::Unknown => None,
         };

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
 use super::evidence::{FileStamp, is_locked_by_writer};
@@ -65,6 +66,13 @@ async fn on_fuse_a_lease_proves_no_idleness() {
     assert!(!matches!(Lease::take(open(&other.path("disk.raw")).as_fd()), Leased::Idle(_)));
     assert_eq!(clients().await, Clients::Unknown);
     drop(writer);
+    let file = open(&other.path("disk.raw"));
+    let Leased::Unproven(lease) = Lease::take(file.as_fd()) else { panic!("a lease that proves nothing elsewhere") };
+    assert!(!lease.broken());
+    // It would wait until the lease is given back.
+    let late = fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(other.path("disk.raw"));
+    assert!(late.is_err() && lease.broken(), "it still shows who opens the file here: {late:?}");
+    drop(lease);
     let _here = fs::OpenOptions::new().write(true).open(other.path("disk.raw")).unwrap();
     assert!(matches!(clients().await, Clients::Some(_)), "a lease that is refused proves that there is a writer");
 }
