@@ -5,15 +5,19 @@
 mod rig;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use kiln::driver::sim::{SimObject, SimWorld};
-use kiln::engine::{OperationError, Purge, adopt_owner, trash_in, trash_purge, trash_purge_list, trash_restore};
+use kiln::engine::{
+    OperationError, Options, Purge, Trashed, adopt_owner, reconcile, trash_in, trash_purge, trash_purge_after,
+    trash_purge_list, trash_restore,
+};
 use kiln::model::{
     Action, Address, Capabilities, Kind, Ledger, Name, NativeName, ObjectId, Owner, Reading, Size, SnapshotAbility,
     TrashAbility, Uid,
 };
 use kiln::plan::HeldReason;
-use rig::{HEAD, Rig, held, join, run, snapshot, specs, volume};
+use rig::{HEAD, Person, Rig, held, join, run, snapshot, specs, volume};
 
 const MIB: Size = Size(1 << 20);
 
@@ -166,6 +170,18 @@ fn snapshots_are_trashed_restored_and_purged_with_their_volume() {
         rig.pass(&kept).await.unwrap();
         let (found, stay) = trash_purge_list(&rig.setup(&kept), &Purge::Expired).await.unwrap();
         assert_eq!((found.len(), stay), (3, 0));
+        // After a pass only what is to be purged is observed again, and what is inside of it.
+        let setup = rig.setup(&kept);
+        let (_, pass) = reconcile(&setup, &Options::default(), Arc::new(Person { yes: true, heard: Mutex::default() }))
+            .await
+            .unwrap();
+        let is_volume = |trashed: &&Trashed| trashed.object.kind() == Kind::Volume;
+        let alone: Vec<_> = found.iter().filter(is_volume).cloned().collect();
+        let refused = trash_purge_after(pass, &setup, &alone).await.unwrap();
+        assert!(
+            matches!(refused.left.as_slice(), [OperationError::Held(why)] if why.contains("inside of it")),
+            "{refused:?}"
+        );
         let purged = trash_purge(&rig.setup(&kept), &Purge::Expired, &found).await.unwrap();
         assert_eq!((purged.done.len(), purged.left.len()), (3, 0), "{purged:?}");
         assert_eq!(rig.world().trashed_objects().count(), 0);

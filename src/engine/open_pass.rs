@@ -9,7 +9,7 @@ use tracing::Instrument;
 use super::session::Session;
 use super::setup::Setup;
 use super::span::backend_span;
-use crate::model::{Address, Images, Kind, Name, Scope};
+use crate::model::{Address, Images, Kind, LedgerEntry, Name, NativeName, Scope};
 use crate::plan::{Observation, World};
 use crate::store::StoreError;
 
@@ -47,6 +47,14 @@ impl<'s> OpenPass<'s> {
         let mut wanted: BTreeMap<&Name, BTreeSet<Address>> = BTreeMap::new();
         for (backend, at) in objects {
             wanted.entry(backend).or_default().insert(at);
+        }
+        // Nothing is destroyed with a snapshot inside of it, listed or not.
+        for (name, addresses) in &mut wanted {
+            let is_inside = |volume: &NativeName| addresses.contains(&Address::flat(volume));
+            let entries = session.ledgers.get(*name).into_iter().flat_map(|ledger| ledger.complete.values());
+            let inner = entries.filter(|entry| entry.parent_volume.as_ref().is_some_and(is_inside));
+            let inner: Vec<Address> = inner.map(LedgerEntry::address).collect();
+            addresses.extend(inner);
         }
         let owner = &setup.reading.specs.stack.owner;
         let mut tasks = JoinSet::new();

@@ -170,9 +170,9 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         with: Vec<InnerSnapshot>,
     },
-    /// Destroys a live object: `onRemove: Delete`.
+    /// Destroys a live object: `onRemove: Delete`. Refused while a snapshot is inside of it.
     Destroy,
-    /// Destroys an object in the trash. Never part of a plan.
+    /// Destroys an object in the trash. Refused while a snapshot is inside of it. Never part of a plan.
     Purge,
     /// Removes an incomplete object that a crash left under a temporary name. Never part of a plan.
     Sweep,

@@ -200,10 +200,13 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
         if identity.owner != setup.reading.specs.stack.owner {
             return Err(OperationError::Usage(format!("{} is not of this owner", trashed.object.native)));
         }
-        let stays = stays.as_ref().and_then(|stays| stays(trashed)).map_or(Ok(()), Err);
+        let stays = |trashed| stays.as_ref().and_then(|stays| stays(trashed)).map_or(Ok(()), Err);
+        // A pass only lists the trash; the purge after it has observed each object by name.
+        let now = there.get(&(&trashed.backend, trashed.object.uid())).copied().unwrap_or(trashed);
         let purged: HashSet<Uid> = steps.iter().map(|step: &Step| step.identity.uid).collect();
         let is_empty = || is_empty(&there, &purged, trashed);
-        if let Err(why) = stays.and_then(|()| may_be_purged(&session, &there, trashed)).and_then(|()| is_empty()) {
+        let may_be = stays(trashed).and_then(|()| may_be_purged(&session, &there, trashed));
+        if let Err(why) = may_be.and_then(|()| stays(now)).and_then(|()| is_empty()) {
             left.push(why);
             continue;
         }
