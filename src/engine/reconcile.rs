@@ -93,7 +93,8 @@ async fn carry_out<'s>(
     reporter: Arc<dyn Reporter>,
     mut report: Report,
 ) -> Result<(Report, OpenPass<'s>), StoreError> {
-    report.breaches = session.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&whole, inputs));
+    let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
+    report.breaches = session.with_inputs(&options.approve, irreversible, |inputs| plan::lint(&whole, inputs));
     let settled = session.note_plan(&whole);
     let mut plan = match part {
         None => whole,

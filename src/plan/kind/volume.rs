@@ -15,7 +15,7 @@ use crate::plan::tags::{DesiredTags, change, exact, word};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
-use super::checks::check_not_open;
+use super::checks::{check_not_open, unseen_clients};
 use super::retag::retag;
 use super::step::step_on;
 
@@ -177,6 +177,12 @@ pub(super) fn grow<'a>(
         }
         Growth::Idle => {
             check_not_open(subject, object, "the backend cannot grow an open volume")?;
+            if let Some(why) = unseen_clients(usable, object) {
+                let message = format!("the backend cannot grow an open volume, and {why}");
+                let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Size);
+                let fix = format!("write `size: {}`{place}, or create a larger volume and copy the data", object.size);
+                return Err(subject.hold(HeldReason::InUse, message, fix));
+            }
             true
         }
         Growth::Open => false,
