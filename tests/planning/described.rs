@@ -162,7 +162,7 @@ pub(crate) struct Thing {
     snapshot: Option<Name>,
     /// Of a snapshot: its volume.
     of: Option<Name>,
-    /// Nobody's, under this native name. With `of`, it is a snapshot of that volume, which may be nobody's too.
+    /// Without owner, under this native name. With `of`, it is a snapshot of that volume, which may have none either.
     foreign: Option<String>,
     size: Option<String>,
     /// What it takes up on the pool.
