@@ -282,8 +282,7 @@ async fn story(seed: u64, capabilities: Capabilities) -> usize {
     passes
 }
 
-/// I3 and the other side of every guard: what is declared is there or held, what is there is declared, released or held, and what is
-/// held has its cause.
+/// I3, and its converse: a declared object exists or is held; an existing one is declared, released or held; and each hold has its cause.
 async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
     let overview = rig.overview(specs).await;
     let plan = overview.plan;
