@@ -10,6 +10,8 @@ mod asked;
 mod basics;
 #[path = "cli/clock.rs"]
 mod clock;
+#[path = "cli/copied.rs"]
+mod copied;
 #[path = "cli/decide.rs"]
 mod decide;
 #[path = "cli/doctored.rs"]

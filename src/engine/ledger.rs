@@ -7,8 +7,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
-    Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place,
-    Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Listed, Object, Observed, Owner,
+    Place, Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::Plan;
 
@@ -47,6 +47,7 @@ impl DerefMut for SharedLedger {
 /// - An object of this owner that is there and has no entry is entered: a crash came before its entry.
 /// - An object that was leaving and is gone gets a tombstone, and so does one that is Lost and no longer declared.
 /// - A removal that was not counted is counted: a crash came before its count.
+/// - Copies of objects of another pool are listed as such.
 /// - Tombstones and removals that are too old to matter are dropped.
 pub(super) fn settle(ledger: &mut SharedLedger, observed: &Observed, reading: &Reading, now: u64) {
     let mut there: HashMap<Uid, (&Object, &Identity)> = HashMap::with_capacity(observed.objects.len());
@@ -103,6 +104,13 @@ pub(super) fn settle(ledger: &mut SharedLedger, observed: &Observed, reading: &R
     let is_live = |uid| there.get(&uid).is_some_and(|(object, _)| object.place == Place::Live);
     if !ledger.removals.is_empty() {
         ledger.removals.retain(|removal| !is_live(removal.uid) && counted.insert(removal.uid));
+    }
+    let copies = observed.objects.iter().filter_map(|object| Some(object.copy_of.as_ref()?.uid));
+    let unseen =
+        ledger.copies.iter().copied().filter(|uid| observed.listed != Listed::COMPLETE && !there.contains_key(uid));
+    let copies: BTreeSet<Uid> = copies.chain(unseen).collect();
+    if copies != ledger.copies {
+        ledger.copies = copies;
     }
     let in_doubt: BTreeSet<_> = observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
     let renamed = old_names(&reading.specs);
@@ -438,6 +446,7 @@ pub(super) fn take_over(ours: &mut Ledger, theirs: &Ledger) {
         spent,
         renaming,
         waiting,
+        copies,
         reading,
     } = theirs;
     for (name, next) in next {
@@ -465,6 +474,7 @@ pub(super) fn take_over(ours: &mut Ledger, theirs: &Ledger) {
     ours.removals.extend(removals.iter().filter(|removal| !counted.contains(&removal.uid)).cloned());
     ours.spent.extend(spent.iter().cloned());
     ours.waiting.extend(waiting.iter().copied());
+    ours.copies.extend(copies.iter().copied());
     if ours.reading.is_none() {
         ours.reading.clone_from(reading);
     }

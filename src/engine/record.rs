@@ -74,9 +74,10 @@ impl Session<'_> {
             }
         }
         batch.suspensions = self.suspensions_to_remember(&known);
-        // Objects with a tombstone have no record.
+        // Objects with a tombstone have no record, unless they are on another pool now.
+        let is_somewhere = |uid: &&Uid| self.ledgers.values().any(|ledger| ledger.complete.contains_key(uid));
         for ledger in self.ledgers.values() {
-            let buried = |uid: &&Uid| ledger.tombstones.contains_key(uid);
+            let buried = |uid: &&Uid| ledger.tombstones.contains_key(uid) && !is_somewhere(uid);
             batch.objects.extend(known.objects.keys().filter(buried).map(|uid| (*uid, None)));
         }
         drop(known);

@@ -89,6 +89,7 @@ impl<'s> Session<'s> {
         let (reading, world) = (&self.setup.reading, &self.observations.world);
         self.judged = Arc::new(Judged::of(reading, world, &self.records));
         self.usable = self.judged.usable(reading, world, &self.records).into_keys().cloned().collect();
+        plan::disown_copies(&self.judged, reading, &mut self.observations.world, &self.records);
     }
 
     /// Plans from what is known now.

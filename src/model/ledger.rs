@@ -85,6 +85,9 @@ pub struct Ledger {
     /// the same removal.
     #[serde(default)]
     pub waiting: BTreeSet<Uid>,
+    /// Objects on this pool that are copies of objects of another one. They stay copies when the other pool is away or has forgotten them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub copies: BTreeSet<Uid>,
     /// The last whole reading of the manifests, to tell another directory from an edit of this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<LastReading>,
@@ -207,6 +210,7 @@ impl Ledger {
             spent: BTreeSet::new(),
             renaming: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            copies: BTreeSet::new(),
             reading: None,
         }
     }

@@ -10,7 +10,7 @@
 //! tombstones/UID           Tombstone                    renaming/UID      the new name
 //! removals/UID             the removals of this object  next/KIND/NAME    number
 //! approvals/DIGEST         null                         spent/DIGEST      null
-//! approvals/DIGEST/STEP    null: a step that is not done
+//! approvals/DIGEST/STEP    null: a step that is not done copies/UID       null
 //! ```
 
 use std::cmp::Ordering;
@@ -28,6 +28,7 @@ const COMPLETE: &str = "whole";
 const LEAVING: &str = "leaving";
 const DESTROYING: &str = "destroying";
 const WAITING: &str = "waiting";
+const COPIES: &str = "copies";
 const TOMBSTONES: &str = "tombstones";
 const RENAMING: &str = "renaming";
 const REMOVALS: &str = "removals";
@@ -78,6 +79,7 @@ impl Ledger {
             spent,
             renaming,
             waiting,
+            copies,
             reading,
         } = self;
         if *pool != before.pool || *owner != before.owner {
@@ -97,6 +99,7 @@ impl Ledger {
         changes.set(LEAVING, &before.leaving, leaving)?;
         changes.set(DESTROYING, &before.destroying, destroying)?;
         changes.set(WAITING, &before.waiting, waiting)?;
+        changes.set(COPIES, &before.copies, copies)?;
         changes.map(TOMBSTONES, &before.tombstones, tombstones)?;
         changes.map(RENAMING, &before.renaming, renaming)?;
         changes.map(REMOVALS, &by_uid(&before.removals), &by_uid(removals))?;
@@ -127,6 +130,7 @@ impl Ledger {
                 LEAVING => copy_key(&self.leaving, &mut part.leaving, name.parse().ok()?),
                 DESTROYING => copy_key(&self.destroying, &mut part.destroying, name.parse().ok()?),
                 WAITING => copy_key(&self.waiting, &mut part.waiting, name.parse().ok()?),
+                COPIES => copy_key(&self.copies, &mut part.copies, name.parse().ok()?),
                 TOMBSTONES => copy(&self.tombstones, &mut part.tombstones, name.parse().ok()?),
                 RENAMING => copy(&self.renaming, &mut part.renaming, name.parse().ok()?),
                 REMOVALS => drop(removed.insert(name.parse::<Uid>().ok()?)),
@@ -169,6 +173,7 @@ impl Ledger {
             LEAVING => put_key(&mut self.leaving, name.parse().ok()?, value),
             DESTROYING => put_key(&mut self.destroying, name.parse().ok()?, value),
             WAITING => put_key(&mut self.waiting, name.parse().ok()?, value),
+            COPIES => put_key(&mut self.copies, name.parse().ok()?, value),
             TOMBSTONES => put(&mut self.tombstones, name.parse().ok()?, value)?,
             RENAMING => put(&mut self.renaming, name.parse().ok()?, value)?,
             REMOVALS => removals.push((name.parse().ok()?, value.map_or(Some(Vec::new()), read)?)),
@@ -322,6 +327,7 @@ mod tests {
             ledger.leaving.insert(uid);
             ledger.destroying.insert(uid);
             ledger.waiting.insert(uid);
+            ledger.copies.insert(uid);
             ledger.tombstones.insert(uid, Tombstone { kind: Kind::Volume, name: name("db"), at: 1 });
             ledger.renaming.insert(uid, name("db2"));
             ledger.removals.push(Removal { uid, kind: Kind::Volume, size: Size(1), at: 1, approved: false });

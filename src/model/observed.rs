@@ -235,6 +235,10 @@ pub struct Object {
     /// backend shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_volume: Option<NativeName>,
+    /// The identity that it would have, if it is a copy of an object on another pool: it has no owner then. Set by the planner, never by a
+    /// driver. (Boxed, because it is rare.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<Box<Identity>>,
     /// Its size in bytes, as a client sees it.
     pub size: Size,
     /// The bytes that it occupies on the backend, if that is cheap to observe.
@@ -291,6 +295,7 @@ impl Object {
             identity: None,
             unowned_kind: Kind::Volume,
             of_volume: None,
+            copy_of: None,
             size,
             used: None,
             created: None,

@@ -61,6 +61,9 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
             .or_insert_with(|| usable.observed.objects.iter().map(|o| ((o.address(), o.place), o)).collect());
         let observed = |at: Address, place| objects.get(&(before_renames(plan, step, at), place)).copied();
         let object = step.expect.place.and_then(|place| observed(step.address_before(), place));
+        if object.is_some_and(|object| object.copy_of.is_some()) {
+            breach("its object is a copy of one on another pool");
+        }
         let is_nested = usable.capabilities.nests_snapshots() && step.identity.kind == Kind::Snapshot;
         if is_nested != step.parent_volume.is_some() {
             breach("its address is not one of its backend");

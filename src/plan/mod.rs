@@ -15,6 +15,7 @@
 
 mod backend_state;
 mod blocked;
+mod copies;
 mod digest;
 mod doubt;
 mod draft;
@@ -45,6 +46,7 @@ mod unreachable;
 mod usable;
 
 pub use backend_state::{Judged, trusted_ledger};
+pub use copies::disown_copies;
 pub use gate::{resume, suspended_because, suspension_of};
 pub use hold::{IN_USE_FIX, OTHER_WRITER_FIX};
 pub use inputs::{Inputs, Irreversible};

@@ -135,6 +135,10 @@ fn in_the_way(
         true => format!("choose another name{}", place_of(PlacedField::Name)),
         false => format!("write another `object`{place}"),
     };
+    if let Some(of) = &object.copy_of {
+        let message = format!("{at} already exists: it is a copy of {}, which is on another pool", of.id());
+        return (HeldReason::Foreign, message, another);
+    }
     let Some(id) = &object.identity else {
         let message = format!("{at} already exists and has no owner");
         let fix = match usable.capabilities.adopt && !object.native.is_reserved() {

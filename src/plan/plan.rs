@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::Name;
 
 use super::backend_state::BackendState;
+use super::copies::warn_of_copies;
 use super::draft::Draft;
 use super::gate::{self, GateVerdict};
 use super::inputs::Inputs;
@@ -38,6 +39,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let GateVerdict { awaiting, used, too_much } = gate::hold_unapproved(&inventory, &mut draft);
     kind::keep_unreplaced(&mut draft);
     warn_without_trash(&inventory, &mut draft);
+    warn_of_copies(&inventory, &mut draft);
     gate::warn_of_renames(&inventory, &mut draft);
 
     let Draft { mut held, warnings, steps, dropped, doubted, unsettled, to_inspect, .. } = draft;

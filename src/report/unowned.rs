@@ -199,6 +199,9 @@ impl UnownedList<'_> {
 /// Returns why an object cannot be adopted, as far as a listing shows.
 fn why_not(object: &Object) -> Option<String> {
     let native = object.native.as_str();
+    if let Some(of) = &object.copy_of {
+        return Some(format!("it is a copy of {}, which is on another pool", of.id()));
+    }
     if let Some(why) = &object.conflict {
         return Some(why.clone());
     }

@@ -428,6 +428,7 @@ fn object() -> Object {
         written: Written::Never,
         unowned_kind: Kind::Snapshot,
         of_volume: Some(native("kiln.prod.web.7np53nfs")),
+        copy_of: Some(Box::new(identity())),
         needed_by: vec!["other/clone".to_owned()],
         parent_volume: Some(native("kiln.prod.web.7np53nfs")),
     }
@@ -520,6 +521,7 @@ fn ledger() -> Ledger {
         spent: texts("f32495bcf20c2a40"),
         renaming: BTreeMap::from([(uid, name("db2"))]),
         waiting: BTreeSet::from([uid]),
+        copies: BTreeSet::from([uid]),
         reading: Some(LastReading {
             below: Some("specs".to_owned()),
             files: texts("db.yaml"),

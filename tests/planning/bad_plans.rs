@@ -219,6 +219,9 @@ fn bad_plans() -> Vec<Bad> {
         bad("its object is declared", DB, "{volume: db}, {snapshot: old, of: db}", removal, |_, scene| {
             scene.reading = specs(&["Volume db size: 1Gi", "Snapshot old volume: db"]);
         }),
+        bad("its object is a copy of one on another pool", GROWN, "{volume: db}", any, |_, scene| {
+            objects(scene).iter_mut().for_each(|object| object.copy_of = object.identity.take().map(Box::new));
+        }),
         bad("its object was not observed", DB, OLD, removal, |plan, scene| {
             let native = plan.steps[0].native.clone();
             objects(scene).retain(|object| object.native != native);

@@ -11,7 +11,7 @@ use kiln::model::{
     NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Records,
     Removal, Size, Suspension, Tags, Tombstone, Uid, Written,
 };
-use kiln::plan::{Inputs, Irreversible, Observation, World};
+use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, disown_copies};
 use serde::Deserialize;
 
 /// The whole file.
@@ -205,6 +205,8 @@ pub(crate) struct Thing {
     buried: bool,
     /// It was accepted as smaller than it was when this size was declared.
     accepted: Option<String>,
+    /// The ledger says that it is a copy of an object on another pool, and does not list it.
+    copy: bool,
     /// It left within 24 hours.
     recent: bool,
     approved: bool,
@@ -297,6 +299,8 @@ impl Described {
             scene.records = Records::default();
         }
         scene.name_uids(self.backends.keys());
+        let judged = Judged::of(&scene.reading, &scene.world, &scene.records);
+        disown_copies(&judged, &scene.reading, &mut scene.world, &scene.records);
         scene
     }
 }
@@ -355,7 +359,7 @@ impl Pool {
             let object = self.object(thing, &stack.id, &stack.owner, backend);
             if let Some(identity) = object.identity.clone().filter(|id| id.owner == stack.owner && !thing.half) {
                 thing.enter(&object, &identity, &mut ledger);
-                if !thing.no_store {
+                if !(thing.no_store || thing.copy) {
                     scene.records.objects.insert(identity.uid, thing.record(&object, identity, backend));
                 }
             }
@@ -557,7 +561,9 @@ impl Thing {
             let (kind, size, approved) = (identity.kind, object.size, self.approved);
             ledger.removals.push(Removal { uid, kind, size, at: 0, approved });
         }
-        if self.buried {
+        if self.copy {
+            ledger.copies.insert(uid);
+        } else if self.buried {
             let next = ledger.next.entry(Ledger::next_key(identity.kind, &name)).or_default();
             *next = (*next).max(self.n + 1);
             ledger.tombstones.insert(uid, Tombstone { kind: identity.kind, name, at: 0 });

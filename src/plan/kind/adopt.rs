@@ -75,6 +75,14 @@ pub(super) fn adopt<'a>(
     Ok(Availability::Here { backend: backend.clone(), object, after })
 }
 
+/// Holds the adoption of a copy of an object on another pool. `place`: that of `adopt` in the document.
+pub(super) fn check_not_copy(subject: &Subject<'_>, object: &Object, place: &str) -> Result<(), Hold> {
+    let Some(of) = &object.copy_of else { return Ok(()) };
+    let message = format!("{} is a copy of {}, which is on another pool", object.address(), of.id());
+    let fix = format!("correct the name{place}; or declare {} on this backend, once the other object is gone", of.id());
+    Err(subject.hold(HeldReason::Foreign, message, fix))
+}
+
 /// Holds an object that cannot be adopted: it has an owner, is inconsistent, or is an image and not a raw disk.
 /// `place`: that of `adopt` in its document.
 fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object, place: &str) -> Result<(), Hold> {
@@ -84,6 +92,7 @@ fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object, 
         let fix = format!("`kiln adopt {}` lists the objects that have no owner; correct the name{place}", usable.name);
         return Err(subject.hold(HeldReason::Foreign, message, fix));
     }
+    check_not_copy(subject, object, place)?;
     if let Some(why) = &object.conflict {
         return Err(subject.hold_inconsistent(&object.address(), why));
     }

@@ -16,6 +16,7 @@ use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
+use super::adopt::check_not_copy;
 use super::checks::new_identity;
 use super::snapshot::volume_of;
 
@@ -100,6 +101,7 @@ fn check_adoptable(
         let fix = format!("`kiln adopt {backend}` lists the objects that have no owner; correct the name{place}");
         return Err(subject.hold(HeldReason::Foreign, message, fix));
     }
+    check_not_copy(subject, object, place)?;
     if let Some(why) = &object.conflict {
         return Err(subject.hold_inconsistent(&at, why));
     }

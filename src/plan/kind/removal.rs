@@ -59,13 +59,13 @@ struct Leaving<'a> {
     objects: Vec<OwnedObject<'a>>,
     /// The fate of each of them.
     fates: HashMap<PlaceKey<'a>, (OwnedObject<'a>, Fate)>,
-    /// By uid: the live snapshots of a volume, and the clones, live or in the trash, that keep depending on it.
-    dependents: HashMap<Uid, Vec<Placed<'a>>>,
+    /// By backend and uid: the live snapshots of a volume, and the clones, live or in the trash, that keep depending on it.
+    dependents: HashMap<(&'a Name, Uid), Vec<Placed<'a>>>,
 }
 
 impl<'a> Leaving<'a> {
-    fn dependents(&self, object: &OwnedObject<'_>) -> &[Placed<'a>] {
-        self.dependents.get(&object.uid()).map_or(&[], Vec::as_slice)
+    fn dependents(&self, object: &OwnedObject<'a>) -> &[Placed<'a>] {
+        self.dependents.get(&(object.backend, object.uid())).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the object if it is undeclared and not planned yet, and marks it as planned.
@@ -87,7 +87,7 @@ impl<'a> Leaving<'a> {
     }
 
     /// Returns the snapshots that go along with a volume.
-    fn along(&self, volume: &OwnedObject<'_>) -> impl Iterator<Item = OwnedObject<'a>> {
+    fn along(&self, volume: &OwnedObject<'a>) -> impl Iterator<Item = OwnedObject<'a>> {
         self.dependents(volume).iter().filter_map(|(backend, object)| {
             match self.fates.get(&(*backend, object.address())) {
                 Some((snapshot, Fate::Along)) => Some(*snapshot),
@@ -178,7 +178,7 @@ fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, us
         let backend = usable.name;
         for object in usable.observed.objects.iter().filter(|object| object.place != Place::Temporary) {
             if let Some(parent) = object.parent {
-                leaving.dependents.entry(parent).or_default().push((backend, object));
+                leaving.dependents.entry((backend, parent)).or_default().push((backend, object));
             }
             let Some(ours) = OwnedObject::of(backend, object).filter(|o| o.identity.owner == inventory.stack().owner)
             else {
@@ -189,7 +189,7 @@ fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, us
             }
             // A copy of a snapshot made outside of Kiln has the same tags, and is never removed.
             if let Some(volume) = object.tags.volume {
-                leaving.dependents.entry(volume).or_default().push((backend, object));
+                leaving.dependents.entry((backend, volume)).or_default().push((backend, object));
             }
             if draft.is_claimed(ours.identity.kind, &ours.identity.name) {
                 continue;
