@@ -147,7 +147,12 @@ fn check(file: &Stored, what: &str, kinds: &mut BTreeSet<String>) {
         "tags"
     } else if path.ends_with(".json") {
         match Saved::parse(text) {
-            Ok(_) => again::<Saved>(&json(text), what),
+            Ok(_) => {
+                let mut saved = json(text);
+                // Once written, and never read.
+                saved["plan"].as_object_mut().unwrap().remove("digest");
+                again::<Saved>(&saved, what);
+            }
             Err(error) => assert_eq!(error, NotSaved::Version("kiln.saved/v1".to_owned()), "{what}"),
         }
         "saved plan"

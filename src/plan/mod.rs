@@ -8,7 +8,7 @@
 //! the hold of everything on it; the `inventory` finds the objects of usable backends by name and uid. `plan` then writes a `draft` of
 //! steps and `hold`s, rule by rule: `kind` plans each object, and asks `locate` where it is and `lost` whether it should exist; `doubt` has
 //! the texts for removals in doubt, and `room`, `tags` and `name_conflict` what several kinds share. `unreachable` holds what only the store
-//! knows, and `gate` what concerns the plan as a whole, such as limits and approvals. Last come `order`, `drift` and the `digest`.
+//! knows, and `gate` what concerns the plan as a whole, such as limits and approvals. Last come `order` and `drift`.
 //!
 //! `questions` are what must be observed more closely before a plan is final. `lint` checks the finished plan by rules of its own.
 //! `select` takes a part of it, and `saved` compares it with a saved one.
@@ -16,7 +16,6 @@
 mod backend_state;
 mod blocked;
 mod copies;
-mod digest;
 mod doubt;
 mod draft;
 mod drift;

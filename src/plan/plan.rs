@@ -13,7 +13,7 @@ use super::inventory::Inventory;
 use super::no_trash::warn_without_trash;
 use super::types::{Plan, Unobserved};
 use super::unreachable::hold_unreachable;
-use super::{digest, drift, kind, order};
+use super::{drift, kind, order};
 
 /// Compares the specs with the observations and returns the steps that make the backends match the specs.
 ///
@@ -45,7 +45,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let Draft { mut held, warnings, steps, dropped, doubted, unsettled, to_inspect, .. } = draft;
     held.sort();
     held.dedup();
-    let mut plan = Plan {
+    Plan {
         owner: inputs.reading.specs.stack.owner.clone(),
         revision: inputs.reading.revision.clone(),
         steps: order::order(steps, &dropped),
@@ -59,10 +59,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         doubted,
         unsettled,
         to_inspect,
-        digest: String::new(),
-    };
-    plan.digest = digest::digest(&plan);
-    plan
+    }
 }
 
 /// Returns the backends that were not observed completely, or whose pool changed.

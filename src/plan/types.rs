@@ -99,8 +99,6 @@ pub struct Plan {
     /// Objects of which the plan must know whether they were ever written to, and does not: the caller observes them and plans again.
     #[serde(skip)]
     pub to_inspect: BTreeSet<(Name, Address)>,
-    /// A digest of the owner, the steps with all they expect, and what is held; never of times, the revision or messages.
-    pub digest: String,
 }
 
 impl Held {
@@ -137,7 +135,6 @@ impl Plan {
             doubted: BTreeSet::new(),
             unsettled: false,
             to_inspect: BTreeSet::new(),
-            digest: String::new(),
         }
     }
 }

@@ -283,7 +283,6 @@ mod tests {
             doubted: BTreeSet::new(),
             unsettled: false,
             to_inspect: BTreeSet::new(),
-            digest: "d1".to_owned(),
         }
     }
 

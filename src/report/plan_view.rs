@@ -28,8 +28,6 @@ pub struct PlanView {
     pub owner: Option<String>,
     /// The revision of the specs.
     pub revision: Option<String>,
-    /// The digest of the plan.
-    pub digest: Option<String>,
     /// The digest to give to `--approve`; null if nothing waits for approval.
     pub approval: Option<String>,
     /// The steps, in order.
@@ -223,7 +221,6 @@ impl PlanView {
             awaiting,
             // Used approvals are internal to the engine: the steps that they allow are in `steps`.
             used: _,
-            digest,
             too_much: _,
             doubted: _,
             unsettled: _,
@@ -235,7 +232,6 @@ impl PlanView {
             format: PLAN_FORMAT,
             owner: Some(owner.to_string()),
             revision: Some(revision.clone()),
-            digest: Some(digest.clone()),
             approval: awaiting.as_ref().map(|set| set.digest.clone()),
             steps: Some(steps.iter().map(|step| StepView::new(step, specs)).collect()),
             held: Some(held),
@@ -254,7 +250,6 @@ impl PlanView {
             format: PLAN_FORMAT,
             owner: None,
             revision: None,
-            digest: None,
             approval: None,
             steps: None,
             held: None,

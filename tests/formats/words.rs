@@ -675,6 +675,5 @@ fn plan() -> Plan {
         unsettled: true,
         // Not stored.
         to_inspect: BTreeSet::new(),
-        digest: "00ff".to_owned(),
     }
 }
