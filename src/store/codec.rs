@@ -9,7 +9,7 @@
 //! row:   checksum (16 bytes) · format (2) · rows of this value (2) · JSON
 //! ```
 //!
-//! The digest of the store ([`StoreMeta`]) is the XOR of the checksums of all rows: missing, duplicate, exchanged and stale rows change
+//! The checksum of the store ([`StoreMeta`]) is the XOR of the checksums of all rows: missing, duplicate, exchanged and stale rows change
 //! it. (It detects damage, not forged rows.)
 
 use serde::de::DeserializeOwned;
@@ -42,9 +42,9 @@ const HEADER: usize = SUM + 4;
 
 /// The checksum of a row, or the XOR of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Digest([u8; SUM]);
+pub(super) struct Checksum([u8; SUM]);
 
-impl Digest {
+impl Checksum {
     /// Adds a row, or removes one that was added.
     pub(super) fn toggle(&mut self, row: &[u8]) {
         for (mine, its) in self.0.iter_mut().zip(row) {
@@ -57,7 +57,7 @@ impl Digest {
     }
 }
 
-/// The row about the whole store. Written with every batch, and not part of its own digest.
+/// The row about the whole store. Written with every batch, and not part of its own checksum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoreMeta {
     /// Counts batches: see `mark`.
@@ -65,7 +65,8 @@ pub(super) struct StoreMeta {
     /// Number of rows, without this one.
     pub(super) rows: u64,
     /// The XOR of their checksums, in hexadecimal.
-    pub(super) digest: String,
+    #[serde(rename = "digest")]
+    pub(super) checksum: String,
 }
 
 /// The kinds of rows: the first byte of a key.

@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::codec::{self, Digest, StoreMeta};
+use super::codec::{self, Checksum, StoreMeta};
 use super::contract::{Batch, JOURNAL_LINES};
 use super::db::{Db, Write};
 use super::dir::make_sure_of_room;
@@ -76,7 +76,7 @@ pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     pub(super) seq: u64,
     pub(super) rows: u64,
-    pub(super) digest: Digest,
+    pub(super) checksum: Checksum,
     pub(super) mark: MarkFile,
     /// The error of a failed write. Nothing is written after it, because the content of the disk is unknown: a second `fsync` reports success
     /// for pages that the first one lost.
@@ -131,7 +131,7 @@ impl Committer {
             }
             lines.first += PRUNE;
         }
-        let (mut rows, mut digest) = (self.rows, self.digest);
+        let (mut rows, mut checksum) = (self.rows, self.checksum);
         let mut writes: Vec<Write> = Vec::new();
         for (key, json) in changes {
             let old = load::rows(&self.shared.db, &key).map_err(DbError::sentence)?;
@@ -142,11 +142,11 @@ impl Committer {
                     continue;
                 }
                 if let Some(row) = was {
-                    digest.toggle(row);
+                    checksum.toggle(row);
                     rows -= 1;
                 }
                 if let Some(row) = is {
-                    digest.toggle(row);
+                    checksum.toggle(row);
                     rows += 1;
                 }
                 writes.push((codec::row_key(&key, index), is.cloned()));
@@ -156,14 +156,14 @@ impl Committer {
             return Ok(());
         }
         let seq = self.seq + 1;
-        writes.extend(meta_rows(&StoreMeta { seq, rows, digest: digest.to_hex() })?);
+        writes.extend(meta_rows(&StoreMeta { seq, rows, checksum: checksum.to_hex() })?);
         {
             let _gate = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
             self.shared.db.write(writes).map_err(DbError::sentence)?;
         }
         self.shared.db.sync().map_err(DbError::sentence)?;
         self.mark.set(seq).map_err(|e| sentence(&e.to_string(), e.raw_os_error()))?;
-        (self.seq, self.rows, self.digest) = (seq, rows, digest);
+        (self.seq, self.rows, self.checksum) = (seq, rows, checksum);
         *self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines;
         Ok(())
     }

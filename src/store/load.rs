@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::model::{ObjectRecord, OpenIntent, Records, Suspension, Uid};
 
-use super::codec::{self, Digest, StoreMeta, kind};
+use super::codec::{self, Checksum, StoreMeta, kind};
 use super::db::Db;
 use super::error::DbError;
 
@@ -25,7 +25,7 @@ pub(super) struct LoadedStore {
     pub(super) journal: VecDeque<Vec<u8>>,
     pub(super) seq: u64,
     pub(super) rows: u64,
-    pub(super) digest: Digest,
+    pub(super) checksum: Checksum,
 }
 
 /// Reads and checks everything. `at_least`: the number of a batch that the database must contain. `journal`: the number of last entries to
@@ -37,7 +37,7 @@ pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore
     let each_row = |key: &[u8], row: &[u8]| {
         if key.first() != Some(&kind::META) {
             loaded.rows += 1;
-            loaded.digest.toggle(row);
+            loaded.checksum.toggle(row);
         }
     };
     values(db, b"", each_row, |key, json| {
@@ -72,7 +72,7 @@ pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore
     })?;
     loaded.records = rows_read.into_records();
     let Some(meta) = meta else { return Err(DbError::Damaged("its rows are missing".to_owned())) };
-    if meta.rows != loaded.rows || meta.digest != loaded.digest.to_hex() {
+    if meta.rows != loaded.rows || meta.checksum != loaded.checksum.to_hex() {
         let how = format!("its {} rows are not the {} rows that were written", loaded.rows, meta.rows);
         return Err(DbError::Damaged(how));
     }

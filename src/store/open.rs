@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::codec::{self, Digest, FORMAT, StoreMeta};
+use super::codec::{self, Checksum, FORMAT, StoreMeta};
 use super::commit::meta_rows;
 use super::contract::Store;
 use super::db::{self, Db};
@@ -260,7 +260,7 @@ fn make(dir: &Path) -> Result<(Db, LoadedStore), StoreError> {
     let unfinished = dir.join(UNFINISHED);
     let io = |e: io::Error| trouble(dir, "a new one cannot be made", &e);
     DirBuilder::new().mode(0o700).create(&unfinished).map_err(io)?;
-    let first = StoreMeta { seq: 0, rows: 0, digest: Digest::default().to_hex() };
+    let first = StoreMeta { seq: 0, rows: 0, checksum: Checksum::default().to_hex() };
     let db = Db::open(&unfinished).map_err(cannot)?;
     db.write(meta_rows(&first).map_err(|message| failed(dir, message))?).map_err(cannot)?;
     db.sync().map_err(cannot)?;

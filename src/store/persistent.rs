@@ -63,7 +63,7 @@ impl Persistent {
             shared: Arc::clone(&shared),
             seq: loaded.seq,
             rows: loaded.rows,
-            digest: loaded.digest,
+            checksum: loaded.checksum,
             mark,
             failed: None,
         };
