@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
 use crate::plan::{Observation, Plan, World};
-use crate::report::{Commands, HeldView, fold, listed, names};
+use crate::report::{Commands, HeldView, TellsFact, fold, listed};
 
 /// Logs the problems of the manifests, whenever they change.
 pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) {
@@ -52,11 +52,11 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
         for cause in &hold.causes {
             let actions: BTreeSet<&str> = cause.members.iter().map(|held| held.action.as_str()).collect();
             let actions = Vec::from_iter(actions).join(", ");
-            let fix = match cause.members.as_slice() {
-                [held] => &held.fix,
-                _ => &*hold.fix,
+            let (objects, fix) = match cause.members.as_slice() {
+                [held] => (held.fact().subject(), &*held.fix),
+                _ => (hold.names(cause), &*hold.fix),
             };
-            let (objects, reason, message) = (names(&cause.members), hold.reason, &cause.message);
+            let (reason, message) = (hold.reason, &cause.message);
             tracing::warn!("held: {objects} ({actions}): {reason}: {message}; fix: {fix}");
         }
     }

@@ -1,14 +1,14 @@
 //! One fact once: what shares a reason and a fix is one entry, with the objects that it applies to below it. Pure.
 //!
 //! Texts that differ only by the object's own name or uid are shared too: `NAME` and `UID` stand for them. Replacing these words by the
-//! name and the uid of a member gives its own text back, but for the place of its document, which is left out.
+//! name and the uid of a member gives its own text back, but for the places of documents, which stand beside the name of each member.
 
 use std::borrow::Cow;
 
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::Verb;
-use crate::text::without_places;
+use crate::text::{split_places, without_places};
 
 /// What is told about an object: a hold, an orphan, or a finding of `doctor`.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl<'a> Fact<'a> {
     }
 
     /// Returns the subject: `volume/db`, `store`.
-    fn subject(&self) -> String {
+    pub fn subject(&self) -> String {
         match self.kind {
             Some(kind) => format!("{kind}/{}", self.name),
             None => self.name.to_owned(),
@@ -84,7 +84,7 @@ const NAMED: usize = 10;
 pub struct MemberLine {
     /// What is not done to them, if the lines are asked for by verb.
     pub verb: Option<Verb>,
-    /// Their names, and their message if the entry has several: `volume/a, volume/b: it is open`. Not escaped.
+    /// Their names, and their message if the entry has several: `volume/a, volume/b (specs/b.yaml:3:8): it is open`. Not escaped.
     pub text: String,
 }
 
@@ -117,32 +117,70 @@ impl<'a, T: TellsFact> Folded<'a, T> {
         first.filter(|_| verbs.all(|verb| verb == first))
     }
 
-    /// Returns the members in lines, one for each cause, and the number of members that are left out. `by_verb`: one for each verb too.
+    /// Returns the members in lines, and the number of members that are left out. A line has the members of one cause, and `by_verb` of
+    /// one verb. Members with places have a line each, unless their messages differ.
     pub fn lines(&self, by_verb: bool) -> (Vec<MemberLine>, usize) {
-        let all = self.members().any(|member| member.fact().awaits_approval);
-        let count = if all { self.causes.len() } else { self.causes.len().min(NAMED) };
-        let (shown, rest) = self.causes.split_at(count);
+        let (told, left_out) = self.causes.split_at(shown(self.members(), self.causes.len()));
+        let mut rest = left_out.iter().map(|cause| cause.members.len()).sum();
         let verbs: &[Option<Verb>] = if by_verb { &Verb::ALL.map(Some) } else { &[None] };
         let mut lines = Vec::new();
-        for cause in shown {
-            let message = if self.causes.len() == 1 { String::new() } else { format!(": {}", cause.message) };
-            for verb in verbs {
-                let is_of = |member: &&T| verb.is_none() || member.fact().verb == *verb;
-                let members: Vec<&T> = cause.members.iter().copied().filter(is_of).collect();
-                if !members.is_empty() {
-                    lines.push(MemberLine { verb: *verb, text: format!("{}{message}", names(&members)) });
+        for (cause, verb) in told.iter().flat_map(|cause| verbs.iter().map(move |verb| (cause, *verb))) {
+            let is_of = |member: &&T| verb.is_none() || member.fact().verb == verb;
+            let members: Vec<&T> = cause.members.iter().copied().filter(is_of).collect();
+            let mut push = |text| lines.push(MemberLine { verb, text });
+            if members.is_empty() {
+                continue;
+            }
+            if self.causes.len() > 1 {
+                push(format!("{}: {}", self.listed(cause, &members), cause.message));
+            } else if members.iter().all(|member| self.places(cause, member).is_empty()) {
+                push(self.listed(cause, &members));
+            } else {
+                let count = shown(members.iter().copied(), members.len());
+                members[..count].iter().for_each(|member| push(self.name(cause, member)));
+                rest += members.len() - count;
+            }
+        }
+        (lines, rest)
+    }
+
+    /// Names the objects of a cause: `volume/a (specs/a.yaml:3:8), volume/b and 11 more`. Objects that an approval covers are all named.
+    pub fn names(&self, cause: &Cause<'_, T>) -> String {
+        self.listed(cause, &cause.members)
+    }
+
+    fn listed(&self, cause: &Cause<'_, T>, members: &[&T]) -> String {
+        let count = shown(members.iter().copied(), members.len());
+        listed(members.iter().map(|member| self.name(cause, member)), count)
+    }
+
+    /// Names an object, with the places in its texts that the shared texts leave out.
+    fn name(&self, cause: &Cause<'_, T>, member: &T) -> String {
+        let subject = member.fact().subject();
+        match self.places(cause, member).as_slice() {
+            [] => subject,
+            places => format!("{subject} ({})", places.join(", ")),
+        }
+    }
+
+    /// Returns the places in the texts of a member that the shared texts leave out, each once.
+    fn places<'t>(&self, cause: &Cause<'_, T>, member: &'t T) -> Vec<&'t str> {
+        let fact = member.fact();
+        let mut places: Vec<&str> = Vec::new();
+        for (own, shared) in [(fact.fix, &self.fix), (fact.message, &cause.message)] {
+            for place in split_places(own).1 {
+                if own != shared && !places.contains(&place) {
+                    places.push(place);
                 }
             }
         }
-        (lines, rest.iter().map(|cause| cause.members.len()).sum())
+        places
     }
 }
 
-/// Names the objects of facts: `volume/a, volume/b and 11 more`. Objects that an approval covers are all named.
-pub fn names<T: TellsFact>(members: &[&T]) -> String {
-    let all = members.iter().any(|member| member.fact().awaits_approval);
-    let count = if all { members.len() } else { members.len().min(NAMED) };
-    listed(members.iter().map(|member| member.fact().subject()), count)
+/// Returns how many of `count` items are shown: at most ten, but all if an approval covers one of the members.
+fn shown<'a, T: TellsFact + 'a>(mut members: impl Iterator<Item = &'a T>, count: usize) -> usize {
+    if members.any(|member| member.fact().awaits_approval) { count } else { count.min(NAMED) }
 }
 
 /// Lists the first `count` items: `a, b and 11 more`.
@@ -256,7 +294,7 @@ mod tests {
 
     fn shown(facts: &[Told]) -> Vec<String> {
         let lines = fold(facts).into_iter().flat_map(|group| {
-            let causes = group.causes.iter().map(|cause| format!("  {}: {}", cause.message, names(&cause.members)));
+            let causes = group.causes.iter().map(|cause| format!("  {}: {}", cause.message, group.names(cause)));
             [format!("{}, {}", group.subject(), group.fix)].into_iter().chain(causes.collect::<Vec<_>>())
         });
         lines.collect()
@@ -304,7 +342,13 @@ mod tests {
             told("volume/a", "it shrinks", "write `size: 1Gi` (specs/a.yaml:1:1), or copy it"),
             told("volume/b", "it shrinks", "write `size: 1Gi` (specs/b.yaml:9:1), or copy it"),
         ];
-        assert_eq!(shown(&facts), ["2 volumes, write `size: 1Gi`, or copy it", "  it shrinks: volume/a, volume/b"]);
+        assert_eq!(
+            shown(&facts),
+            [
+                "2 volumes, write `size: 1Gi`, or copy it",
+                "  it shrinks: volume/a (specs/a.yaml:1:1), volume/b (specs/b.yaml:9:1)"
+            ]
+        );
         let of = |object| general(&told(object, "", "").fact(), "kiln.prod.db.7np53nfs is missing").into_owned();
         assert_eq!(
             [of("volume/db"), of("volume/prod")],
@@ -328,9 +372,49 @@ mod tests {
             "volume/j", "volume/k", "volume/l",
         ];
         let mut facts = names_of.map(|object| told(object, "m", "f"));
-        let of = |facts: &[Told]| names(&facts.iter().collect::<Vec<_>>());
+        let of = |facts: &[Told]| shown(facts)[1].clone();
         assert!(of(&facts).ends_with("volume/i, volume/j and 2 more"), "{}", of(&facts));
         facts[3].awaits = true;
         assert!(of(&facts).ends_with("volume/k, volume/l"), "{}", of(&facts));
+    }
+
+    #[test]
+    fn each_object_has_the_places_that_the_shared_text_leaves_out() {
+        let lines = |facts: &[Told]| {
+            let [folded] = <[_; 1]>::try_from(fold(facts)).unwrap();
+            let (lines, rest) = folded.lines(false);
+            (lines.into_iter().map(|line| line.text).collect::<Vec<_>>(), rest)
+        };
+        let names_of = [
+            "volume/a", "volume/b", "volume/c", "volume/d", "volume/e", "volume/f", "volume/g", "volume/h", "volume/i",
+            "volume/j", "volume/k", "volume/l",
+        ];
+        let mut row = 0;
+        let mut facts = names_of.map(|object| {
+            row += 10;
+            told(object, "it shrinks", &format!("write `size: 1Gi` (specs/a.yaml:{row}:8), or copy it"))
+        });
+        let (named, rest) = lines(&facts);
+        assert_eq!((named.len(), rest), (10, 2));
+        assert_eq!([&*named[0], &*named[9]], ["volume/a (specs/a.yaml:10:8)", "volume/j (specs/a.yaml:100:8)"]);
+        facts[3].awaits = true;
+        assert_eq!((lines(&facts).0.len(), lines(&facts).1), (12, 0));
+        // Messages of their own, with one place in both texts, and a place that is shared.
+        let facts = [
+            told(
+                "volume/a",
+                "it is 2Gi (specs/a.yaml:1:8)",
+                "write `size: 1Gi` (specs/a.yaml:1:8) in prod (s.yaml:1:1)",
+            ),
+            told("volume/b", "it is 3Gi", "write `size: 1Gi` (specs/a.yaml:5:8) in prod (s.yaml:1:1)"),
+        ];
+        let told_of = ["volume/a (specs/a.yaml:1:8, s.yaml:1:1)", "volume/b (specs/a.yaml:5:8, s.yaml:1:1)"];
+        assert_eq!(
+            lines(&facts).0,
+            [format!("{}: it is 2Gi (specs/a.yaml:1:8)", told_of[0]), format!("{}: it is 3Gi", told_of[1]),]
+        );
+        // What all texts contain stays there.
+        let same = "write `size: 1Gi` (specs/a.yaml:1:8)";
+        assert_eq!(lines(&[told("volume/a", "m", same), told("volume/b", "m", same)]).0, ["volume/a, volume/b"]);
     }
 }

@@ -341,6 +341,12 @@ mod tests {
             let fix = format!("bring it back, or accept the loss: `kiln forget volume/{lost}`");
             all.push(held(lost, Verb::Create, HeldReason::Lost, &message, &fix));
         }
+        for (volume, row) in [("large-1", 14), ("large-2", 21)] {
+            let fix =
+                format!("write `size: 2Gi` (specs/large.yaml:{row}:8), or create a smaller volume and copy the data");
+            let message = "its size is 2Gi and the document says 1Gi; volumes only grow";
+            all.push(held(volume, Verb::Update, HeldReason::ShrinkRefused, message, &fix));
+        }
         for (volume, action, pid) in [("open-1", Verb::Remove, 12), ("open-2", Verb::Update, 14)] {
             let message = format!("it is open by qemu (pid {pid})");
             all.push(held(volume, action, HeldReason::InUse, &message, "close it there, then run `kiln apply`"));
@@ -363,7 +369,7 @@ mod tests {
         golden("alike.txt", &render(&view, Paint::PLAIN));
         golden("alike.md", &crate::report::markdown(&view));
         let json: Value = serde_json::from_str(&view.to_json()).unwrap();
-        assert_eq!(json["held"].as_array().map(Vec::len), Some(47), "JSON has one entry for each object");
+        assert_eq!(json["held"].as_array().map(Vec::len), Some(49), "JSON has one entry for each object");
     }
 
     #[test]

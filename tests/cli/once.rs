@@ -104,6 +104,60 @@ fn the_log_of_the_daemon_tells_holds_that_begin_together_once() {
     assert!(told.contains("; fix: mount its file system"), "{told}");
 }
 
+/// 12 volumes in 3 files that are declared smaller than they are.
+fn with_volumes_that_shrink() -> Sandbox {
+    let sandbox = Sandbox::with_stack();
+    let write = |size: &str| {
+        for file in ["a", "b", "c"] {
+            let volume = |n| {
+                format!(
+                    "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {file}-{n}}}\nspec:\n  backend: fast\n  size: {size}\n"
+                )
+            };
+            sandbox.write(&format!("specs/{file}.yaml"), &(1..=4).map(volume).collect::<String>());
+        }
+    };
+    write("2Mi");
+    sandbox.kiln("apply").ends(0);
+    write("1Mi");
+    sandbox
+}
+
+#[test]
+fn every_name_of_a_shared_fix_has_the_place_where_the_fix_is_written() {
+    let sandbox = with_volumes_that_shrink();
+    let hold = "\
+  ~ 12 volumes  update   ShrinkRefused: its size is 2Mi and the document says 1Mi; volumes only grow
+      fix: write `size: 2Mi`, or create a smaller volume and copy the data
+      volume/a-1 (./specs/a.yaml:7:3)
+      volume/a-2 (./specs/a.yaml:14:3)
+      volume/a-3 (./specs/a.yaml:21:3)
+      volume/a-4 (./specs/a.yaml:28:3)
+      volume/b-1 (./specs/b.yaml:7:3)
+      volume/b-2 (./specs/b.yaml:14:3)
+      volume/b-3 (./specs/b.yaml:21:3)
+      volume/b-4 (./specs/b.yaml:28:3)
+      volume/c-1 (./specs/c.yaml:7:3)
+      volume/c-2 (./specs/c.yaml:14:3)
+      and 2 more
+";
+    for command in ["plan", "apply", "status"] {
+        sandbox.kiln(command).says(hold);
+    }
+    let markdown = sandbox.kiln("plan -o markdown").out;
+    assert!(markdown.contains("\n  - update volume/b-2 (./specs/b.yaml:14:3)\n"), "{markdown}");
+    let annotated = sandbox.kiln("plan --annotations github").err;
+    assert!(annotated.contains("%0Aheld: volume/b-2 (specs/b.yaml:14:3)%0A"), "{annotated}");
+    let mut daemon = start(&sandbox, &["watch"]);
+    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let told = log.by_ref().map(Result::unwrap).find(|line| line.contains("ShrinkRefused")).expect("it ended");
+    send(&daemon, Signal::TERM);
+    log.for_each(drop);
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    assert!(told.contains("volume/a-1 (") && told.contains("specs/a.yaml:7:3), volume/a-2 ("), "{told}");
+    assert!(told.contains("specs/c.yaml:14:3) and 2 more (update): ShrinkRefused: "), "{told}");
+}
+
 /// 12 removals above the limit, which one approval covers.
 fn with_removals_that_wait() -> (Sandbox, Vec<String>) {
     let sandbox = Sandbox::with_stack();

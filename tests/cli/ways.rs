@@ -185,7 +185,8 @@ fn doctor_lists_each_problem_with_the_command_that_fixes_it() {
     for name in ["b", "c"] {
         sandbox.volume(name, "size: 1Mi, qos: {iops: 5}");
     }
-    let ran = sandbox.kiln("doctor").ends(4).says("2 volumes  Unsupported: ").says("volume/b, volume/c");
+    let ran = sandbox.kiln("doctor").ends(4).says("2 volumes  Unsupported: ");
+    let ran = ran.says("volume/b (./specs/b.yaml:4:34)\n      volume/c (./specs/c.yaml:4:34)\n");
     assert_eq!(ran.out.matches("Unsupported").count(), 1, "{}", ran.out);
     assert!(ran.out.contains("fix: remove `qos`, or choose another backend"), "{}", ran.out);
     for name in ["b", "c"] {
