@@ -106,8 +106,20 @@ fn no_secret_is_read_or_shown() {
          spec: {volume: plain, target: san, protocol: iscsi, initiators: [iqn.2026-01.org.example:host1], \
          auth: {chap: {username: u, passwordFrom: {file: ../secrets/chap}}}}\n",
     );
+    // This version does not know what the fields of this driver are.
+    sandbox.write(
+        "specs/array.yaml",
+        &format!(
+            "apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: array}}\n\
+             spec: {{driver: cinder, cinder: {{options: {{san_ip: 10.0.0.9, san_password: {CANARY}}}, keys: [{{token: {CANARY}}}]}}}}\n\
+             ---\napiVersion: kiln/v1\nkind: Target\nmetadata: {{name: door}}\n\
+             spec: {{driver: lio, lio: {{chap: {{password: {CANARY}}}}}}}\n"
+        ),
+    );
     for (command, code) in [
         ("check", 0),
+        ("plan --out saved.plan", 4),
+        ("describe backend/array target/door -o yaml", 0),
         ("plan -o json --log trace", 4),
         ("apply --log trace", 4),
         ("get -o json", 0),
@@ -119,7 +131,12 @@ fn no_secret_is_read_or_shown() {
         assert!(!ran.out.contains(CANARY) && !ran.err.contains(CANARY), "{command}");
     }
     assert!(sandbox.has("pool"), "what has no secret was made");
-    for (path, content) in ["state", "pool"].iter().flat_map(|dir| sandbox.tree(dir)) {
+    let array = &sandbox.object("backend/array")["spec"];
+    assert_eq!((&array["driver"], &array["cinder"]["options"]["san_ip"]), (&"cinder".into(), &"10.0.0.9".into()));
+    assert_eq!(sandbox.object("target/san")["spec"]["tgt"]["iqnPrefix"], "iqn.2026-01.org.example");
+    let saved = ("saved.plan".into(), std::fs::read(sandbox.path("saved.plan")).unwrap());
+    assert!(String::from_utf8_lossy(&saved.1).contains("san_ip"), "settings are saved with the plan");
+    for (path, content) in ["state", "pool"].iter().flat_map(|dir| sandbox.tree(dir)).chain([saved]) {
         assert!(!content.windows(CANARY.len()).any(|w| w == CANARY.as_bytes()), "{}", path.display());
     }
 }

@@ -9,11 +9,11 @@ pub fn tables(kind: Kind) -> impl Iterator<Item = &'static DriverTable> {
     DRIVERS.iter().map(|(table, _)| table).filter(move |table| table.kind == kind)
 }
 
-/// Returns the configuration of a Backend for a driver. The settings of an unknown driver are not stored.
+/// Returns the configuration of a Backend for a driver. The settings of an unknown driver are kept as written.
 pub fn config(driver: &str, settings: Settings) -> DriverConfig {
     match find(driver) {
         Some((table, open)) => table.config(settings, open.is_some()),
-        None => DriverConfig::unimplemented(driver.to_owned()),
+        None => DriverConfig::unimplemented(driver.to_owned(), settings),
     }
 }
 

@@ -336,7 +336,7 @@ impl ResolvedPools {
     pub(super) fn of<'d>(documents: impl Iterator<Item = &'d Document>, resolver: &Resolver) -> Self {
         let places = documents.filter_map(pool).filter_map(|place| match place {
             PoolPlace::Path(path) => Some(path.as_path()),
-            PoolPlace::Other(_) => None,
+            PoolPlace::Other { .. } => None,
         });
         let places: BTreeSet<&Path> = places.collect();
         let resolved = resolver.resolve(places.iter().map(|path| (*path, *path)));
@@ -351,7 +351,7 @@ impl ResolvedPools {
                 Some(Ok(real)) => PoolPlace::Path(real.clone()),
                 _ => place.clone(),
             },
-            PoolPlace::Other(_) => place.clone(),
+            PoolPlace::Other { .. } => place.clone(),
         }
     }
 }

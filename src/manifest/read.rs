@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::fields::{At, Fields, is_no_text_to_some};
 use super::kinds::Reference;
 use super::repair;
+use super::scan::{NodeContent, Scalar};
 use super::text::quote;
 use crate::model::Name;
 use crate::model::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Setting, Settings, Text};
@@ -44,6 +45,44 @@ pub(super) fn map(at: At<'_>, by: &'static FieldTable, references: &mut Vec<Refe
     let values = table(&mut fields, by, references);
     fields.finish_except(by.refused.map_or("", |(name, ..)| name));
     Some(values)
+}
+
+/// What is shown and stored in place of a value that may be a secret.
+const HIDDEN: &str = "(hidden)";
+
+/// Returns a map without a table as it is written, but for values that may be secrets.
+pub(super) fn written_map(at: At<'_>) -> Option<Settings> {
+    let entries = at.entries()?.into_iter();
+    Some(entries.fold(Settings::default(), |values, (key, value)| {
+        let value = if may_be_secret(&key.text) { value.secret() } else { value };
+        values.with(&key.text, written(value))
+    }))
+}
+
+/// Whether the name of a field of an unknown driver suggests a secret, besides the names that problems hide.
+fn may_be_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("token") || ["key", "pass", "passwd", "pwd"].iter().any(|end| name.ends_with(end))
+}
+
+/// Returns a value without a form as it is written; none for null.
+fn written(at: At<'_>) -> Option<Setting> {
+    if at.secret {
+        return Some(Setting::Text(HIDDEN.to_owned()));
+    }
+    match &at.node.content {
+        NodeContent::Scalar { means: Scalar::Null, .. } => None,
+        NodeContent::Scalar { means: Scalar::Bool(flag), .. } => Some(Setting::Bool(*flag)),
+        NodeContent::Scalar { means: Scalar::Whole(number), .. } => Some(Setting::Whole(*number)),
+        NodeContent::Scalar { means: Scalar::Negative | Scalar::Float(_) | Scalar::Text, text, .. } => {
+            Some(Setting::Text(text.to_string()))
+        }
+        NodeContent::List(items) => {
+            let items = items.iter().map(|node| At { node, key: node.span, ..at });
+            Some(Setting::List(items.filter_map(written).collect()))
+        }
+        NodeContent::Map(_) => written_map(at).map(Setting::Map),
+    }
 }
 
 /// Returns the fields of a map, to read them by a table.

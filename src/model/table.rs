@@ -355,6 +355,11 @@ impl Settings {
         self
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the JSON form, with sizes in bytes.
     pub fn json(&self) -> serde_json::Value {
         self.0.iter().map(|(name, value)| (name.to_string(), value.json())).collect::<serde_json::Map<_, _>>().into()
@@ -526,7 +531,7 @@ macro_rules! fields {
     };
     (@struct
         [$(#[doc = $doc:literal])+] [$(#[$attr:meta])*] $name:ident $title:literal
-        [$($(#[doc = $given_doc:literal])+ $given:ident: $given_type:ty,)*]
+        [$($(#[doc = $given_doc:literal])+ $(#[serde($($given_serde:tt)*)])? $given:ident: $given_type:ty,)*]
         [$(
             $(#[doc = $field_doc:literal])+ $(#[serde($($serde:tt)*)])?
             $key:literal => $field:ident: $type:ty $(, with $adapter:ident)? = $entry:expr,
@@ -535,7 +540,7 @@ macro_rules! fields {
     ) => {
         $(#[$attr])*
         pub struct $name {
-            $($(#[doc = $given_doc])+ pub $given: $given_type,)*
+            $($(#[doc = $given_doc])+ $(#[serde($($given_serde)*)])? pub $given: $given_type,)*
             $($(#[doc = $field_doc])+ $(#[serde($($serde)*)])? pub $field: $type,)*
         }
 

@@ -48,11 +48,12 @@ pub struct ObjectsAnswer<'a> {
 /// Selects objects from an overview.
 pub fn objects<'a>(overview: &'a Overview, reading: &'a Reading, question: &ObjectsQuestion) -> ObjectsAnswer<'a> {
     let ObjectsQuestion { selection, labels, details } = question;
-    let mut objects = match !selection.is_empty() && selection.may_match(Kind::Backend) {
-        true => backend_status(overview, reading),
-        false => Vec::new(),
-    };
-    objects.extend(status(overview, reading));
+    let mut objects = status(overview, reading);
+    if !selection.is_empty() && selection.may_match(Kind::Backend) {
+        // Held ones are among the objects.
+        objects.retain(|object| object.kind != Kind::Backend);
+        objects.splice(0..0, backend_status(overview, reading));
+    }
     let known = objects.iter().map(|object| (object.kind, &*object.metadata.name));
     let unmatched = selection.unmatched(known.clone(), "it is neither declared nor observed");
     let ambiguous = selection.ambiguous(known);

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::model::table::{self, Settings};
-use crate::model::{BackendSpec, ExportSpec, Kind, Meta, Name, SnapshotSpec, Specs, VolumeSpec};
+use crate::model::table::{Setting, Settings};
+use crate::model::{BackendSpec, ExportSpec, Kind, Meta, Name, SnapshotSpec, Specs, TargetSpec, VolumeSpec};
 
 /// The spec of one object. It becomes JSON only when it is printed: a table of 100,000 objects prints none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +18,8 @@ pub enum Declared<'a> {
     Snapshot(&'a SnapshotSpec),
     /// The spec of an Export.
     Export(&'a ExportSpec),
+    /// The spec of a Target.
+    Target(&'a TargetSpec),
     /// The spec of a Backend.
     Backend(&'a BackendSpec),
 }
@@ -29,7 +31,8 @@ impl<'a> Declared<'a> {
             Kind::Volume => specs.volumes.get(name).map(Self::Volume),
             Kind::Snapshot => specs.snapshots.get(name).map(Self::Snapshot),
             Kind::Export => specs.exports.get(name).map(Self::Export),
-            Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => None,
+            Kind::Target => specs.targets.get(name).map(Self::Target),
+            Kind::Stack | Kind::Backend | Kind::Approval => None,
         }
     }
 
@@ -38,6 +41,7 @@ impl<'a> Declared<'a> {
             Self::Volume(spec) => &spec.meta,
             Self::Snapshot(spec) => &spec.meta,
             Self::Export(spec) => &spec.meta,
+            Self::Target(spec) => &spec.meta,
             Self::Backend(spec) => &spec.meta,
         }
     }
@@ -48,7 +52,12 @@ impl<'a> Declared<'a> {
             Self::Volume(spec) => spec.values().json(),
             Self::Snapshot(spec) => spec.values().json(),
             Self::Export(spec) => spec.values().json(),
-            Self::Backend(spec) => backend(spec).json(),
+            Self::Target(spec) => with_section(spec.values(), &spec.driver, &spec.settings).json(),
+            Self::Backend(spec) => {
+                let driver = spec.config.driver();
+                let values = spec.values().with("driver", Some(Setting::Text(driver.to_owned())));
+                with_section(values, driver, &spec.config.settings).json()
+            }
         }
     }
 }
@@ -84,10 +93,8 @@ impl<'de> Deserialize<'de> for DeclaredView<'_> {
     }
 }
 
-/// Returns a Backend's settings and driver; only the driver's name if this version of Kiln does not support it.
-fn backend(spec: &BackendSpec) -> Settings {
-    let driver = spec.config.driver();
-    let settings = Some(&spec.config.settings).filter(|settings| **settings != Settings::default());
-    let values = spec.values().with("driver", Some(table::Setting::Text(driver.to_owned())));
-    values.with(driver, settings.cloned().map(table::Setting::Map))
+/// Adds the section of a driver to a spec, if there is one.
+fn with_section(values: Settings, driver: &str, section: &Settings) -> Settings {
+    let section = Some(section).filter(|section| !section.is_empty());
+    values.with(driver, section.cloned().map(Setting::Map))
 }

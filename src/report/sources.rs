@@ -40,7 +40,8 @@ impl<'s, 'a> Sources<'s, 'a> {
                     SourceSpec::Snapshot(name) => Some(MadeFrom::Named(Kind::Snapshot, name)),
                     SourceSpec::Image(_) => None,
                 },
-                DeclaredView::Specs(Declared::Export(_) | Declared::Backend(_)) | DeclaredView::Json(_) => None,
+                DeclaredView::Specs(Declared::Export(_) | Declared::Target(_) | Declared::Backend(_))
+                | DeclaredView::Json(_) => None,
             })
         };
         let mut made: HashMap<MadeFrom<'s>, Vec<usize>> = HashMap::new();

@@ -114,12 +114,12 @@ pub struct Status<'a> {
 /// Whether objects of this kind have a status.
 pub fn has_status(kind: Kind) -> bool {
     match kind {
-        Kind::Volume | Kind::Snapshot | Kind::Export | Kind::Backend => true,
-        Kind::Stack | Kind::Target | Kind::Approval => false,
+        Kind::Volume | Kind::Snapshot | Kind::Target | Kind::Export | Kind::Backend => true,
+        Kind::Stack | Kind::Approval => false,
     }
 }
 
-/// Returns every volume, snapshot and export that is declared, exists under this owner (trash included), or existed when its backend was
+/// Returns every volume, snapshot, target and export that is declared, exists under this owner (trash included), or existed when its backend was
 /// last observed; sorted by kind, name and uid.
 pub fn status<'a>(overview: &'a Overview, reading: &'a Reading) -> Vec<ObjectStatus<'a>> {
     let index = StatusIndex::new(overview, reading);
@@ -272,13 +272,14 @@ impl<'a> StatusIndex<'a> {
 
     /// Returns everything that is declared, with its declared backend.
     fn declared(&self) -> impl Iterator<Item = (Kind, &'a Name, Option<&'a Name>)> {
-        let Specs { volumes, snapshots, exports, .. } = self.specs;
+        let Specs { volumes, snapshots, targets, exports, .. } = self.specs;
         let volumes_there = volumes.iter().map(|(name, v)| (Kind::Volume, name, Some(&v.backend)));
         let snapshots_there = snapshots
             .iter()
             .map(|(name, s)| (Kind::Snapshot, name, volumes.get(&s.volume).map(|volume| &volume.backend)));
+        let targets_there = targets.keys().map(|name| (Kind::Target, name, None));
         let exports_there = exports.keys().map(|name| (Kind::Export, name, None));
-        volumes_there.chain(snapshots_there).chain(exports_there)
+        volumes_there.chain(snapshots_there).chain(targets_there).chain(exports_there)
     }
 
     /// The status of an object that exists. Of two with one name, the spec belongs to the live one where it is declared.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kiln::driver::LocalSettings;
 use kiln::driver::settings::config;
 use kiln::driver::sim::{FaultRates, SimSettings};
+use kiln::model::table::{Setting, Settings};
 use kiln::model::{
     Action, ApprovalItem, ApprovalSet, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults,
     DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, FieldPlace, Identity, ImageFormat,
@@ -278,7 +279,7 @@ fn a_journal_line_with_unknown_words_is_kept_as_it_is() {
 
 #[test]
 fn fields_of_drivers() {
-    for config in [local(), sim(), DriverConfig::unimplemented("ceph".to_owned())] {
+    for config in [local(), sim(), DriverConfig::unimplemented("ceph".to_owned(), settings())] {
         let json = serde_json::to_value(&config).unwrap();
         assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["built", "driver", "place", "settings"]);
         assert_eq!(serde_json::from_value::<DriverConfig>(json).unwrap(), config);
@@ -531,6 +532,10 @@ fn ledger() -> Ledger {
     }
 }
 
+fn settings() -> Settings {
+    Settings::default().with("iqnPrefix", Some(Setting::Text("iqn.2026-01.org.example".to_owned())))
+}
+
 fn meta(text: &str) -> Meta {
     Meta {
         name: name(text),
@@ -604,7 +609,10 @@ fn reading() -> Reading {
         backends: BTreeMap::from([(name("fast"), backend)]),
         volumes: BTreeMap::from([(name("db"), volume)]),
         snapshots: BTreeMap::from([(name("db-1"), snapshot)]),
-        targets: BTreeMap::from([(name("san"), TargetSpec { meta: meta("san"), driver: "tgt".to_owned() })]),
+        targets: BTreeMap::from([(
+            name("san"),
+            TargetSpec { meta: meta("san"), settings: settings(), driver: "tgt".to_owned() },
+        )]),
         exports: BTreeMap::from([(name("db"), export)]),
         approvals: BTreeMap::from([(name("go"), ApprovalSpec { meta: meta("go"), digest: "00ff".to_owned() })]),
     };

@@ -14,8 +14,8 @@ pub(super) struct Section<'a> {
     table: Option<&'static DriverTable>,
     /// Its place, if it is written.
     at: Option<At<'a>>,
-    /// `None` if the section is required and missing, or if the driver has no table.
-    settings: Option<Settings>,
+    /// `None` if the section has a problem, or is required and missing. Of a driver without a table: as written.
+    pub(super) settings: Option<Settings>,
 }
 
 /// Reads the section of the driver, and reports the sections of other drivers and all unknown fields.
@@ -48,7 +48,10 @@ pub(super) fn section<'a>(
     }
     if let (Some(driver), None) = (driver, read.table) {
         // Only such a driver knows its fields; the section must at least be a map.
-        fields.peek(driver).map(|at| at.entries());
+        read.settings = match fields.peek(driver) {
+            Some(at) => read::written_map(at),
+            None => Some(Settings::default()),
+        };
     }
     fields.finish_except(written);
     read
@@ -107,29 +110,28 @@ pub(super) fn backend(
     };
     let overcommit_written = fields.peek("overcommit").is_some();
     let Section { table, at, settings } = section(fields, Kind::Backend, driver.as_deref(), references);
-    let pool = at.zip(table).zip(settings.as_ref()).and_then(|((at, table), settings)| pool(at, table, settings));
     let driver = driver?;
-    let config = match table {
-        Some(_) => drivers::config(&driver, settings?),
-        None => drivers::config(&driver, Settings::default()),
-    };
-    let mut spec = BackendSpec::from_values(&mut values, meta?, config)?;
+    let mut spec = BackendSpec::from_values(&mut values, meta?, drivers::config(&driver, settings?))?;
     if !overcommit_written {
         spec.overcommit = drivers::overcommit(&driver);
     }
+    let pool = at.zip(table).and_then(|(at, table)| pool(at, table, &spec));
     Some(BackendBody { spec, driver_span: driver_at?.span(), pool })
 }
 
 /// Returns the pool that a section names, if it names one.
-fn pool(section: At<'_>, table: &DriverTable, settings: &Settings) -> Option<Pool> {
+fn pool(section: At<'_>, table: &DriverTable, spec: &BackendSpec) -> Option<Pool> {
     let written = section.fields(|_| None)?;
     let mut keys = table.settings.all().filter(|field| field.is_key);
     let span = keys.find_map(|field| written.peek(field.name))?.span();
-    let place = match table.pool(settings).as_slice() {
-        [Some(Setting::Path(path))] => PoolPlace::Path(path.clone()),
+    let place = match table.pool(&spec.config.settings).as_slice() {
+        [Some(Setting::Path(path))] if spec.via.is_empty() => PoolPlace::Path(path.clone()),
         values => {
             let values = values.iter().map(|value| value.map(Setting::shown).unwrap_or_default());
-            PoolPlace::Other(std::iter::once(table.name.to_owned()).chain(values).collect())
+            PoolPlace::Other {
+                via: spec.via.clone(),
+                key: std::iter::once(table.name.to_owned()).chain(values).collect(),
+            }
         }
     };
     Some(Pool { span, place })

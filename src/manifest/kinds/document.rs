@@ -71,11 +71,16 @@ pub(in crate::manifest) struct Pool {
     pub(in crate::manifest) place: PoolPlace,
 }
 
-/// Where a pool is, in the terms of its driver.
+/// Where a pool is: the host, the driver and, in its terms, the pool.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::manifest) enum PoolPlace {
     /// A directory or file on this host.
     Path(PathBuf),
-    /// The driver and its coordinates of the pool.
-    Other(Vec<String>),
+    /// Any other.
+    Other {
+        /// The command that runs the driver on another host; empty on this one.
+        via: Vec<String>,
+        /// The driver and its key settings.
+        key: Vec<String>,
+    },
 }

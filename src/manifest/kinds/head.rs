@@ -135,8 +135,8 @@ fn body(
         }
         Kind::Target => {
             let driver = values.get("driver").map(Setting::shown);
-            backend::section(fields, kind, driver.as_deref(), references);
-            TargetSpec::from_values(&mut values, meta?).map(Body::Target)
+            let settings = backend::section(fields, kind, driver.as_deref(), references).settings;
+            TargetSpec::from_values(&mut values, meta?, settings?).map(Body::Target)
         }
         Kind::Export => {
             checks::export(&fields, &values);

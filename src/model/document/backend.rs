@@ -119,7 +119,8 @@ impl DriverTable {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriverConfig {
     driver: String,
-    /// The section, checked with the table of the driver, with its defaults.
+    /// The section, checked with the table of the driver, with its defaults. Of a driver that this version does not have: as written, but
+    /// for what may be a secret, and with relative paths as they are, since nothing tells what is a path.
     pub settings: Settings,
     place: String,
     #[serde(rename = "built")]
@@ -127,9 +128,9 @@ pub struct DriverConfig {
 }
 
 impl DriverConfig {
-    /// Returns the configuration of a driver that this version does not have. Its objects are Held(Unsupported); its settings are not stored.
-    pub fn unimplemented(driver: String) -> Self {
-        Self { place: driver.clone(), driver, settings: Settings::default(), implemented: false }
+    /// Returns the configuration of a driver that this version does not have. Its objects are Held(Unsupported).
+    pub fn unimplemented(driver: String, settings: Settings) -> Self {
+        Self { place: driver.clone(), driver, settings, implemented: false }
     }
 
     /// Returns the name in `spec.driver`.

@@ -80,12 +80,14 @@ mod tests {
             let kept = match kind {
                 Kind::Stack => Stack::from_values(&mut values, Owner::unnamed(), true).map(|spec| spec.values()),
                 Kind::Backend => {
-                    let config = DriverConfig::unimplemented("x".to_owned());
+                    let config = DriverConfig::unimplemented("x".to_owned(), Settings::default());
                     BackendSpec::from_values(&mut values, meta(), config).map(|spec| spec.values())
                 }
                 Kind::Volume => VolumeSpec::from_values(&mut values, meta()).map(|spec| spec.values()),
                 Kind::Snapshot => SnapshotSpec::from_values(&mut values, meta()).map(|spec| spec.values()),
-                Kind::Target => TargetSpec::from_values(&mut values, meta()).map(|spec| spec.values()),
+                Kind::Target => {
+                    TargetSpec::from_values(&mut values, meta(), Settings::default()).map(|spec| spec.values())
+                }
                 Kind::Export => ExportSpec::from_values(&mut values, meta()).map(|spec| spec.values()),
                 Kind::Approval => ApprovalSpec::from_values(&mut values, meta()).map(|spec| spec.values()),
             };

@@ -1,10 +1,9 @@
-//! `kind: Target`. No target driver is implemented yet. Documents are checked completely, so that manifests written today will be valid, but
-//! only partly stored.
+//! `kind: Target`. No target driver is implemented yet. Documents are checked completely, so that manifests written today will be valid.
 
 use serde::{Deserialize, Serialize};
 
 use super::Meta;
-use crate::model::table::{DocumentTable, FieldForm, FieldRule, Text, fields};
+use crate::model::table::{DocumentTable, FieldForm, FieldRule, Settings, Text, fields};
 
 pub(super) const TARGET: DocumentTable = DocumentTable {
     doc: "A server that exports volumes to clients.",
@@ -19,6 +18,9 @@ fields! {
         given {
             /// `metadata`.
             meta: Meta,
+            /// The section of the driver: see [`DriverConfig::settings`](super::DriverConfig::settings).
+            #[serde(default, skip_serializing_if = "Settings::is_empty")]
+            settings: Settings,
         }
         /// tgt, nbd, lio, nvmet, …
         "driver" => driver: String =
