@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{Fault, SimDriver, SimEffect, SimObject, SimWorld};
-use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
+use kiln::driver::{Driver, PoolMetadata, StepContext};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
     Access, Action, Address, BackendSpec, Capabilities, DriverError, Effect, Endpoint, ErrorKind, Identity, IntentId,
-    JournalAction, JournalEntry, JournalOutcome, Kind, Ledger, LedgerCommit, LedgerView, NativeName, Observed,
-    OpenIntent, Outcome, Owner, Percent, PoolId, Reading, Records, Scope, Size, Step, Suspension, Tags,
+    JournalAction, JournalEntry, JournalOutcome, Kind, NativeName, Observed, OpenIntent, Outcome, Owner, Percent,
+    Reading, Records, Scope, Size, Step, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
@@ -52,6 +52,9 @@ impl Played {
 
 #[async_trait]
 impl Driver for Played {
+    fn metadata(&self) -> &dyn PoolMetadata {
+        self.0.sim.metadata()
+    }
     fn capabilities(&self) -> &Capabilities {
         self.0.sim.capabilities()
     }
@@ -93,34 +96,6 @@ impl Driver for Played {
         };
         self.0.running.lock().unwrap().0 -= 1;
         result
-    }
-}
-
-#[async_trait]
-impl PoolMetadata for Played {
-    async fn init_pool(&self) -> Result<PoolId, DriverError> {
-        self.0.sim.init_pool().await
-    }
-    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
-        self.0.sim.lock(owner).await
-    }
-    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
-        self.0.sim.ledger(owner).await
-    }
-    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
-        self.0.sim.change_ledger(commit).await
-    }
-    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        self.0.sim.write_ledger(ledger).await
-    }
-    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
-        self.0.sim.remove_ledger(owner).await
-    }
-    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
-        self.0.sim.suspensions(owner).await
-    }
-    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
-        self.0.sim.write_suspension(suspension).await
     }
 }
 

@@ -163,6 +163,10 @@ impl WatchedDriver {
 
 #[async_trait]
 impl Driver for WatchedDriver {
+    fn metadata(&self) -> &dyn PoolMetadata {
+        self
+    }
+
     fn capabilities(&self) -> &Capabilities {
         self.driver.capabilities()
     }
@@ -186,42 +190,42 @@ impl Driver for WatchedDriver {
 impl PoolMetadata for WatchedDriver {
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
         let call = self.call("init")?;
-        call.end(self.driver.init_pool().await)
+        call.end(self.driver.metadata().init_pool().await)
     }
 
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         let call = self.call("lock")?;
-        call.end(self.driver.lock(owner).await)
+        call.end(self.driver.metadata().lock(owner).await)
     }
 
     async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
         let call = self.call("observe")?;
-        call.end(self.driver.ledger(owner).await)
+        call.end(self.driver.metadata().ledger(owner).await)
     }
 
     // Both are called even while the breaker is open: the last call of a pass, which records what the pass did.
     async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
         let call = MeasuredCall { watched: self, what: "ledger", began: Instant::now(), ended: false };
-        call.end(self.driver.change_ledger(commit).await)
+        call.end(self.driver.metadata().change_ledger(commit).await)
     }
 
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
         let call = MeasuredCall { watched: self, what: "ledger", began: Instant::now(), ended: false };
-        call.end(self.driver.write_ledger(ledger).await)
+        call.end(self.driver.metadata().write_ledger(ledger).await)
     }
 
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         let call = self.call("ledger")?;
-        call.end(self.driver.remove_ledger(owner).await)
+        call.end(self.driver.metadata().remove_ledger(owner).await)
     }
 
     // Suspensions are neither measured nor counted: their answers between failing steps must not reset the breaker.
     async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
-        self.driver.suspensions(owner).await
+        self.driver.metadata().suspensions(owner).await
     }
 
     async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
-        self.driver.write_suspension(suspension).await
+        self.driver.metadata().write_suspension(suspension).await
     }
 }
 
@@ -272,7 +276,7 @@ pub(super) mod tests {
         }
         let asked = sim.calls();
         assert!(asked < 10, "{asked} of 20 calls were made");
-        let error = driver.lock(&"prod".parse().unwrap()).await.map(|_| ()).unwrap_err();
+        let error = driver.metadata().lock(&"prod".parse().unwrap()).await.map(|_| ()).unwrap_err();
         assert_eq!((error.kind, sim.calls()), (ErrorKind::BreakerOpen, asked));
         let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
         assert!(error.message.contains("next probe at "), "{}", error.message);

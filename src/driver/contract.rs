@@ -94,7 +94,10 @@ pub trait PoolMetadata: Send + Sync {
 
 /// A backend. The [module](crate::driver) lists the guarantees.
 #[async_trait]
-pub trait Driver: PoolMetadata {
+pub trait Driver: Send + Sync {
+    /// What the pool keeps beside its objects.
+    fn metadata(&self) -> &dyn PoolMetadata;
+
     /// What the backend can do on this pool.
     fn capabilities(&self) -> &Capabilities;
 

@@ -56,7 +56,7 @@ impl BackendSession {
 
     /// See [`PoolMetadata::init_pool`](crate::driver::PoolMetadata::init_pool).
     pub(super) async fn init_pool(&self) -> Result<PoolId, DriverError> {
-        self.within(self.driver.init_pool()).await
+        self.within(self.driver.metadata().init_pool()).await
     }
 
     /// Writes a changed ledger under its next serial number: what changed, if the pool has the one before it.
@@ -69,12 +69,12 @@ impl BackendSession {
         let commit = before.as_ref().and_then(|before| ledger.commit_from(before));
         let after = match (&commit, before) {
             (Some(commit), Some(before)) => {
-                self.within(self.driver.change_ledger(commit)).instrument(span.clone()).await?;
+                self.within(self.driver.metadata().change_ledger(commit)).instrument(span.clone()).await?;
                 let mut after = Arc::unwrap_or_clone(before);
                 after.apply(commit).is_ok().then_some(after)
             }
             _ => {
-                self.within(self.driver.write_ledger(ledger)).instrument(span.clone()).await?;
+                self.within(self.driver.metadata().write_ledger(ledger)).instrument(span.clone()).await?;
                 Some(ledger.clone())
             }
         };
@@ -97,7 +97,7 @@ impl BackendSession {
 
     /// See [`PoolMetadata::ledger`](crate::driver::PoolMetadata::ledger).
     pub(super) async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
-        self.within(self.driver.ledger(owner)).await
+        self.within(self.driver.metadata().ledger(owner)).await
     }
 
     /// Whether the pool certainly has the ledger as it is in memory, but for what was settled since. Only such a ledger may be recorded:
@@ -108,22 +108,22 @@ impl BackendSession {
 
     /// See [`PoolMetadata::remove_ledger`](crate::driver::PoolMetadata::remove_ledger).
     pub(super) async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
-        self.within(self.driver.remove_ledger(owner)).await
+        self.within(self.driver.metadata().remove_ledger(owner)).await
     }
 
     /// See [`PoolMetadata::suspensions`](crate::driver::PoolMetadata::suspensions).
     pub(super) async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
-        self.within(self.driver.suspensions(owner)).await
+        self.within(self.driver.metadata().suspensions(owner)).await
     }
 
     /// See [`PoolMetadata::write_suspension`](crate::driver::PoolMetadata::write_suspension).
     pub(super) async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
-        self.within(self.driver.write_suspension(suspension)).await
+        self.within(self.driver.metadata().write_suspension(suspension)).await
     }
 
     /// Takes the writer lock of any owner.
     pub(super) async fn lock_of(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
-        self.within(self.driver.lock(owner)).await
+        self.within(self.driver.metadata().lock(owner)).await
     }
 
     /// Observes the backend within its time limit. Transient errors are retried.

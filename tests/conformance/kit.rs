@@ -35,7 +35,7 @@ pub(crate) struct Kit<'a> {
 impl<'a> Kit<'a> {
     pub(crate) async fn new(bench: &'a dyn Bench) -> Self {
         let driver = bench.driver();
-        let pool = driver.init_pool().await.unwrap();
+        let pool = driver.metadata().init_pool().await.unwrap();
         let size = Size(1 << 20).round_up(driver.capabilities().granularity);
         // A driver made now sees the pool as it will be used.
         Self { bench, driver: bench.driver(), pool, owner: "prod".parse().unwrap(), size, volumes: RefCell::default() }

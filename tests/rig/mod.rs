@@ -72,6 +72,9 @@ struct Doomed {
 
 #[async_trait]
 impl Driver for Doomed {
+    fn metadata(&self) -> &dyn PoolMetadata {
+        self
+    }
     fn capabilities(&self) -> &Capabilities {
         self.inner.capabilities()
     }

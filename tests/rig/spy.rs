@@ -73,6 +73,9 @@ fn failed(message: &str) -> DriverError {
 
 #[async_trait]
 impl Driver for Spied {
+    fn metadata(&self) -> &dyn PoolMetadata {
+        self
+    }
     fn capabilities(&self) -> &Capabilities {
         self.sim.capabilities()
     }

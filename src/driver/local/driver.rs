@@ -167,6 +167,10 @@ impl LocalState {
 
 #[async_trait]
 impl Driver for Local {
+    fn metadata(&self) -> &dyn PoolMetadata {
+        self
+    }
+
     fn capabilities(&self) -> &Capabilities {
         &self.0.capabilities
     }

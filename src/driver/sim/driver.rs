@@ -245,6 +245,10 @@ async fn blocking<T: Send + 'static>(
 
 #[async_trait]
 impl Driver for SimDriver {
+    fn metadata(&self) -> &dyn PoolMetadata {
+        self
+    }
+
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }

@@ -272,13 +272,13 @@ async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_o
         let config = crate::driver::settings::config("sim", settings.values());
         crate::driver::connect(&fixtures::backend(name, config)).unwrap()
     };
-    let pool = connect("one").init_pool().await.unwrap();
+    let pool = connect("one").metadata().init_pool().await.unwrap();
     connect("one").execute(&thin("db"), &StepContext::at(0)).await.unwrap();
     let seen = connect("one").observe(&everything()).await.unwrap();
     assert_eq!((seen.pool, seen.objects.len()), (Some(pool.clone()), 1));
     assert_eq!(seen.capacity.unwrap().total, SIZE.bytes());
     assert_eq!(connect("two").observe(&everything()).await.unwrap().pool, None);
-    assert_ne!(connect("two").init_pool().await.unwrap(), pool, "two pools of one seed");
+    assert_ne!(connect("two").metadata().init_pool().await.unwrap(), pool, "two pools of one seed");
 }
 
 #[tokio::test]

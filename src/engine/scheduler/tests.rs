@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::driver::sim::{FaultRates, SimDriver, SimWorld};
-use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
+use crate::driver::{Driver, PoolMetadata, StepContext};
 use crate::engine::effort::Fixed;
 use crate::engine::options::Options;
 use crate::engine::session::Session;
@@ -14,8 +14,8 @@ use crate::engine::setup::{Connect, Setup};
 use crate::engine::{Confirmation, Reporter};
 use crate::manifest::fixtures::reading_of;
 use crate::model::{
-    Access, Action, Address, BackendSpec, Capabilities, ErrorKind, Identity, Kind, Ledger, LedgerCommit, LedgerView,
-    Observed, Owner, PoolId, Provisioning, Reason, Scope, Size, Suspension, Tags, Uid,
+    Access, Action, Address, BackendSpec, Capabilities, ErrorKind, Identity, Kind, Observed, Owner, Provisioning,
+    Reason, Scope, Size, Suspension, Tags, Uid,
 };
 use crate::plan::Plan;
 use crate::store::{MemoryStore, Store};
@@ -32,6 +32,9 @@ struct FailingPool {
 
 #[async_trait]
 impl Driver for FailingPool {
+    fn metadata(&self) -> &dyn PoolMetadata {
+        self.sim.metadata()
+    }
     fn capabilities(&self) -> &Capabilities {
         self.sim.capabilities()
     }
@@ -46,34 +49,6 @@ impl Driver for FailingPool {
             Some(effect) => Err(DriverError { effect: *effect, ..DriverError::before(ErrorKind::Permanent, "no") }),
             None => self.sim.execute(step, context).await,
         }
-    }
-}
-
-#[async_trait]
-impl PoolMetadata for FailingPool {
-    async fn init_pool(&self) -> Result<PoolId, DriverError> {
-        self.sim.init_pool().await
-    }
-    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
-        self.sim.lock(owner).await
-    }
-    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
-        self.sim.ledger(owner).await
-    }
-    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
-        self.sim.change_ledger(commit).await
-    }
-    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        self.sim.write_ledger(ledger).await
-    }
-    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
-        self.sim.remove_ledger(owner).await
-    }
-    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
-        self.sim.suspensions(owner).await
-    }
-    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
-        self.sim.write_suspension(suspension).await
     }
 }
 

@@ -9,11 +9,11 @@ use crate::suite::kit::Kit;
 
 pub(crate) async fn found_twice_gives_one_id(bench: &dyn Bench) {
     let (first, second) = (bench.another(), bench.another());
-    let pool = first.init_pool().await.unwrap();
+    let pool = first.metadata().init_pool().await.unwrap();
     assert!(pool.0.len() == 32 && pool.0.bytes().all(|b| b.is_ascii_hexdigit()), "{pool:?}");
     let before = bench.fingerprint();
     for driver in [first, second, bench.another()] {
-        assert_eq!(driver.init_pool().await.unwrap(), pool);
+        assert_eq!(driver.metadata().init_pool().await.unwrap(), pool);
         let all = Scope::All { owner: "prod".parse().unwrap() };
         assert_eq!(driver.observe(&all).await.unwrap().pool, Some(pool.clone()));
     }
@@ -45,21 +45,21 @@ fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
 async fn view(kit: &Kit<'_>, owner: &Owner) -> Option<LedgerView> {
     let all = Scope::All { owner: owner.clone() };
     let seen = kit.bench.another().observe(&all).await.unwrap();
-    assert_eq!(kit.bench.another().ledger(owner).await.unwrap(), seen.ledger, "read alone");
+    assert_eq!(kit.bench.another().metadata().ledger(owner).await.unwrap(), seen.ledger, "read alone");
     seen.ledger
 }
 
 pub(crate) async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    let _lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
     for serial in 1..=3 {
-        kit.driver.write_ledger(&ledger(&kit, serial)).await.unwrap();
+        kit.driver.metadata().write_ledger(&ledger(&kit, serial)).await.unwrap();
         assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, serial)))));
     }
     bench.damage_ledger(&kit.owner, false);
     assert_older(&kit, 2).await;
     // A damaged copy is not what the next write keeps as its second.
-    kit.driver.write_ledger(&ledger(&kit, 4)).await.unwrap();
+    kit.driver.metadata().write_ledger(&ledger(&kit, 4)).await.unwrap();
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 4)))));
     bench.damage_ledger(&kit.owner, false);
     assert_older(&kit, 2).await;
@@ -77,21 +77,21 @@ async fn assert_older(kit: &Kit<'_>, serial: u64) {
 
 pub(crate) async fn ledger_is_changed_by_entries(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    let _lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
     let (first, second, third) = (
         ledger(&kit, 1),
         ledger(&kit, 2),
         Ledger { serial: 3, ..Ledger::new(kit.pool.clone(), kit.owner.clone(), String::new()) },
     );
-    kit.driver.write_ledger(&first).await.unwrap();
+    kit.driver.metadata().write_ledger(&first).await.unwrap();
     let to_second = second.commit_from(&first).unwrap();
     assert_eq!(to_second.changes.len(), 1, "{to_second:?}");
     // Again: the answer to the first call may have been lost.
     for _ in 0..2 {
-        kit.driver.change_ledger(&to_second).await.unwrap();
+        kit.driver.metadata().change_ledger(&to_second).await.unwrap();
         assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(second.clone()))));
     }
-    kit.driver.change_ledger(&third.commit_from(&second).unwrap()).await.unwrap();
+    kit.driver.metadata().change_ledger(&third.commit_from(&second).unwrap()).await.unwrap();
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(third.clone()))));
     bench.damage_ledger(&kit.owner, false);
     assert_older(&kit, 2).await;
@@ -99,36 +99,36 @@ pub(crate) async fn ledger_is_changed_by_entries(bench: &dyn Bench) {
 
 pub(crate) async fn changes_of_another_ledger_are_refused(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    let _lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
     let (first, second) = (ledger(&kit, 1), ledger(&kit, 2));
     let commit = second.commit_from(&first).unwrap();
     let refused = async |why: &str| {
-        let error = kit.driver.change_ledger(&commit).await.unwrap_err();
+        let error = kit.driver.metadata().change_ledger(&commit).await.unwrap_err();
         assert_eq!((error.kind, error.effect), (ErrorKind::Conflict, kiln::model::Effect::No), "{why}: {error}");
     };
     refused("there is none").await;
-    kit.driver.write_ledger(&first).await.unwrap();
+    kit.driver.metadata().write_ledger(&first).await.unwrap();
     let elsewhere = Ledger { stack: "another".to_owned(), serial: 2, ..ledger(&kit, 1) };
-    kit.driver.change_ledger(&elsewhere.commit_from(&first).unwrap()).await.unwrap();
+    kit.driver.metadata().change_ledger(&elsewhere.commit_from(&first).unwrap()).await.unwrap();
     refused("the serial is that of other changes").await;
-    kit.driver.write_ledger(&ledger(&kit, 3)).await.unwrap();
+    kit.driver.metadata().write_ledger(&ledger(&kit, 3)).await.unwrap();
     refused("it is newer").await;
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 3)))));
     let backwards = ledger(&kit, 2).commit_from(&ledger(&kit, 3)).unwrap();
-    let error = kit.driver.change_ledger(&backwards).await.unwrap_err();
+    let error = kit.driver.metadata().change_ledger(&backwards).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Conflict, "an earlier serial: {error}");
     let fourth = ledger(&kit, 4).commit_from(&ledger(&kit, 3)).unwrap();
     bench.damage_ledger(&kit.owner, false);
-    let error = kit.driver.change_ledger(&fourth).await.unwrap_err();
+    let error = kit.driver.metadata().change_ledger(&fourth).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Conflict, "the newest copy is damaged: {error}");
     assert!(matches!(view(&kit, &kit.owner).await, Some(LedgerView::Older(there, _)) if *there == elsewhere));
 }
 
 pub(crate) async fn damaged_ledger_is_reported(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    let _lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
     for serial in 1..=2 {
-        kit.driver.write_ledger(&ledger(&kit, serial)).await.unwrap();
+        kit.driver.metadata().write_ledger(&ledger(&kit, serial)).await.unwrap();
     }
     bench.damage_ledger(&kit.owner, true);
     match view(&kit, &kit.owner).await {
@@ -137,7 +137,7 @@ pub(crate) async fn damaged_ledger_is_reported(bench: &dyn Bench) {
     }
     // It is still the same pool, and a new ledger heals it.
     assert_eq!(kit.all().await.pool, Some(kit.pool.clone()));
-    kit.driver.write_ledger(&ledger(&kit, 3)).await.unwrap();
+    kit.driver.metadata().write_ledger(&ledger(&kit, 3)).await.unwrap();
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 3)))));
 }
 
@@ -145,8 +145,8 @@ pub(crate) async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let theirs = Kit { owner: "staging".parse().unwrap(), ..Kit::new(bench).await };
     for (kit, serial) in [(&kit, 1), (&theirs, 5)] {
-        let _lock = kit.driver.lock(&kit.owner).await.unwrap();
-        kit.driver.write_ledger(&ledger(kit, serial)).await.unwrap();
+        let _lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
+        kit.driver.metadata().write_ledger(&ledger(kit, serial)).await.unwrap();
     }
     bench.damage_ledger(&theirs.owner, true);
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 1)))));
@@ -155,12 +155,12 @@ pub(crate) async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
 
 pub(crate) async fn removed_ledger_is_gone(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    let _lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
     for serial in 1..=2 {
-        kit.driver.write_ledger(&ledger(&kit, serial)).await.unwrap();
+        kit.driver.metadata().write_ledger(&ledger(&kit, serial)).await.unwrap();
     }
     for _ in 0..2 {
-        kit.driver.remove_ledger(&kit.owner).await.unwrap();
+        kit.driver.metadata().remove_ledger(&kit.owner).await.unwrap();
         assert_eq!(view(&kit, &kit.owner).await, None);
     }
     assert_eq!(kit.all().await.pool, Some(kit.pool.clone()), "the pool lost its mark with it");
@@ -170,14 +170,14 @@ pub(crate) async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &
     let kit = Kit::new(bench).await;
     let other: Owner = "staging".parse().unwrap();
     for round in 0..2 {
-        let lock = kit.driver.lock(&kit.owner).await.unwrap();
+        let lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
         for driver in [&kit.driver, &bench.another()] {
-            let Err(error) = driver.lock(&kit.owner).await else { panic!("two writers") };
+            let Err(error) = driver.metadata().lock(&kit.owner).await else { panic!("two writers") };
             assert_eq!(error.kind, ErrorKind::OtherWriter);
             let pid = std::process::id().to_string();
             assert!(error.message.contains(&pid), "does not name the process: {error}");
         }
-        let theirs = kit.driver.lock(&other).await.unwrap();
+        let theirs = kit.driver.metadata().lock(&other).await.unwrap();
         // Neither is in the way of a step of its owner's.
         kit.volume(&format!("db-{round}")).await;
         drop((lock, theirs));
@@ -187,14 +187,14 @@ pub(crate) async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &
 pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     assert!(kit.all().await.locked.is_empty());
-    let lock = kit.driver.lock(&kit.owner).await.unwrap();
+    let lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
     for driver in [&kit.driver, &bench.another()] {
         let seen = driver.observe(&Scope::All { owner: kit.owner.clone() }).await.unwrap();
         assert_eq!(seen.locked, std::slice::from_ref(&kit.owner));
     }
     // Looking does not take the lock away, nor let it go.
     kit.volume("db").await;
-    assert!(bench.another().lock(&kit.owner).await.is_err());
+    assert!(bench.another().metadata().lock(&kit.owner).await.is_err());
     drop(lock);
     assert!(kit.all().await.locked.is_empty());
 }
@@ -213,17 +213,17 @@ fn ended(suspension: &Suspension) -> Suspension {
 pub(crate) async fn suspensions_are_recorded_without_the_writer_lock(bench: &dyn Bench) {
     let fresh = bench.another();
     let owner: Owner = "prod".parse().unwrap();
-    assert_eq!(fresh.suspensions(&owner).await, Ok(Vec::new()), "a pool without the mark has none");
+    assert_eq!(fresh.metadata().suspensions(&owner).await, Ok(Vec::new()), "a pool without the mark has none");
     let kit = Kit::new(bench).await;
     // The driver that holds the lock sees what another connection writes, without being opened anew.
-    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
-    assert_eq!(kit.driver.suspensions(&kit.owner).await, Ok(Vec::new()));
+    let _lock = kit.driver.metadata().lock(&kit.owner).await.unwrap();
+    assert_eq!(kit.driver.metadata().suspensions(&kit.owner).await, Ok(Vec::new()));
     let (one, other) = (suspension(&kit.owner, "fsck"), suspension(&kit.owner, "backup"));
     for suspension in [&one, &other, &one] {
-        bench.another().write_suspension(suspension).await.unwrap();
+        bench.another().metadata().write_suspension(suspension).await.unwrap();
     }
     for driver in [kit.driver.clone(), bench.another()] {
-        let mut seen = driver.suspensions(&kit.owner).await.unwrap();
+        let mut seen = driver.metadata().suspensions(&kit.owner).await.unwrap();
         seen.sort_by(|a, b| b.reason.cmp(&a.reason));
         assert_eq!(seen, [one.clone(), other.clone()]);
     }
@@ -233,9 +233,9 @@ pub(crate) async fn a_resume_takes_the_place_of_its_suspension_and_never_the_rev
     let kit = Kit::new(bench).await;
     let (one, late) = (suspension(&kit.owner, "fsck"), suspension(&kit.owner, "late"));
     for record in [&one, &ended(&one), &ended(&late), &one, &late] {
-        kit.driver.write_suspension(record).await.unwrap();
+        kit.driver.metadata().write_suspension(record).await.unwrap();
     }
-    let mut seen = bench.another().suspensions(&kit.owner).await.unwrap();
+    let mut seen = bench.another().metadata().suspensions(&kit.owner).await.unwrap();
     seen.sort_by(|a, b| a.reason.cmp(&b.reason));
     assert_eq!(seen, [ended(&one), ended(&late)]);
 }
@@ -243,17 +243,17 @@ pub(crate) async fn a_resume_takes_the_place_of_its_suspension_and_never_the_rev
 pub(crate) async fn suspensions_of_owners_are_apart(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let other: Owner = "test".parse().unwrap();
-    kit.driver.write_suspension(&suspension(&kit.owner, "fsck")).await.unwrap();
-    assert_eq!(bench.another().suspensions(&other).await, Ok(Vec::new()));
-    kit.driver.write_suspension(&ended(&suspension(&other, "fsck"))).await.unwrap();
-    assert_eq!(bench.another().suspensions(&kit.owner).await, Ok(vec![suspension(&kit.owner, "fsck")]));
+    kit.driver.metadata().write_suspension(&suspension(&kit.owner, "fsck")).await.unwrap();
+    assert_eq!(bench.another().metadata().suspensions(&other).await, Ok(Vec::new()));
+    kit.driver.metadata().write_suspension(&ended(&suspension(&other, "fsck"))).await.unwrap();
+    assert_eq!(bench.another().metadata().suspensions(&kit.owner).await, Ok(vec![suspension(&kit.owner, "fsck")]));
 }
 
 pub(crate) async fn a_suspension_that_cannot_be_read_is_no_absent_one(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    kit.driver.write_suspension(&suspension(&kit.owner, "fsck")).await.unwrap();
+    kit.driver.metadata().write_suspension(&suspension(&kit.owner, "fsck")).await.unwrap();
     bench.damage_suspensions(&kit.owner);
-    let error = bench.another().suspensions(&kit.owner).await.unwrap_err();
+    let error = bench.another().metadata().suspensions(&kit.owner).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
 }
 
@@ -261,14 +261,14 @@ pub(crate) async fn suspensions_in_force_have_a_limit(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let nth = |n: usize| suspension(&kit.owner, &format!("reason {n}"));
     // One that was ended leaves room for another.
-    kit.driver.write_suspension(&nth(0)).await.unwrap();
-    kit.driver.write_suspension(&ended(&nth(0))).await.unwrap();
+    kit.driver.metadata().write_suspension(&nth(0)).await.unwrap();
+    kit.driver.metadata().write_suspension(&ended(&nth(0))).await.unwrap();
     for n in 1..=Suspension::MOST {
-        kit.driver.write_suspension(&nth(n)).await.unwrap();
+        kit.driver.metadata().write_suspension(&nth(n)).await.unwrap();
     }
-    let error = kit.driver.write_suspension(&nth(Suspension::MOST + 1)).await.unwrap_err();
+    let error = kit.driver.metadata().write_suspension(&nth(Suspension::MOST + 1)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Permanent, "{error}");
-    kit.driver.write_suspension(&nth(1)).await.unwrap();
-    kit.driver.write_suspension(&ended(&nth(1))).await.unwrap();
-    kit.driver.write_suspension(&nth(Suspension::MOST + 1)).await.unwrap();
+    kit.driver.metadata().write_suspension(&nth(1)).await.unwrap();
+    kit.driver.metadata().write_suspension(&ended(&nth(1))).await.unwrap();
+    kit.driver.metadata().write_suspension(&nth(Suspension::MOST + 1)).await.unwrap();
 }
