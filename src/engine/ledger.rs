@@ -113,13 +113,13 @@ pub(super) fn settle(ledger: &mut SharedLedger, observed: &Observed, reading: &R
         ledger.copies = copies;
     }
     let in_doubt: BTreeSet<_> = observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
-    let renamed = old_names(&reading.specs);
+    let renamed: BTreeSet<_> = reading.specs.renames().map(|(kind, old, _)| (kind, old)).collect();
     let gone: Vec<(Uid, Kind, Size)> = ledger
         .complete
         .iter()
         .filter(|(uid, entry)| {
             let withdrawn = || reading.withdraws(entry.kind, &entry.name, Some(ledger), **uid) == Withdrawal::Withdrawn;
-            let renamed = || renamed.contains(&(entry.kind == Kind::Volume, &entry.name));
+            let renamed = || renamed.contains(&(entry.kind, &entry.name));
             !there.contains_key(uid)
                 && !in_doubt.contains(&entry.native)
                 && observed.listed.proves_absence_of(entry.kind)
@@ -167,12 +167,6 @@ fn rename(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
         *next = (*next).max(old.n + 1);
     }
     enter(ledger, identity, object, n);
-}
-
-/// Returns the names in `renamedFrom`, of volumes (`true`) and of snapshots.
-fn old_names(specs: &Specs) -> BTreeSet<(bool, &crate::model::Name)> {
-    let volumes = specs.volumes.values().filter_map(|v| Some((true, v.meta.renamed_from.as_ref()?)));
-    volumes.chain(specs.snapshots.values().filter_map(|s| Some((false, s.meta.renamed_from.as_ref()?)))).collect()
 }
 
 /// Returns the number of an object among those of its name, where no ledger has it. Uids are derived from it, so the first number that

@@ -54,6 +54,19 @@ impl Specs {
         }
     }
 
+    /// Returns the metadata of the declared objects: volumes, snapshots and exports, by kind, then name.
+    pub fn objects(&self) -> impl Iterator<Item = (Kind, &Meta)> {
+        let Self { stack: _, backends: _, volumes, snapshots, targets: _, exports, approvals: _ } = self;
+        let volumes = volumes.values().map(|spec| (Kind::Volume, &spec.meta));
+        let snapshots = snapshots.values().map(|spec| (Kind::Snapshot, &spec.meta));
+        volumes.chain(snapshots).chain(exports.values().map(|spec| (Kind::Export, &spec.meta)))
+    }
+
+    /// Returns the renames that documents declare: kind, old name, new name.
+    pub fn renames(&self) -> impl Iterator<Item = (Kind, &Name, &Name)> {
+        self.objects().filter_map(|(kind, meta)| Some((kind, meta.renamed_from.as_ref()?, &meta.name)))
+    }
+
     /// Whether a document declares a Backend or Target.
     pub fn declares_endpoint(&self, endpoint: &Endpoint) -> bool {
         match endpoint {

@@ -84,7 +84,7 @@ impl<'a> KnownUids<'a> {
     }
 
     fn copies(&self, specs: &Specs) -> Vec<(&'a Name, Uid)> {
-        let renamed = renamed(specs);
+        let renamed: HashMap<_, _> = specs.renames().map(|(kind, old, new)| ((kind, old), new)).collect();
         let mut copies = Vec::new();
         for (uid, (identity, backends)) in &self.found {
             let declared = || declared_on(specs, &renamed, identity);
@@ -124,14 +124,8 @@ impl<'a> KnownUids<'a> {
     }
 }
 
-/// Returns the new names of what documents rename, by kind and old name.
-fn renamed(specs: &Specs) -> HashMap<(Kind, &Name), &Name> {
-    let volumes = specs.volumes.values().map(|spec| (Kind::Volume, &spec.meta));
-    let all = volumes.chain(specs.snapshots.values().map(|spec| (Kind::Snapshot, &spec.meta)));
-    all.filter_map(|(kind, meta)| Some(((kind, meta.renamed_from.as_ref()?), &meta.name))).collect()
-}
-
-/// Returns the Backend on which a document declares an object, under its name or under a new one.
+/// Returns the Backend on which a document declares an object, under its name or under a new one. `renamed`: the new names, by kind and old
+/// name.
 fn declared_on<'s>(
     specs: &'s Specs,
     renamed: &HashMap<(Kind, &'s Name), &'s Name>,

@@ -333,8 +333,7 @@ fn forgotten(
             accounted.extend(ours.map(|id| (id.kind, &id.name)));
         }
     }
-    let volumes = inputs.reading.specs.volumes.keys().map(|name| (Kind::Volume, name));
-    let all = volumes.chain(inputs.reading.specs.snapshots.keys().map(|name| (Kind::Snapshot, name)));
+    let all = inputs.reading.specs.objects().map(|(kind, meta)| (kind, &meta.name));
     all.filter(|key| !accounted.contains(key))
         .map(|(kind, name)| format!("{kind} {name} does not exist, is not planned and is not held"))
         .collect()

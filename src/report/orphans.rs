@@ -114,10 +114,9 @@ impl<'a> Accounted<'a> {
         let specs = &reading.specs;
         let plan = &overview.plan;
         let held = plan.held.iter().map(|held| (held.kind, &held.name));
-        let volumes = specs.volumes.values().filter_map(|v| Some((Kind::Volume, v.meta.renamed_from.as_ref()?)));
-        let snapshots = specs.snapshots.values().filter_map(|s| Some((Kind::Snapshot, s.meta.renamed_from.as_ref()?)));
+        let old = specs.renames().map(|(kind, old, _)| (kind, old));
         let uids = plan.steps.iter().map(|step| step.identity.uid).chain(plan.held.iter().filter_map(|held| held.uid));
-        Self { reading, names: held.chain(volumes).chain(snapshots).collect(), uids: uids.collect() }
+        Self { reading, names: held.chain(old).collect(), uids: uids.collect() }
     }
 
     fn contains(&self, identity: &Identity) -> bool {

@@ -20,8 +20,12 @@ const HEAD: &str = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
 fn specs(documents: &[&str]) -> Reading {
     let document = |text: &&str| {
         let (kind, rest) = text.split_once(' ').unwrap();
-        let (name, spec) = rest.split_once(" size: ").or_else(|| rest.split_once(" volume: ")).unwrap();
-        let field = if kind == "Volume" { "size" } else { "volume" };
+        let field = match kind {
+            "Volume" => "size",
+            "Target" => "driver",
+            _ => "volume",
+        };
+        let (name, spec) = rest.split_once(&format!(" {field}: ")).unwrap();
         let (name, more) =
             name.split_once(',').map_or((name, String::new()), |(name, more)| (name, format!(", {more}")));
         format!("---\napiVersion: kiln/v1\nkind: {kind}\nmetadata: {{name: {name}{more}}}\nspec: {{{field}: {spec}}}\n")
@@ -102,6 +106,13 @@ const GROWN: &[&str] = &["Volume db size: 2Gi"];
 const RENAMED_LATER: &[&str] = &["Volume database, renamedFrom: db size: 1Gi"];
 const GIVES_WAY: &str = "{volume: db, trash: true}, {volume: database, written: false}";
 const NEW: &[&str] = &["Volume db size: 1Gi", "Volume new size: 1Gi"];
+
+const EXPORTED: &[&str] = &[
+    "Volume db size: 1Gi",
+    "Volume new size: 1Gi",
+    "Target san driver: tgt, tgt: {iqnPrefix: iqn.2026-01.org.example}",
+    "Export e volume: db, target: san, protocol: iscsi, initiators: ['iqn.2026-01.org.example:a']",
+];
 
 /// A volume goes to the trash with the snapshot inside of it.
 const INSIDE: &str =
@@ -391,6 +402,9 @@ fn bad_plans() -> Vec<Bad> {
                 blind(scene);
             },
         ),
+        bad("Export e does not exist, is not planned and is not held", EXPORTED, "{volume: db}", made, |plan, _| {
+            plan.held.clear();
+        }),
         bad("Volume new does not exist, is not planned and is not held", NEW, "{volume: db}", made, |plan, _| {
             plan.steps.clear()
         }),

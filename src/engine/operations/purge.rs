@@ -183,6 +183,15 @@ pub async fn trash_purge_after<'s>(
     }
 }
 
+/// The order in which objects are purged. Only volumes and snapshots are ever in the trash.
+fn order(kind: Kind) -> u8 {
+    match kind {
+        Kind::Snapshot => 0,
+        Kind::Volume => 1,
+        Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => 2,
+    }
+}
+
 async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) -> Result<Executed, OperationError> {
     let setup = session.setup;
     let there = trash_in(&session.observations.world, &setup.reading.specs.stack.owner);
@@ -194,7 +203,7 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
     // Snapshots come before their volume: some backends require it.
     let mut snapshots: HashMap<Uid, Vec<usize>> = HashMap::new();
     let mut objects: Vec<&Trashed> = objects.iter().collect();
-    objects.sort_by_key(|trashed| trashed.object.identity.as_ref().map(|id| id.kind != Kind::Snapshot));
+    objects.sort_by_key(|trashed| trashed.object.identity.as_ref().map(|id| order(id.kind)));
     for trashed in objects {
         let Some(identity) = trashed.object.identity.clone() else { continue };
         if identity.owner != setup.reading.specs.stack.owner {
@@ -212,10 +221,11 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
         }
         let mut step = by_hand(trashed, identity, Action::Purge, Reason::Purged, Risk::Irreversible);
         step.expect.tags = Some(Tags { expires: None, ..trashed.object.tags.clone() });
-        if step.identity.kind == Kind::Volume {
-            step.after = snapshots.remove(&step.identity.uid).unwrap_or_default();
-        } else if let Some(volume) = trashed.object.tags.volume {
-            snapshots.entry(volume).or_default().push(steps.len());
+        match (step.identity.kind, trashed.object.tags.volume) {
+            (Kind::Volume, _) => step.after = snapshots.remove(&step.identity.uid).unwrap_or_default(),
+            (Kind::Snapshot, Some(volume)) => snapshots.entry(volume).or_default().push(steps.len()),
+            (Kind::Snapshot, None) => {}
+            (Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval, _) => continue,
         }
         steps.push(step);
     }
