@@ -324,7 +324,10 @@ fn forgotten(
     let mut accounted: HashSet<(Kind, &Name)> = HashSet::new();
     accounted.extend(plan.held.iter().map(|held| (held.kind, &held.name)));
     let brings = |step: &&Step| matches!(step.action.verb(), Verb::Create | Verb::Adopt | Verb::Move | Verb::Update);
-    accounted.extend(plan.steps.iter().filter(brings).map(|step| (step.identity.kind, &step.identity.name)));
+    for step in plan.steps.iter().filter(brings) {
+        let along = step.action.with().iter().map(|inner| &inner.identity);
+        accounted.extend(along.chain([&step.identity]).map(|identity| (identity.kind, &identity.name)));
+    }
     for state in backends.values() {
         if let BackendState::Usable(usable) = state {
             let live = usable.observed.objects.iter().filter(|object| object.place == Place::Live);
