@@ -13,7 +13,7 @@ use std::time::Instant;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
     Action, BackendRecord, Capabilities, Ledger, LedgerView, Name, Object, ObjectRecord, Observed, Place, PoolId,
-    Reading, Records, Step, Tags,
+    Reading, Records, Step, Tags, VolumeSettings,
 };
 use kiln::plan::{Inputs, Observation, World, plan};
 
@@ -84,7 +84,13 @@ fn made(reading: &Reading) -> (World, Records) {
         };
         observed.objects.push(object.clone());
         let tags = Tags { expires: None, ..tags };
-        let record = ObjectRecord::new(identity, backend.clone(), (native, size, tags), Some(&object), 1);
+        let record = ObjectRecord::new(
+            identity,
+            backend.clone(),
+            (native, size, tags, VolumeSettings::default()),
+            Some(&object),
+            1,
+        );
         records.objects.insert(uid, record);
     }
     observed.objects.sort_by(|a, b| a.native.cmp(&b.native));

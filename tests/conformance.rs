@@ -19,7 +19,7 @@ use std::sync::Arc;
 use kiln::driver::StepContext;
 use kiln::model::{
     ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation, ImageRef, Kind,
-    NameAlphabet, NameRules, Origin, Outcome, Size, SnapshotAbility,
+    NameAlphabet, NameRules, Origin, Outcome, SettingsAbility, Size, SnapshotAbility,
 };
 use mounted::{Mounted, run};
 use suite::kit::Kit;
@@ -48,6 +48,7 @@ fn a_simulator_that_can_do_little() {
             can.rename = false;
             can.names.own = false;
             can.adopt = false;
+            can.settings = SettingsAbility { qos: true, qos_live: false, encryption: false };
         })
     });
 }

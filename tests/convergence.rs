@@ -15,6 +15,7 @@ use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimEffect, SimObject};
 use kiln::model::{
     Capabilities, Kind, NativeForm, NativeName, OnRemove, Percent, Reading, Size, SnapshotAbility, TrashAbility, Uid,
+    VolumeSettings,
 };
 use kiln::plan::HeldReason;
 use rig::{Dice, Doom, HEAD, Point, Rig, made_and_destroyed_once, objects, run, specs, volume};
@@ -54,6 +55,12 @@ fn declare(dice: &mut Dice, generation: u64) -> Reading {
         }
         if dice.one_in(8) {
             spec.push_str(", provisioning: thick");
+        }
+        if dice.one_in(3) {
+            spec.push_str(&format!(", qos: {{iops: {}}}", 1 + dice.roll(2)));
+        }
+        if *v == 3 {
+            spec.push_str(", encryption: {passphraseFrom: {env: PASS}}");
         }
         if *v == 4 {
             spec.push_str(", object: by-name");
@@ -183,7 +190,10 @@ fn strangers_meddle(dice: &mut Dice, rig: &Rig, memory: &mut Memory) {
     }
     let victim = &ours[usize::try_from(dice.roll(ours.len() as u64)).unwrap()];
     memory.meddled = true;
-    match dice.roll(5) {
+    match dice.roll(6) {
+        5 => {
+            world.change_by_hand(victim, |object| object.settings.qos = None);
+        }
         4 => {
             let size = world.live(victim).unwrap().size;
             world.resize_by_hand(victim, Size(size.bytes() / 2 / 4096 * 4096));
@@ -302,6 +312,7 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
         match there.get(&key) {
             Some(object) if !held.contains(&key) => {
                 assert!(object.size >= spec.size && !object.tags.retained, "seed {seed}: {name} is not as declared");
+                assert_eq!(object.settings, VolumeSettings::of(spec), "seed {seed}: {name}");
                 assert_eq!(
                     object.tags.protected,
                     spec.protected.unwrap_or(object.tags.protected),
@@ -378,7 +389,10 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
             // anything, where there is no trash.
             HeldReason::Unsupported => {
                 let trash = rig.capabilities.trash;
-                trash == TrashAbility::None || (trash == TrashAbility::Volumes && held.kind == Kind::Snapshot)
+                let is_plain_copy = volume.is_some_and(|spec| spec.source.is_some() && !spec.encrypted);
+                is_plain_copy
+                    || trash == TrashAbility::None
+                    || (trash == TrashAbility::Volumes && held.kind == Kind::Snapshot)
             }
             other => panic!("seed {seed}: {other} has no cause in this story: {held:?}"),
         };

@@ -15,6 +15,8 @@ use rig::{
     Doom, HEAD, Person, Point, Rig, made_and_destroyed_once, objects, run, same_objects, snapshot, specs, volume,
 };
 
+const ENCRYPTED: &str = ", encryption: {passphraseFrom: {env: PASS}}";
+
 /// The story: each phase is what is declared, and what clients write before it is.
 fn phases() -> Vec<(&'static str, Reading)> {
     let join = |parts: &[String]| specs(&format!("{HEAD}{}", parts.concat()));
@@ -23,39 +25,39 @@ fn phases() -> Vec<(&'static str, Reading)> {
         (
             "declare",
             join(&[
-                db(", protected: true"),
+                db(", protected: true, qos: {iops: 5}"),
                 volume("web", "size: 2Mi, provisioning: thick"),
                 volume("named", "size: 1Mi, object: by-name"),
                 volume("going", "size: 1Mi, onRemove: Delete"),
                 volume("kept", "size: 1Mi, onRemove: Retain"),
                 snapshot("monday", "web", ""),
                 volume("copy", "size: 4Mi, source: {snapshot: monday}"),
-                volume("twin", "size: 2Mi, source: {volume: web}"),
+                volume("twin", &format!("size: 2Mi, source: {{volume: web}}{ENCRYPTED}")),
             ]),
         ),
         (
             "change",
             join(&[
-                volume("db", "size: 3Mi, protected: false"),
+                volume("db", "size: 3Mi, protected: false, qos: {iops: 9, bps: 1Mi}"),
                 volume("web", "size: 2Mi, restore: {snapshot: monday, request: once}"),
                 volume("named", "size: 2Mi, object: by-name"),
                 volume("going", "size: 1Mi"),
                 volume("kept", "size: 1Mi"),
                 "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {name: clone, renamedFrom: copy, labels: {a: b}}\nspec: {size: 5Mi}\n"
                     .to_owned(),
-                volume("twin", "size: 2Mi"),
+                volume("twin", &format!("size: 2Mi{ENCRYPTED}")),
                 snapshot("monday", "web", ", onRemove: Detach"),
                 snapshot("tuesday", "web", ""),
                 volume("taken", "size: 1Mi, adopt: {name: theirs}"),
             ]),
         ),
-        ("remove", join(&[volume("db", "size: 3Mi"), volume("web", "size: 2Mi"), volume("twin", "size: 2Mi")])),
+        ("remove", join(&[volume("db", "size: 3Mi"), volume("web", "size: 2Mi"), volume("twin", &format!("size: 2Mi{ENCRYPTED}"))])),
         (
             "bring back",
             join(&[
                 volume("db", "size: 4Mi"),
                 volume("web", "size: 2Mi"),
-                volume("twin", "size: 2Mi"),
+                volume("twin", &format!("size: 2Mi{ENCRYPTED}")),
                 volume("named", "size: 2Mi, object: by-name"),
                 snapshot("tuesday", "web", ""),
                 volume("kept", "size: 1Mi"),

@@ -366,3 +366,43 @@ fn a_backend_that_is_seen_only_in_part_is_not_accepted() {
         assert_eq!(rig.world().ledger(&prod()).unwrap().complete.len(), 1);
     });
 }
+
+const SECRET: &str = "size: 1Mi, qos: {iops: 5}, encryption: {passphraseFrom: {env: PASS}}";
+
+#[test]
+fn a_volume_whose_driver_ignores_its_settings_is_not_reported_as_done() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", SECRET), volume("web", "size: 1Mi")]);
+        let lying = || Spy { ignores_settings: true, ..Spy::default() };
+        let (setup, _) = spied(&rig, &declared, lying());
+        let report = once(&setup).await;
+        assert_eq!((report.changed, report.failed.len()), (1, 1), "{report:?}");
+        assert!(report.failed[0].1.message.contains("observing"), "{:?}", report.failed);
+        // The volume is there, without encryption: nothing says that it is as declared, from this run on.
+        for _ in 0..2 {
+            let report = once(&spied(&rig, &declared, lying()).0).await;
+            assert_eq!(held(&report), [("db", HeldReason::Immutable)]);
+            assert_eq!((report.changed, report.failed.len()), (0, 1), "the limits: {report:?}");
+        }
+        // Limits are made up for, encryption is not.
+        let (setup, _) = spied(&rig, &declared, Spy::default());
+        assert_eq!(once(&setup).await.changed, 1);
+        let report = once(&setup).await;
+        assert_eq!(held(&report), [("db", HeldReason::Immutable)]);
+        assert!(report.plan.unwrap().steps.is_empty());
+    });
+}
+
+#[test]
+fn a_lie_about_limits_is_noticed_though_the_volume_grew_after_it() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "plain").await;
+        let declared = join(&[volume("db", "size: 2Mi, qos: {iops: 5}")]);
+        let (setup, _) = spied(&rig, &declared, Spy { ignores_settings: true, ..Spy::default() });
+        let report = once(&setup).await;
+        let failed: Vec<_> = report.failed.iter().map(|(step, _)| step.action.to_string()).collect();
+        assert_eq!((report.changed, failed), (1, vec!["set limits".to_owned()]));
+    });
+}

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "planning/abilities.rs"]
+mod abilities;
 #[path = "planning/bad_plans.rs"]
 mod bad_plans;
 mod planning;
@@ -64,6 +66,7 @@ fn volume_document() -> BoxedStrategy<String> {
             (1, ", adopt: {name: y.img}"),
         ]),
         one_of(&[(8, ""), (1, ", restore: {snapshot: s, request: r}"), (1, ", restore: {snapshot: t, request: q}")]),
+        one_of(&[(8, ""), (1, ", qos: {iops: 5}"), (1, ", encryption: {passphraseFrom: {env: P}}")]),
     ])
 }
 
@@ -136,6 +139,7 @@ fn thing() -> BoxedStrategy<String> {
         sometimes(2, ", protected: true"),
         one_of(&[(8, ""), (1, ", onRemove: Retain"), (1, ", onRemove: Delete")]),
         sometimes(1, ", retained: true"),
+        one_of(&[(12, ""), (1, ", qos: {iops: 5}"), (1, ", qos: {bps: 9}"), (1, ", encrypted: true")]),
         one_of(&[(16, ""), (1, ", noLedger: true"), (1, ", noStore: true"), (1, ", leaving: true")]),
         one_of(&[
             (16, ""),

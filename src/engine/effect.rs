@@ -59,7 +59,9 @@ impl<'o> ObservedObjects<'o> {
         let inner_in = |place, inner: &InnerSnapshot| self.is_in(place, &inner.native, inner.identity.uid);
         let tagged = |tags: &Tags| live.is_some_and(|object| Tags { expires: None, ..object.tags.clone() } == *tags);
         Some(match &step.action {
-            Action::Create { size, .. } => live.is_some_and(|object| object.size >= *size),
+            Action::Create { size, settings, .. } => {
+                live.is_some_and(|object| object.size >= *size && object.settings == *settings)
+            }
             Action::Snapshot { .. } => live.is_some(),
             // An adopted object keeps its native name, so the name alone proves nothing.
             Action::Rename { tags, .. } => {
@@ -70,6 +72,7 @@ impl<'o> ObservedObjects<'o> {
             Action::Restore { request, .. } => {
                 live.is_some_and(|object| object.tags.restored.as_ref() == Some(request))
             }
+            Action::Configure { settings } => live.is_some_and(|object| object.settings == *settings),
             Action::SetTags { tags } | Action::Adopt { tags, .. } => tagged(tags),
             Action::Undelete { tags, with } => tagged(tags) && with.iter().all(|inner| inner_in(Place::Live, inner)),
             Action::Trash { with, .. } => {

@@ -277,7 +277,8 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
         | Action::Rename { .. }
         | Action::Grow { .. }
         | Action::Restore { .. }
-        | Action::SetTags { .. } => {
+        | Action::SetTags { .. }
+        | Action::Configure { .. } => {
             let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
             object.into_iter().for_each(|object| enter(ledger, &step.identity, object, n));
         }

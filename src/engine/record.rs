@@ -58,6 +58,7 @@ impl Session<'_> {
                     // If it differs, the record is replaced by what was observed.
                     known = known.filter(|record| {
                         record.size == object.size
+                            && record.settings == object.settings
                             && record.tags == Tags { expires: None, ..object.tags.clone() }
                             && record.native == object.native
                             && record.identity == *identity

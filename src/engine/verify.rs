@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Action, Address, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Place, Scope, Step, Uid};
+use crate::model::{
+    Action, Address, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Place, Scope, Step, Uid, VolumeSettings,
+};
 use crate::store::Batch;
 
 use super::effect::{ObservedObjects, not_observed};
@@ -86,7 +88,9 @@ impl Verifier<'_> {
                 let step = &steps[index];
                 let (live, trashed) = (seen.find(step, Place::Live), seen.find(step, Place::Trash));
                 let is_last = last.get(&step.identity.uid) == Some(&index);
-                if is_last && seen.shows(step) == Some(false) {
+                // No other step of an object changes its settings.
+                let is_shown_after_others = matches!(step.action, Action::Configure { .. });
+                if (is_last || is_shown_after_others) && seen.shows(step) == Some(false) {
                     let result = Err(not_observed(step));
                     self.execution.reporter.event(Event::finished(index, step, &result));
                     batch.journal.push(journal_entry(step, self.execution.revision(), now, &result, Duration::ZERO));
@@ -122,15 +126,17 @@ pub(super) fn concerned(step: &Step) -> impl Iterator<Item = Address> {
 
 /// What a step that made or took an object says that is there now.
 fn as_reported(step: &Step) -> Option<Object> {
-    let (size, tags) = match &step.action {
-        Action::Create { size, tags, .. } => (*size, tags),
-        Action::Snapshot { volume, tags, .. } => (volume.size, tags),
+    let none = VolumeSettings::default();
+    let (size, tags, settings) = match &step.action {
+        Action::Create { size, tags, settings, .. } => (*size, tags, settings),
+        Action::Snapshot { volume, tags, .. } => (volume.size, tags, &none),
         Action::Adopt { tags, .. } | Action::Undelete { tags, .. } | Action::Rename { tags, .. } => {
-            (step.expect.size?, tags)
+            (step.expect.size?, tags, &none)
         }
         Action::Grow { .. }
         | Action::Restore { .. }
         | Action::SetTags { .. }
+        | Action::Configure { .. }
         | Action::Trash { .. }
         | Action::Destroy
         | Action::Purge
@@ -139,6 +145,7 @@ fn as_reported(step: &Step) -> Option<Object> {
     };
     Some(Object {
         tags: tags.clone(),
+        settings: settings.clone(),
         identity: Some(step.identity.clone()),
         parent_volume: step.parent_volume.clone(),
         ..Object::new(step.native.clone(), Place::Live, size)

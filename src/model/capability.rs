@@ -40,12 +40,10 @@ pub struct Capabilities {
     /// Whether a call can be made again without harm while it is not known whether the first had its effect. `false`: a creation that is
     /// made again makes a second object, so the object is observed before the call is repeated.
     pub repeatable: bool,
-    /// Whether rates can be limited.
-    pub qos: bool,
+    /// The settings that volumes can have.
+    pub settings: SettingsAbility,
     /// Whether volumes can be created from images.
     pub images: bool,
-    /// Whether volumes can be encrypted.
-    pub encryption: bool,
     /// Device number of the file system on which a copy shares the blocks of its source and needs no space. `None`: every copy needs space.
     #[serde(default)]
     pub shares_blocks: Option<u64>,
@@ -85,6 +83,18 @@ pub struct CloneAbility {
     pub depend: bool,
     /// Whether clones can be made independent of their source (`onRemove: Detach`).
     pub detach: bool,
+}
+
+/// The settings that volumes of a backend can have. A driver that declares one enforces it, and observes it exactly as it was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingsAbility {
+    /// Whether rates can be limited.
+    pub qos: bool,
+    /// Whether the limits of a volume that a client has open can be changed.
+    pub qos_live: bool,
+    /// Whether volumes can be created encrypted.
+    pub encryption: bool,
 }
 
 choices! {
@@ -129,9 +139,8 @@ impl Capabilities {
             adopt: true,
             trash: TrashAbility::All,
             repeatable: true,
-            qos: false,
+            settings: SettingsAbility { qos: true, qos_live: true, encryption: true },
             images: false,
-            encryption: false,
             shares_blocks: Some(0),
             unusable: None,
         }

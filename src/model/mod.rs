@@ -31,10 +31,11 @@ mod step;
 mod suspension;
 pub mod table;
 mod verb;
+mod volume_settings;
 
 pub use address::Address;
 pub use approval::{ApprovalItem, ApprovalSet};
-pub use capability::{Access, Capabilities, CloneAbility, Growth, SnapshotAbility, TrashAbility};
+pub use capability::{Access, Capabilities, CloneAbility, Growth, SettingsAbility, SnapshotAbility, TrashAbility};
 pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, DriverTable, ExportSpec, ExportedThing, Meta, OnRemove,
@@ -65,3 +66,4 @@ pub use step::{Action, Expect, FieldChange, InnerSnapshot, Outcome, Reason, Risk
 pub use suspension::{Suspension, SuspensionId, Suspensions};
 pub use table::DocumentTable;
 pub use verb::Verb;
+pub use volume_settings::VolumeSettings;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Address, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId,
-    Provisioning, Size, Uid,
+    Provisioning, Size, Uid, VolumeSettings,
 };
 
 /// What to observe.
@@ -248,6 +248,9 @@ pub struct Object {
     pub created: Option<u64>,
     /// Its tags.
     pub tags: Tags,
+    /// Its settings.
+    #[serde(default, skip_serializing_if = "VolumeSettings::is_plain")]
+    pub settings: VolumeSettings,
     /// Why it is inconsistent, in one sentence: its tags cannot be read or contradict its name, or its files are not as Kiln makes them.
     /// Becomes Held(Conflict): no step changes the object.
     pub conflict: Option<String>,
@@ -300,6 +303,7 @@ impl Object {
             used: None,
             created: None,
             tags: Tags::default(),
+            settings: VolumeSettings::default(),
             conflict: None,
             unfinished: false,
             parent: None,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Address, Identity, Kind, Ledger, Name, NativeName, Object, Owner, Place, PoolId, Size, Step, Suspension, Tags, Uid,
+    VolumeSettings,
 };
 
 /// Everything that the planner reads from the store.
@@ -56,6 +57,8 @@ pub struct ObjectRecord {
     pub size: Size,
     /// Its tags when it was last reconciled.
     pub tags: Tags,
+    /// Its settings when it was last reconciled.
+    pub settings: VolumeSettings,
     /// Its last observation, in as far as it differs from the fields above.
     seen: LastSeen,
     /// When it was last observed, in seconds since 1970.
@@ -92,15 +95,18 @@ pub struct SeenObject<'a> {
     pub created: Option<u64>,
     /// Its tags, but for the time until when it was in the trash.
     pub tags: &'a Tags,
+    /// Its settings.
+    pub settings: &'a VolumeSettings,
     /// In the trash: when it may be purged.
     pub expires: Option<u64>,
 }
 
 impl<'a> From<&'a Object> for SeenObject<'a> {
     fn from(object: &'a Object) -> Self {
-        let Object { native, place, size, used, created, tags, .. } = object;
+        let Object { native, place, size, used, created, tags, settings, .. } = object;
+        let (place, size, used, created) = (*place, *size, *used, *created);
         let (uid, expires, parent_volume) = (object.uid(), tags.expires, object.parent_volume.as_ref());
-        Self { uid, native, parent_volume, place: *place, size: *size, used: *used, created: *created, tags, expires }
+        Self { uid, native, parent_volume, place, size, used, created, tags, settings, expires }
     }
 }
 
@@ -121,19 +127,20 @@ impl ObjectRecord {
     /// Returns the record of an object as it is observed.
     pub fn of(identity: Identity, backend: Name, object: &Object, seen_at: u64) -> Self {
         let tags = Tags { expires: None, ..object.tags.clone() };
-        Self::new(identity, backend, (object.native.clone(), object.size, tags), Some(object), seen_at)
+        let settled = (object.native.clone(), object.size, tags, object.settings.clone());
+        Self::new(identity, backend, settled, Some(object), seen_at)
     }
 
-    /// Returns the record of an object that was reconciled with this native name, size and tags, and was last observed as `seen`; `None`:
-    /// it was absent.
+    /// Returns the record of an object that was reconciled with this native name, size, tags and settings, and was last observed as
+    /// `seen`; `None`: it was absent.
     pub fn new(
         identity: Identity,
         backend: Name,
-        (native, size, tags): (NativeName, Size, Tags),
+        (native, size, tags, settings): (NativeName, Size, Tags, VolumeSettings),
         seen: Option<&Object>,
         seen_at: u64,
     ) -> Self {
-        Self { identity, backend, native, size, tags, seen: LastSeen::Absent, seen_at }.with_seen(seen)
+        Self { identity, backend, native, size, tags, settings, seen: LastSeen::Absent, seen_at }.with_seen(seen)
     }
 
     /// Returns this record with another last observation.
@@ -163,6 +170,7 @@ impl ObjectRecord {
                 used: *used,
                 created: *created,
                 tags: &self.tags,
+                settings: &self.settings,
                 expires: *expires,
             }),
             LastSeen::Otherwise(object) => Some(SeenObject::from(&**object)),
@@ -182,6 +190,7 @@ impl ObjectRecord {
                 used: *used,
                 created: *created,
                 tags: Tags { expires: *expires, ..self.tags.clone() },
+                settings: self.settings.clone(),
                 identity: Some(self.identity.clone()),
                 ..Object::new(self.native.clone(), *place, self.size)
             }),
@@ -198,22 +207,24 @@ struct StoredRecord {
     native: NativeName,
     size: Size,
     tags: Tags,
+    #[serde(default, skip_serializing_if = "VolumeSettings::is_plain")]
+    settings: VolumeSettings,
     seen: Option<Object>,
     seen_at: u64,
 }
 
 impl From<StoredRecord> for ObjectRecord {
     fn from(stored: StoredRecord) -> Self {
-        let StoredRecord { identity, backend, native, size, tags, seen, seen_at } = stored;
-        Self::new(identity, backend, (native, size, tags), seen.as_ref(), seen_at)
+        let StoredRecord { identity, backend, native, size, tags, settings, seen, seen_at } = stored;
+        Self::new(identity, backend, (native, size, tags, settings), seen.as_ref(), seen_at)
     }
 }
 
 impl From<ObjectRecord> for StoredRecord {
     fn from(record: ObjectRecord) -> Self {
         let seen = record.seen_object();
-        let ObjectRecord { identity, backend, native, size, tags, seen: _, seen_at } = record;
-        Self { identity, backend, native, size, tags, seen, seen_at }
+        let ObjectRecord { identity, backend, native, size, tags, settings, seen: _, seen_at } = record;
+        Self { identity, backend, native, size, tags, settings, seen, seen_at }
     }
 }
 
@@ -253,8 +264,8 @@ mod tests {
     fn a_record_shows_an_object_as_it_was_last_observed() {
         let (identity, size) = (volume("db"), Size(4096));
         let plain = Object { used: Some(1), created: Some(2), ..Object::of(identity.clone(), Place::Live, size) };
-        let last = || (plain.native.clone(), size, Tags::default());
-        let others: [fn(&mut Object); 7] = [
+        let last = || (plain.native.clone(), size, Tags::default(), VolumeSettings::default());
+        let others: [fn(&mut Object); 8] = [
             |_| {},
             |object| object.place = Place::Trash,
             |object| object.tags.expires = Some(9),
@@ -262,6 +273,7 @@ mod tests {
             |object| object.tags.protected = true,
             |object| object.native = NativeName::new("moved"),
             |object| object.clients = super::super::Clients::None,
+            |object| object.settings.encrypted = true,
         ];
         for (index, change) in others.into_iter().enumerate() {
             let mut object = plain.clone();

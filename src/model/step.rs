@@ -9,7 +9,7 @@ use super::approval::ApprovalItem;
 use super::verb::Verb;
 use super::{
     Address, Endpoint, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size,
-    Tags,
+    Tags, VolumeSettings,
 };
 
 /// One driver call.
@@ -111,6 +111,9 @@ pub enum Action {
         origin: Option<Origin>,
         /// Written in the same atomic step as the object.
         tags: Tags,
+        /// In force before any client can open the volume.
+        #[serde(default, skip_serializing_if = "VolumeSettings::is_plain")]
+        settings: VolumeSettings,
         /// Which of the name's uids it gets, for the ledger.
         n: u32,
     },
@@ -139,6 +142,11 @@ pub enum Action {
     SetTags {
         /// All of them.
         tags: Tags,
+    },
+    /// Replaces the settings of a volume. Never changes whether it is encrypted.
+    Configure {
+        /// All of them.
+        settings: VolumeSettings,
     },
     /// Renames an object to its new native name.
     Rename {
@@ -255,6 +263,7 @@ impl Action {
                 let verb = if tags.retained { Verb::Remove } else { Verb::Update };
                 ActionFacts { replaced_tags: Some(tags), ..only(verb) }
             }
+            Action::Configure { .. } => only(Verb::Update),
             Action::Rename { from, tags } => {
                 ActionFacts { replaced_tags: Some(tags), from: Some(from), ..only(Verb::Move) }
             }
@@ -304,6 +313,7 @@ impl Action {
             Action::Create { origin: Some(Origin::Image { .. }) | None, .. }
             | Action::Grow { .. }
             | Action::SetTags { .. }
+            | Action::Configure { .. }
             | Action::Rename { .. }
             | Action::Adopt { .. }
             | Action::Trash { .. }
@@ -345,6 +355,7 @@ impl fmt::Display for Action {
             Action::Restore { snapshot, request } => write!(f, "restore from {} ({request})", snapshot.native),
             Action::SetTags { tags } if tags.retained => f.write_str("release"),
             Action::SetTags { .. } => f.write_str("set tags"),
+            Action::Configure { .. } => f.write_str("set limits"),
             Action::Rename { from, .. } => write!(f, "rename from {from}"),
             Action::Adopt { .. } => f.write_str("adopt"),
             Action::Trash { ttl, with } => write!(f, "move to the trash for {ttl}{}", Along(with)),
@@ -426,6 +437,8 @@ pub enum Reason {
     Grown,
     /// Labels, protection or `onRemove` differ.
     TagsDiffer,
+    /// The limits differ.
+    SettingsDiffer,
     /// A restore was requested.
     RestoreRequested,
     /// Renamed by `metadata.renamedFrom`.

@@ -63,6 +63,8 @@ pub(super) struct Draft<'a> {
     pub room: RoomTaken<'a>,
     /// The uids of new objects.
     pub new_uids: HashSet<Uid>,
+    /// The uids of those that are encrypted.
+    pub encrypted: HashSet<Uid>,
     /// The depth of the recursion over `source`: volumes being planned because another needs them.
     pub depth: usize,
     /// Live volumes with a pending `restore`. Restores are planned after all snapshots.

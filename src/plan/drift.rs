@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Object, ObjectRecord, Place, Tags};
+use crate::model::{FieldChange, Object, ObjectRecord, Place, Tags};
 
 use super::inventory::Inventory;
+use super::settings::settings_changes;
 use super::types::Drift;
 
 /// Compares every record with the observed object.
@@ -75,6 +76,9 @@ fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {
     }
     if *retained != then.retained {
         found.push(entry(record, "retained", json!(then.retained), json!(retained)));
+    }
+    for FieldChange { path, before, after } in settings_changes(&record.settings, &object.settings) {
+        found.push(entry(record, &path, before, after));
     }
     if *restored != then.restored {
         found.push(entry(record, "restore.request", json!(then.restored), json!(restored)));

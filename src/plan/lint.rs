@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, SourceSpec, Step, Verb, Withdrawal,
-    Written,
+    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, SourceSpec, Step, Verb, VolumeSettings,
+    Withdrawal, Written,
 };
 
 use super::backend_state::BackendState;
@@ -163,7 +163,22 @@ fn check_action(
     {
         breach("it copies a volume whose clients cannot be seen");
     }
+    let can = usable.capabilities.settings;
+    let exceeds =
+        |settings: &VolumeSettings| (settings.qos.is_some() && !can.qos) || (settings.encrypted && !can.encryption);
     match &step.action {
+        Action::Create { settings, .. } if !is_as_declared(inputs, step, settings) => {
+            breach("it creates a volume with other settings than its document declares");
+        }
+        Action::Create { settings, .. } | Action::Configure { settings } if exceeds(settings) => {
+            breach("its backend does not support its settings");
+        }
+        Action::Configure { settings } => match object {
+            // One that this plan adopts has no identity yet.
+            Some(object) if object.identity.is_some() && !ours(object) => breach("its object is not the one observed"),
+            Some(object) if object.settings.encrypted != settings.encrypted => breach("it changes the encryption"),
+            _ => {}
+        },
         Action::Create { size, origin, .. } => {
             let borne = |place| objects.contains_key(&(step.address(), place));
             if (borne(Place::Live) && !freed) || borne(Place::Trash) {
@@ -303,6 +318,11 @@ fn quiesced(inputs: &Inputs<'_>, step: &Step) -> bool {
 fn comes_under_a_name(step: &Step, object: &Object) -> bool {
     let renamed = object.identity.as_ref().is_some_and(|id| id.name != step.identity.name);
     object.place == Place::Trash || (matches!(step.action, Action::Rename { .. }) && renamed)
+}
+
+fn is_as_declared(inputs: &Inputs<'_>, step: &Step, settings: &VolumeSettings) -> bool {
+    let declared = inputs.reading.specs.volumes.get(&step.identity.name).map(VolumeSettings::of);
+    declared.is_none_or(|declared| declared == *settings)
 }
 
 fn is_grown_back(inputs: &Inputs<'_>, usable: &Usable<'_>, step: &Step) -> bool {

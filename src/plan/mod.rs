@@ -39,6 +39,7 @@ mod referenced;
 mod room;
 mod saved;
 mod select;
+mod settings;
 mod tags;
 mod types;
 mod unreachable;

@@ -14,13 +14,14 @@ fn rank(step: &Step) -> u8 {
         Action::Adopt { .. } => 2,
         Action::Create { .. } => 3,
         Action::SetTags { tags } if !tags.retained => 4,
-        Action::Grow { .. } => 5,
-        Action::Snapshot { .. } => 6,
-        Action::Restore { .. } => 7,
-        Action::Detach => 8,
-        Action::SetTags { .. } => 9,
-        Action::Trash { .. } => 10,
-        Action::Destroy | Action::Purge | Action::Sweep => 11,
+        Action::Configure { .. } => 5,
+        Action::Grow { .. } => 6,
+        Action::Snapshot { .. } => 7,
+        Action::Restore { .. } => 8,
+        Action::Detach => 9,
+        Action::SetTags { .. } => 10,
+        Action::Trash { .. } => 11,
+        Action::Destroy | Action::Purge | Action::Sweep => 12,
     }
 }
 

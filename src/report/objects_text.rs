@@ -222,6 +222,8 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
     field("place", status.place.as_deref().map(ToOwned::to_owned));
     field("protected", status.protected.map(|protected| protected.to_string()));
     field("onRemove", status.on_remove.map(|on_remove| format!("{on_remove:?}")));
+    field("qos", Some(in_line(&status.qos)).filter(|limits| !limits.is_empty()));
+    field("encrypted", status.encrypted.then(|| "yes".to_owned()));
     field("expires", status.expires.map(|at| at.to_string()));
     field("clients", status.clients.as_ref().map(|who| if who.is_empty() { "none".into() } else { who.join(", ") }));
     for (key, value) in &*object.metadata.labels {

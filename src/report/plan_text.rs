@@ -136,11 +136,16 @@ fn render_change(out: &mut String, verb: Verb, change: &FieldChange, paint: Pain
     };
 }
 
+/// Whether a field has bytes, or bytes per second.
+fn is_bytes(path: &str) -> bool {
+    path == "size" || path.strip_prefix("qos.").is_some_and(|limit| limit.to_lowercase().contains("bps"))
+}
+
 /// Returns a field's value for people.
 pub(super) fn value(path: &str, value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
-        Value::Number(number) if path == "size" => {
+        Value::Number(number) if is_bytes(path) => {
             number.as_u64().map_or_else(|| number.to_string(), |bytes| exact(Size(bytes)))
         }
         Value::String(text) => escape(text).into_owned(),
@@ -158,7 +163,7 @@ mod tests {
     use crate::model::fixtures::{identity, name, volume};
     use crate::model::{
         Action, ApprovalSet, Identity, Kind, NativeName, ObjectId, ObjectRef, Origin, ProblemView, Provisioning,
-        Reason, Seconds, Specs, Stack, Step, Tags,
+        Reason, Seconds, Specs, Stack, Step, Tags, VolumeSettings,
     };
     use crate::plan::{Drift, Held, HeldReason, Plan, Unobserved, Warning, select};
     use crate::report::{Commands, waiting_after_confirmation};
@@ -195,8 +200,14 @@ mod tests {
 
     /// A plan with one of everything that can be shown.
     fn everything() -> Plan {
-        let create =
-            |size, provisioning, origin| Action::Create { size, provisioning, origin, tags: Tags::default(), n: 0 };
+        let create = |size, provisioning, origin| Action::Create {
+            size,
+            provisioning,
+            origin,
+            tags: Tags::default(),
+            settings: VolumeSettings::default(),
+            n: 0,
+        };
         let monday = identity(Kind::Snapshot, "db-monday");
         let from = Origin::Snapshot(object(&monday));
         let of_db = Action::Snapshot { volume: object(&volume("db")), tags: Tags::default(), n: 0 };

@@ -405,7 +405,8 @@ fn detail(step: &Step, is_rounded: bool) -> String {
     let at = &step.endpoint;
     let shown = |size: Size| if is_rounded { size.rounded() } else { exact(size) };
     match &step.action {
-        Action::Create { size, provisioning, origin, tags: _, n: _ } => {
+        Action::Create { size, provisioning, origin, tags: _, settings, n: _ } => {
+            let encrypted = if settings.encrypted { ", encrypted" } else { "" };
             let kind = match provisioning {
                 Provisioning::Thin => "",
                 Provisioning::Thick => ", thick",
@@ -416,7 +417,7 @@ fn detail(step: &Step, is_rounded: bool) -> String {
                 Some(Origin::Volume(object)) => format!(", from volume {}", short(&object.native)),
                 Some(origin @ Origin::Image { .. }) => format!(", from {origin}"),
             };
-            format!("{} on {at}{kind}{origin}", shown(*size))
+            format!("{} on {at}{kind}{encrypted}{origin}", shown(*size))
         }
         Action::Snapshot { volume, tags: _, n: _ } => format!("of volume {} on {at}", short(&volume.native)),
         Action::Grow { to } => format!("grow to {} on {at}", shown(*to)),
@@ -425,6 +426,7 @@ fn detail(step: &Step, is_rounded: bool) -> String {
         }
         Action::SetTags { tags } if tags.retained => format!("release: stays on {at}, unmanaged"),
         Action::SetTags { .. } => format!("tags on {at}"),
+        Action::Configure { .. } => format!("limits on {at}"),
         Action::Rename { from, .. } if *from == step.native && step.changes.is_empty() => {
             format!("complete its interrupted rename on {at}")
         }

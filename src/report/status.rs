@@ -91,6 +91,12 @@ pub struct Status<'a> {
     pub protected: Option<bool>,
     /// What happens when its document is removed, as tagged.
     pub on_remove: Option<OnRemove>,
+    /// The rate limits in force, by the names of their fields in `spec.qos`.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub qos: serde_json::Map<String, serde_json::Value>,
+    /// Whether it is encrypted on the backend.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
     /// When it expires in the trash.
     pub expires: Option<Moment>,
     /// The clients that have it open, if observed.
@@ -471,6 +477,8 @@ impl<'a> StatusIndex<'a> {
                 }),
                 protected: tags.map(|tags| tags.protected),
                 on_remove: tags.map(Tags::on_remove),
+                qos: object.map(|object| object.settings.limits()).unwrap_or_default(),
+                encrypted: object.is_some_and(|object| object.settings.encrypted),
                 expires: object
                     .filter(|object| object.place == Place::Trash)
                     .and_then(|object| object.expires)

@@ -8,7 +8,7 @@ use kiln::driver::{Driver, StepContext};
 use kiln::model::{
     Action, Address, Capabilities, ClientVisibility, DriverError, Effect, ErrorKind, Identity, Kind, Listed,
     NativeName, Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Scope,
-    Seconds, Size, Step, Tags, Uid,
+    Seconds, Size, Step, Tags, Uid, VolumeSettings,
 };
 
 use super::Bench;
@@ -113,7 +113,7 @@ impl<'a> Kit<'a> {
 
     pub(crate) fn create_action(&self, size: Size, origin: Option<Origin>) -> Action {
         let provisioning = if self.can().thin { Provisioning::Thin } else { Provisioning::Thick };
-        Action::Create { size, provisioning, origin, tags: Tags::default(), n: 0 }
+        Action::Create { size, provisioning, origin, tags: Tags::default(), settings: VolumeSettings::default(), n: 0 }
     }
 
     pub(crate) fn snapshot_action(&self, volume: &ObjectRef) -> Action {

@@ -16,7 +16,7 @@ use kiln::model::{
     LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin,
     Percent, Place, PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk,
     Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags,
-    TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
+    TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSettings, VolumeSpec, Written,
 };
 use kiln::plan::{Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning};
 use serde::Serialize;
@@ -152,6 +152,7 @@ words! {
         WasRetained => "WasRetained",
         Grown => "Grown",
         TagsDiffer => "TagsDiffer",
+        SettingsDiffer => "SettingsDiffer",
         RestoreRequested => "RestoreRequested",
         RenamedFrom => "RenamedFrom",
         AdoptRequested => "AdoptRequested",
@@ -225,6 +226,7 @@ words! {
         Purge => "Purge",
         Sweep => "Sweep",
         Detach => "Detach",
+        Configure = actions()[13].clone() => "Configure",
     }
 }
 
@@ -254,6 +256,7 @@ fn words_within_stored_texts() {
         item("destroy"),
         item("destroy"),
         item("destroy"),
+        item("update"),
         item("update"),
     ];
     assert_eq!(items, expected);
@@ -301,7 +304,7 @@ fn fields_of_everything_that_is_stored() {
         "object record": ObjectRecord::new(
             identity(),
             name("fast"),
-            (native("kiln.prod.db.7np53nfs"), Size(4096), tags()),
+            (native("kiln.prod.db.7np53nfs"), Size(4096), tags(), in_force()),
             Some(&object()),
             1000,
         ),
@@ -421,6 +424,7 @@ fn object() -> Object {
         used: Some(0),
         created: Some(1_785_657_600),
         tags: tags(),
+        settings: in_force(),
         conflict: Some("its tags cannot be read".to_owned()),
         unfinished: true,
         parent: Some(identity().uid),
@@ -435,13 +439,14 @@ fn object() -> Object {
     }
 }
 
-fn actions() -> [Action; 13] {
+fn actions() -> [Action; 14] {
     [
         Action::Create {
             size: Size(4096),
             provisioning: Provisioning::Thin,
             origin: Some(Origin::Image { image: image(), size: Some(Size(4096)) }),
             tags: tags(),
+            settings: in_force(),
             n: 1,
         },
         Action::Snapshot { volume: reference(), tags: tags(), n: 1 },
@@ -456,7 +461,25 @@ fn actions() -> [Action; 13] {
         Action::Purge,
         Action::Sweep,
         Action::Detach,
+        Action::Configure { settings: in_force() },
     ]
+}
+
+fn qos() -> Qos {
+    Qos {
+        iops: Some(1),
+        read_iops: Some(2),
+        write_iops: Some(3),
+        bps: Some(Size(4)),
+        read_bps: Some(Size(5)),
+        write_bps: Some(Size(6)),
+        iops_burst: Some(7),
+        bps_burst: Some(Size(8)),
+    }
+}
+
+fn in_force() -> VolumeSettings {
+    VolumeSettings { qos: Some(Box::new(qos())), encrypted: true }
 }
 
 fn inner() -> Vec<InnerSnapshot> {
@@ -563,16 +586,6 @@ fn reading() -> Reading {
         overcommit: Some(Percent(200)),
         via: vec!["host".to_owned()],
     };
-    let qos = Qos {
-        iops: Some(1),
-        read_iops: Some(2),
-        write_iops: Some(3),
-        bps: Some(Size(4)),
-        read_bps: Some(Size(5)),
-        write_bps: Some(Size(6)),
-        iops_burst: Some(7),
-        bps_burst: Some(Size(8)),
-    };
     let volume = VolumeSpec {
         meta: meta("db"),
         backend: name("fast"),
@@ -584,7 +597,7 @@ fn reading() -> Reading {
         object: Some("vm7".to_owned()),
         adopt: Some("disk.raw".to_owned()),
         restore: Some(RestoreSpec { snapshot: name("db-1"), request: "monday".to_owned() }),
-        qos: Some(qos),
+        qos: Some(qos()),
         encrypted: true,
     };
     let snapshot = SnapshotSpec {

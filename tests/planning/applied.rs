@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln::model::{
     Action, ApprovalSet, BackendRecord, ImageObservation, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin,
-    Place, PoolId, Provisioning, Removal, Step, Tags, Verb,
+    Place, PoolId, Provisioning, Removal, Step, Tags, Verb, VolumeSettings,
 };
 use kiln::plan::{Observation, Plan};
 
@@ -88,7 +88,8 @@ fn is(object: &Object, step: &Step) -> bool {
 
 fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
     let uid = step.identity.uid;
-    let new = |size, tags: &Tags, parent| Object {
+    let new = |size, tags: &Tags, settings: VolumeSettings, parent| Object {
+        settings,
         identity: Some(step.identity.clone()),
         tags: tags.clone(),
         parent,
@@ -96,15 +97,19 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         ..Object::new(step.native.clone(), Place::Live, size)
     };
     match &step.action {
-        Action::Create { size, origin, tags, .. } => {
+        Action::Create { size, origin, tags, settings, .. } => {
             let parent = origin
                 .as_ref()
                 .filter(|_| clones_depend)
                 .and_then(|origin| origin.object())
                 .map(|(_, object)| object.uid);
-            return objects.push(new(*size, tags, parent));
+            return objects.push(new(*size, tags, settings.clone(), parent));
         }
-        Action::Snapshot { volume, tags, .. } => return objects.push(new(volume.size, tags, None)),
+        Action::Snapshot { volume, tags, .. } => {
+            let of = objects.iter().find(|object| object.uid() == Some(volume.uid));
+            let settings = of.map(|of| of.settings.of_snapshot()).unwrap_or_default();
+            return objects.push(new(volume.size, tags, settings, None));
+        }
         Action::Adopt { tags, .. } => {
             let object = objects.iter_mut().find(|o| o.is_at(&step.address()) && o.place == Place::Live).unwrap();
             (object.identity, object.tags) = (Some(step.identity.clone()), tags.clone());
@@ -122,6 +127,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         Action::Grow { to } => object.size = *to,
         Action::Restore { request, .. } => object.tags.restored = Some(request.clone()),
         Action::SetTags { tags } => object.tags = tags.clone(),
+        Action::Configure { settings } => object.settings = settings.clone(),
         Action::Rename { tags, .. } => {
             (object.native, object.identity) = (step.native.clone(), Some(step.identity.clone()));
             (object.tags, object.unfinished) = (tags.clone(), false);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
     Action, ClientVisibility, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, NativeName, Object, Place, Reading,
-    Size, SnapshotAbility, Suspension, Uid, Written,
+    SettingsAbility, Size, SnapshotAbility, Suspension, Uid, VolumeSettings, Written,
 };
 use kiln::plan::{Irreversible, Observation, Plan, lint, plan};
 
@@ -36,7 +36,7 @@ fn specs(documents: &[&str]) -> Reading {
     loaded.reading
 }
 
-fn scene(documents: &[&str], objects: &str) -> Scene {
+pub(crate) fn scene(documents: &[&str], objects: &str) -> Scene {
     let world = format!("backends: {{fast: {{objects: [{objects}]}}}}");
     serde_yaml::from_str::<Described>(&world).unwrap().scene(specs(documents))
 }
@@ -114,6 +114,24 @@ const EXPORTED: &[&str] = &[
     "Export e volume: db, target: san, protocol: iscsi, initiators: ['iqn.2026-01.org.example:a']",
 ];
 
+const LIMITED: &[&str] = &["Volume db size: 1Gi, qos: {iops: 5}, encryption: {passphraseFrom: {env: P}}"];
+
+/// The settings that the one step gives to its volume.
+fn settings(plan: &mut Plan) -> &mut VolumeSettings {
+    match &mut plan.steps[0].action {
+        Action::Create { settings, .. } | Action::Configure { settings } => settings,
+        other => panic!("{other}"),
+    }
+}
+
+/// The settings that volumes of the one Backend can have.
+fn ability(scene: &mut Scene) -> &mut SettingsAbility {
+    match scene.world.values_mut().next().unwrap() {
+        Observation::Seen { capabilities, .. } => &mut capabilities.settings,
+        _ => panic!("the Backend was seen"),
+    }
+}
+
 /// A volume goes to the trash with the snapshot inside of it.
 const INSIDE: &str =
     "{volume: db}, {volume: old}, {snapshot: m, of: old}], can: {snapshots: {nested: true}, trash: Volumes}, spent: [";
@@ -134,6 +152,7 @@ fn bad_plans() -> Vec<Bad> {
     let bad = |rule, documents, objects, step, spoil| Bad { rule, documents, objects, step, spoil };
     let removal: fn(&Action) -> bool = |action| matches!(action, Action::Trash { .. } | Action::Destroy);
     let tagged: fn(&Action) -> bool = |action| matches!(action, Action::SetTags { .. });
+    let limits: fn(&Action) -> bool = |action| matches!(action, Action::Configure { .. });
     let made: fn(&Action) -> bool = |action| matches!(action, Action::Create { .. });
     vec![
         bad("its backend is not usable", GROWN, "{volume: db}", any, |plan, _| {
@@ -402,6 +421,33 @@ fn bad_plans() -> Vec<Bad> {
                 blind(scene);
             },
         ),
+        bad("it creates a volume with other settings than its document declares", LIMITED, "", made, |plan, _| {
+            *settings(plan) = VolumeSettings { encrypted: false, ..settings(plan).clone() };
+        }),
+        bad("it creates a volume with other settings than its document declares", LIMITED, "", made, |plan, _| {
+            settings(plan).qos = None;
+        }),
+        bad("its backend does not support its settings", LIMITED, "", made, |_, scene| {
+            ability(scene).qos = false;
+        }),
+        bad("its backend does not support its settings", LIMITED, "", made, |_, scene| {
+            ability(scene).encryption = false;
+        }),
+        bad(
+            "its backend does not support its settings",
+            LIMITED,
+            "{volume: db, encrypted: true}",
+            limits,
+            |_, scene| {
+                ability(scene).qos = false;
+            },
+        ),
+        bad("it changes the encryption", LIMITED, "{volume: db, encrypted: true}", limits, |plan, _| {
+            settings(plan).encrypted = false;
+        }),
+        bad("its object is not the one observed", LIMITED, "{volume: db, encrypted: true}", limits, |_, scene| {
+            another(scene);
+        }),
         bad("Export e does not exist, is not planned and is not held", EXPORTED, "{volume: db}", made, |plan, _| {
             plan.held.clear();
         }),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use kiln::model::{
     Address, ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity,
     ImageFormat, ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name,
-    NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Records,
-    Removal, Size, Suspension, Tags, Tombstone, Uid, Written,
+    NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Qos, Reading, Records,
+    Removal, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
 };
 use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, disown_copies};
 use serde::Deserialize;
@@ -173,6 +173,8 @@ pub(crate) struct Thing {
     protected: bool,
     on_remove: Option<OnRemove>,
     provisioning: Option<Provisioning>,
+    qos: Option<Qos>,
+    encrypted: bool,
     retained: bool,
     adopted: bool,
     restored: Option<String>,
@@ -225,6 +227,7 @@ struct Was {
     size: Option<String>,
     labels: Option<BTreeMap<String, String>>,
     protected: Option<bool>,
+    settings: Option<VolumeSettings>,
 }
 
 /// Everything that the planner looks at.
@@ -513,6 +516,7 @@ impl Pool {
             parent_volume: volume.clone().filter(|_| nested),
             of_volume: volume.filter(|_| !nested && thing.foreign.is_some()),
             needed_by: thing.needed_by.clone(),
+            settings: VolumeSettings { qos: thing.qos.clone().map(Box::new), encrypted: thing.encrypted },
             used: thing.used.as_ref().map(|used| used.parse::<Size>().unwrap().bytes()),
             tags: Tags {
                 labels: thing.labels.clone(),
@@ -592,7 +596,8 @@ impl Thing {
         let size = self.was.size.as_ref().map_or(object.size, |text| text.parse().unwrap());
         let place = if self.unannounced { Place::Live } else { object.place };
         let seen = (!self.buried).then(|| Object { place, ..object.clone() });
-        ObjectRecord::new(identity, backend.clone(), (native, size, tags), seen.as_ref(), 0)
+        let settings = self.was.settings.clone().unwrap_or_else(|| object.settings.clone());
+        ObjectRecord::new(identity, backend.clone(), (native, size, tags, settings), seen.as_ref(), 0)
     }
 }
 

@@ -22,7 +22,7 @@ use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporte
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
     Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName,
-    Observed, Outcome, Owner, PoolId, Reading, Scope, Size, Step, Suspension, Tags, Uid,
+    Observed, Outcome, Owner, PoolId, Reading, Scope, Size, Step, Suspension, Tags, Uid, VolumeSettings,
 };
 use kiln::plan::{HeldReason, Overview, Plan};
 use kiln::store::{MemoryStore, Store, StoreError};
@@ -393,10 +393,11 @@ pub fn snapshot(name: &str, volume: &str, more: &str) -> String {
 }
 
 /// An object as an outsider would describe it: no times.
-type Seen = (Size, Tags, BTreeMap<u64, u64>);
+type Seen = (Size, Tags, VolumeSettings, BTreeMap<u64, u64>);
 
 fn seen(object: &kiln::driver::sim::SimObject) -> Seen {
-    (object.size, Tags { expires: None, ..object.tags.clone() }, object.content.as_ref().clone())
+    let tags = Tags { expires: None, ..object.tags.clone() };
+    (object.size, tags, object.settings.clone(), object.content.as_ref().clone())
 }
 
 /// All objects, live and in the trash.

@@ -11,7 +11,7 @@ use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Connect, Setup};
 use kiln::model::{
     Access, Action, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView,
-    Observed, Outcome, Owner, PoolId, Reading, Scope, Step, Suspension,
+    Observed, Outcome, Owner, PoolId, Reading, Scope, Step, Suspension, VolumeSettings,
 };
 
 use super::Rig;
@@ -38,6 +38,8 @@ pub struct Spy {
     pub mute: Option<bool>,
     /// Nothing can be destroyed.
     pub keeps: bool,
+    /// Settings are reported as made, and are not.
+    pub ignores_settings: bool,
 }
 
 impl Spy {
@@ -94,7 +96,13 @@ impl Driver for Spied {
             return Err(failed("it cannot be destroyed"));
         }
         meanwhile(&self.spy.before_step).await;
-        let done = self.sim.execute(step, context).await;
+        let mut step = step.clone();
+        match &mut step.action {
+            Action::Configure { .. } if self.spy.ignores_settings => return Ok(Outcome::Changed),
+            Action::Create { settings, .. } if self.spy.ignores_settings => *settings = VolumeSettings::default(),
+            _ => {}
+        }
+        let done = self.sim.execute(&step, context).await;
         self.spy.executed.store(true, Ordering::SeqCst);
         done
     }

@@ -14,7 +14,8 @@ use super::content::{self, GRANULARITY};
 use super::evidence::lease_proves_idleness;
 use super::pool::{self, FILE_MODE, MARK, MAX_NAME, TRIES};
 use crate::model::{
-    Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, Size, SnapshotAbility, TrashAbility,
+    Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, SettingsAbility, Size, SnapshotAbility,
+    TrashAbility,
 };
 
 const FILES: [&str; 3] = ["a", "b", "c"];
@@ -71,9 +72,8 @@ fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities
         adopt: true,
         trash: TrashAbility::All,
         repeatable: true,
-        qos: false,
+        settings: SettingsAbility { qos: false, qos_live: false, encryption: false },
         images: true,
-        encryption: false,
         shares_blocks,
         unusable,
     }

@@ -46,7 +46,12 @@ impl Task<'_> {
             return Err(fail::conflict("no object of this backend is inside of another"));
         }
         match &self.step.action {
-            Action::Create { size, provisioning, origin, tags, n: _ } => {
+            Action::Create { settings, .. } | Action::Configure { settings } if !settings.is_plain() => {
+                Err(DriverError::before(ErrorKind::Unsupported, "a file is neither limited nor encrypted"))
+            }
+            // No file has settings.
+            Action::Configure { settings: _ } => Ok(Outcome::Unchanged),
+            Action::Create { size, provisioning, origin, tags, settings: _, n: _ } => {
                 self.create(*size, *provisioning, origin.as_ref(), tags)
             }
             Action::Snapshot { volume, tags, n: _ } => self.snapshot(volume, tags),

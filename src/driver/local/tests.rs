@@ -20,6 +20,7 @@ use crate::model::fixtures::{identity, owner, volume};
 use crate::model::{
     Access, Action, Address, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger, LedgerView, NativeName,
     Object, ObjectRef, Observed, Origin, Outcome, Place, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
+    VolumeSettings,
 };
 
 mod confined;
@@ -62,7 +63,14 @@ fn create(size: u64) -> Action {
 }
 
 fn create_with(size: u64, origin: Option<Origin>, tags: Tags) -> Action {
-    Action::Create { size: Size(size), provisioning: Provisioning::Thin, origin, tags, n: 0 }
+    Action::Create {
+        size: Size(size),
+        provisioning: Provisioning::Thin,
+        origin,
+        tags,
+        settings: VolumeSettings::default(),
+        n: 0,
+    }
 }
 
 fn labelled(value: &str) -> Tags {
@@ -549,5 +557,12 @@ async fn thin_volumes_have_any_length() {
 
 fn thick(size: u64) -> Action {
     let tags = Tags { provisioning: Some(Provisioning::Thick), ..Tags::default() };
-    Action::Create { size: Size(size), provisioning: Provisioning::Thick, origin: None, tags, n: 0 }
+    Action::Create {
+        size: Size(size),
+        provisioning: Provisioning::Thick,
+        origin: None,
+        tags,
+        settings: VolumeSettings::default(),
+        n: 0,
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Action, Address, Capabilities, ClientVisibility, DriverError, ErrorKind, Growth, Identity, InnerSnapshot, Kind,
-    NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step, Tags, TrashAbility, Uid,
+    NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step, Tags, TrashAbility, Uid, VolumeSettings,
 };
 
 use super::world::{SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary};
@@ -31,8 +31,8 @@ pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: 
         return refuse(ErrorKind::Permanent, format!("{} is no address of this backend", step.address()));
     }
     match &step.action {
-        Action::Create { size, provisioning, origin, tags, n: _ } => {
-            let made = call.volume(*size, *provisioning, origin.as_ref(), tags)?;
+        Action::Create { size, provisioning, origin, tags, settings, n: _ } => {
+            let made = call.volume(*size, *provisioning, origin.as_ref(), (tags, settings))?;
             call.create(made, half)
         }
         Action::Snapshot { volume, tags, n: _ } => {
@@ -42,6 +42,7 @@ pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: 
         Action::Grow { to } => call.grow(*to),
         Action::Restore { snapshot, request } => call.restore(snapshot, request),
         Action::SetTags { tags } => call.set_tags(tags),
+        Action::Configure { settings } => call.configure(settings),
         Action::Rename { from, tags } => call.rename(from, tags),
         Action::Adopt { tags, n: _ } => call.adopt(tags),
         Action::Trash { ttl, with } => call.trash(now.saturating_add(ttl.0), with),
@@ -229,17 +230,19 @@ impl SimCall<'_> {
         size: Size,
         provisioning: Provisioning,
         origin: Option<&Origin>,
-        tags: &Tags,
+        (tags, settings): (&Tags, &VolumeSettings),
     ) -> Result<Option<SimObject>> {
         self.name_fits()?;
         self.sound_size(size)?;
+        self.can_have(settings)?;
         if let Some(there) = self.there_already()? {
-            return match there.size == size {
-                true => Ok(None),
-                false => conflict(format!("it exists with a size of {}", there.size)),
+            return match (there.size == size, there.settings == *settings) {
+                (true, true) => Ok(None),
+                (true, false) => conflict("it exists with other settings"),
+                (false, _) => conflict(format!("it exists with a size of {}", there.size)),
             };
         }
-        let mut object = SimObject { tags: tags.clone(), ..SimObject::empty(size) };
+        let mut object = SimObject { tags: tags.clone(), settings: settings.clone(), ..SimObject::empty(size) };
         object.thick = provisioning == Provisioning::Thick;
         self.needs(if object.thick { self.can.thick } else { self.can.thin }, "such provisioning")?;
         if let Some((kind, from)) = origin.and_then(Origin::object) {
@@ -251,6 +254,9 @@ impl SimCall<'_> {
             let source = self.source(from, kind)?;
             if source.size > size {
                 return conflict(format!("its source has {}, which is larger", source.size));
+            }
+            if source.settings.encrypted && !settings.encrypted {
+                return conflict("its source is encrypted");
             }
             object.content = self.copied(from, &source);
             object.parent = self.can.clones_depend().then_some(from.uid);
@@ -279,7 +285,8 @@ impl SimCall<'_> {
         let source = self.source(volume, Kind::Volume)?;
         self.is_quiet(volume)?;
         let content = self.copied(volume, &source);
-        Ok(Some(SimObject { tags: tags.clone(), content, ..SimObject::empty(source.size) }))
+        let settings = source.settings.of_snapshot();
+        Ok(Some(SimObject { tags: tags.clone(), settings, content, ..SimObject::empty(source.size) }))
     }
 
     /// Checks that a volume can be copied although clients may have it open.
@@ -388,6 +395,30 @@ impl SimCall<'_> {
         self.tags_fit(tags)?;
         let object = self.ours_to_change()?;
         self.retag(&object, tags, SimEffect::Tagged)
+    }
+
+    /// Checks that the backend can give a volume these settings.
+    fn can_have(&self, settings: &VolumeSettings) -> Result<()> {
+        let VolumeSettings { qos, encrypted } = settings;
+        self.needs(qos.is_none() || self.can.settings.qos, "limits")?;
+        self.needs(!encrypted || self.can.settings.encryption, "encryption")
+    }
+
+    fn configure(&mut self, settings: &VolumeSettings) -> Result<Outcome> {
+        self.can_have(settings)?;
+        let object = self.ours_to_change()?;
+        if object.settings == *settings {
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(Place::Live, &object)?;
+        if self.id().kind != Kind::Volume || object.settings.encrypted != settings.encrypted {
+            return conflict("only the limits of a volume can be changed");
+        }
+        if !self.can.settings.qos_live {
+            self.idle(&self.step.address(), Place::Live)?;
+        }
+        self.world.change(&self.key(), |object| object.settings = settings.clone());
+        self.done(SimEffect::Configured)
     }
 
     fn retag(&mut self, object: &SimObject, tags: &Tags, effect: SimEffect) -> Result<Outcome> {

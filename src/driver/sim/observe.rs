@@ -73,6 +73,7 @@ fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -
     Object {
         used: Some(object.used()),
         tags: object.tags.clone(),
+        settings: object.settings.clone(),
         conflict,
         parent: object.parent,
         needed_by: object.needed_by.clone(),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
 use crate::model::{
-    Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, Size, SnapshotAbility,
-    TrashAbility,
+    Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, SettingsAbility, Size,
+    SnapshotAbility, TrashAbility,
 };
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
@@ -51,6 +51,21 @@ fields! {
         "unrepeatable" => unrepeatable: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// Clients cannot be seen: neither shown, nor in the way of a step. A snapshot or clone of an open volume is inconsistent.
         "blindToClients" => blind_to_clients: bool = FieldRule::default(FieldForm::Bool, "false"),
+        /// The settings that volumes can have. Default: all.
+        "settings" => settings: Option<SimVolumeSettings> = FieldRule::optional(FieldForm::Map(&SimVolumeSettings::TABLE)),
+    }
+}
+
+fields! {
+    /// The settings that volumes of a simulated backend can have.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SimVolumeSettings("VolumeSettings") {
+        /// Whether rates can be limited.
+        "qos" => qos: bool = FieldRule::default(FieldForm::Bool, "true"),
+        /// Whether the limits of an open volume can be changed.
+        "qosLive" => qos_live: bool = FieldRule::default(FieldForm::Bool, "true"),
+        /// Whether volumes can be created encrypted. Only that they are is simulated.
+        "encryption" => encryption: bool = FieldRule::default(FieldForm::Bool, "true"),
     }
 }
 
@@ -82,10 +97,17 @@ impl SimNames {
     }
 }
 
+impl SimVolumeSettings {
+    fn ability(self) -> SettingsAbility {
+        let Self { qos, qos_live, encryption } = self;
+        SettingsAbility { qos, qos_live, encryption }
+    }
+}
+
 impl SimMode {
     /// Returns what a backend of this mode can do.
     pub fn capabilities(&self) -> Capabilities {
-        let SimMode { no_rename, nested_snapshots, trash, names, unrepeatable, blind_to_clients } = *self;
+        let SimMode { no_rename, nested_snapshots, trash, names, unrepeatable, blind_to_clients, settings } = *self;
         let everything = Capabilities::everything();
         let snapshots = SnapshotAbility { nested: nested_snapshots, while_open: !blind_to_clients, adopt: true };
         let client_visibility = if blind_to_clients { ClientVisibility::None } else { ClientVisibility::All };
@@ -96,6 +118,7 @@ impl SimMode {
             trash: trash.unwrap_or(TrashAbility::All),
             repeatable: !unrepeatable,
             client_visibility,
+            settings: settings.map_or(everything.settings, |settings| settings.ability()),
             ..everything
         }
     }

@@ -12,7 +12,7 @@ use crate::driver::{Driver, PoolMetadata, StepContext};
 use crate::model::fixtures::{self, volume as identity};
 use crate::model::{
     Action, Address, DriverError, Effect, ErrorKind, Ledger, LedgerView, Listed, NativeName, ObjectRef, Observed,
-    Origin, Outcome, Percent, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
+    Origin, Outcome, Percent, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags, VolumeSettings,
 };
 
 const SIZE: Size = Size(1 << 20);
@@ -23,7 +23,17 @@ fn step(name: &str, action: Action) -> Step {
 }
 
 fn create(name: &str, provisioning: Provisioning) -> Step {
-    step(name, Action::Create { size: SIZE, provisioning, origin: None, tags: Tags::default(), n: 0 })
+    step(
+        name,
+        Action::Create {
+            size: SIZE,
+            provisioning,
+            origin: None,
+            tags: Tags::default(),
+            settings: VolumeSettings::default(),
+            n: 0,
+        },
+    )
 }
 
 fn thin(name: &str) -> Step {
@@ -372,6 +382,7 @@ async fn drivers_of_one_file_see_each_other_and_a_new_one_sees_all() {
         provisioning: Provisioning::Thin,
         origin: Some(Origin::Volume(ObjectRef::new(identity("a").native(), identity("a").uid, SIZE))),
         tags: Tags { labels: [("é\n".to_owned(), "\"".to_owned())].into(), ..Tags::default() },
+        settings: VolumeSettings::default(),
         n: 0,
     };
     first.edit(|world| assert!(world.write(&identity("a").native(), 3, 33))).unwrap();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::copies::Copies;
 use crate::model::{
     Address, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName, Owner, PoolId, Size,
-    Suspension, SuspensionId, Tags, Uid,
+    Suspension, SuspensionId, Tags, Uid, VolumeSettings,
 };
 
 /// The block size in bytes. A block contains one stamp.
@@ -22,6 +22,9 @@ pub struct SimObject {
     /// The tags.
     #[serde(default, skip_serializing_if = "Tags::is_plain")]
     pub tags: Tags,
+    /// The settings.
+    #[serde(default, skip_serializing_if = "VolumeSettings::is_plain")]
+    pub settings: VolumeSettings,
     /// Whether its tags cannot be read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tags_unreadable: bool,
@@ -52,6 +55,7 @@ impl SimObject {
         Self {
             size,
             tags: Tags::default(),
+            settings: VolumeSettings::default(),
             tags_unreadable: false,
             thick: false,
             content: Arc::default(),
@@ -135,6 +139,8 @@ pub enum SimEffect {
     Restored,
     /// The tags changed.
     Tagged,
+    /// The settings changed.
+    Configured,
     /// The native name changed.
     Renamed,
     /// Adopted.

@@ -15,7 +15,7 @@ use crate::engine::{Confirmation, Reporter};
 use crate::manifest::fixtures::reading_of;
 use crate::model::{
     Access, Action, Address, BackendSpec, Capabilities, ErrorKind, Identity, Kind, Observed, Owner, Provisioning,
-    Reason, Scope, Size, Suspension, Tags, Uid,
+    Reason, Scope, Size, Suspension, Tags, Uid, VolumeSettings,
 };
 use crate::plan::Plan;
 use crate::store::{MemoryStore, Store};
@@ -83,7 +83,14 @@ fn step(name: &str, after: &[usize], after_completion: &[usize]) -> Step {
     let uid = Uid::derive("", &owner, Kind::Volume, &backend, &name, 0);
     let identity = Identity { owner, kind: Kind::Volume, name, uid };
     let (size, provisioning) = (Size(1 << 20), Provisioning::Thin);
-    let action = Action::Create { size, provisioning, origin: None, tags: Tags::default(), n: 0 };
+    let action = Action::Create {
+        size,
+        provisioning,
+        origin: None,
+        tags: Tags::default(),
+        settings: VolumeSettings::default(),
+        n: 0,
+    };
     Step {
         after: after.to_vec(),
         after_completion: after_completion.to_vec(),

@@ -20,7 +20,8 @@ use crate::plan::usable::Usable;
 use crate::text::quoted;
 
 use super::checks::new_identity;
-use super::volume::{check_fields, grow};
+use super::configure::{check_settings, configure};
+use super::volume::grow;
 
 /// Drafts the adoption of an object without an owner.
 pub(super) fn adopt<'a>(
@@ -33,7 +34,7 @@ pub(super) fn adopt<'a>(
     let backend = usable.name;
     let subject =
         Subject { backend: Some(backend), action: Verb::Adopt, ..Subject::declared(Kind::Volume, &spec.meta.name) };
-    check_fields(inventory, usable, &subject, spec)?;
+    check_settings(inventory, usable, &subject, spec)?;
     let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Adopt);
     if !usable.capabilities.adopt {
         let message = format!("backend {backend} cannot adopt objects");
@@ -69,6 +70,11 @@ pub(super) fn adopt<'a>(
     });
     let mut after = vec![step];
     let adopted = OwnedObject { backend, identity: &identity, object };
+    if object.settings.encrypted {
+        draft.encrypted.insert(identity.uid);
+    }
+    let configured = configure(inventory, draft, usable, &subject, spec, (&adopted, native), &mut after);
+    draft.accept(configured);
     let grown = grow(inventory, draft, usable, &subject, &adopted, native, spec.size, &mut after);
     let size = draft.accept(grown).unwrap_or(object.size);
     let object = ObjectRef::new(native.clone(), identity.uid, size);

@@ -71,6 +71,22 @@ pub(super) fn check_not_open(subject: &Subject<'_>, object: &Object, why: &str) 
     }
 }
 
+/// Holds a change that the backend makes only of an object that no client has open, if one has, or may have. `why`: what it cannot do.
+/// `fix`: what to write if the clients cannot be seen.
+pub(super) fn check_closed(
+    usable: &Usable<'_>,
+    subject: &Subject<'_>,
+    object: &Object,
+    why: &str,
+    fix: impl FnOnce() -> String,
+) -> Result<(), Hold> {
+    check_not_open(subject, object, why)?;
+    match unseen_clients(usable, object) {
+        Some(unseen) => Err(subject.hold(HeldReason::InUse, format!("{why}, and {unseen}"), fix())),
+        None => Ok(()),
+    }
+}
+
 /// Returns the identity of a new object, and which of the name's uids it has.
 pub(super) fn new_identity<'a>(
     inventory: &Inventory<'a>,

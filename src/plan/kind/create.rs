@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::{
     Action, Address, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NameFault, NativeName, ObjectRef,
-    Origin, PlacedField, Provisioning, Reason, Size, SourceSpec, Step, Tags, VolumeSpec,
+    Origin, PlacedField, Provisioning, Reason, Size, SourceSpec, Step, Tags, VolumeSettings, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -12,13 +12,14 @@ use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::Inventory;
 use crate::plan::name_conflict::{check_name_is_free, check_requested_once, may_free_name};
 use crate::plan::room::{Room, copied, take_room};
+use crate::plan::settings::first_settings;
 use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 use crate::text::closest;
 
 use super::checks::{check_allowed, check_made_names, check_not_torn, new_identity, too_many};
-use super::volume::check_fields;
+use super::configure::{check_settings, check_source_is_plain};
 
 /// The content of a new volume.
 pub(super) enum ContentSource<'a> {
@@ -41,7 +42,7 @@ pub(super) fn check(
     spec: &VolumeSpec,
 ) -> Result<Provisioning, Hold> {
     check_allowed(inventory, subject)?;
-    check_fields(inventory, usable, subject, spec)?;
+    check_settings(inventory, usable, subject, spec)?;
     let capabilities = usable.capabilities;
     let provisioning =
         spec.provisioning.unwrap_or(if capabilities.thin { Provisioning::Thin } else { Provisioning::Thick });
@@ -74,7 +75,11 @@ pub(super) fn create<'a>(
             (Some(image_origin(inventory, usable, subject, spec, size, image)?), Vec::new())
         }
         Some(ContentSource::Object(source)) => {
+            let name = source.name;
             let (origin, after) = source.origin(inventory, usable, subject, spec, size)?;
+            if let Some((_, object)) = origin.object() {
+                check_source_is_plain(inventory, draft, subject, spec, (object.uid, name))?;
+            }
             (Some(origin), after)
         }
     };
@@ -92,6 +97,10 @@ pub(super) fn create<'a>(
     let room = Room { provisioned: size.bytes(), taken, objects: 1 };
     take_room(inventory, draft, usable, &subject, size, room)?;
     draft.room.of_object.insert(identity.uid, taken);
+    let settings = VolumeSettings::of(spec);
+    if settings.encrypted {
+        draft.encrypted.insert(identity.uid);
+    }
     let desired = DesiredTags::of_volume(spec).or_defaults(inventory.stack());
     let mut tags = desired_tags(&desired, &Tags::default());
     tags.provisioning = (provisioning == Provisioning::Thick).then_some(provisioning);
@@ -99,8 +108,8 @@ pub(super) fn create<'a>(
     // A `restore` that is declared with a new volume has nothing to restore: it counts as done.
     tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
     let object = ObjectRef::new(native.clone(), identity.uid, size);
-    let changes = changes(spec, size, provisioning, &tags);
-    let action = Action::Create { size, provisioning, origin, tags, n };
+    let changes = changes(spec, size, provisioning, &tags, &settings);
+    let action = Action::Create { size, provisioning, origin, tags, settings, n };
     let created = Step::new(spec.backend.clone(), identity, action, Reason::NotThere);
     let step = draft.add(Step { native, changes, after, ..created });
     draft.awaiting_names.extend(leaving.map(|object| (step, object)));
@@ -108,7 +117,13 @@ pub(super) fn create<'a>(
 }
 
 /// Returns the shown fields of a new volume.
-fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tags) -> Vec<FieldChange> {
+fn changes(
+    spec: &VolumeSpec,
+    size: Size,
+    provisioning: Provisioning,
+    tags: &Tags,
+    settings: &VolumeSettings,
+) -> Vec<FieldChange> {
     let mut changes = vec![change("size", Value::Null, json!(size))];
     if let Some(source) = &spec.source {
         let (path, name) = match source {
@@ -121,6 +136,7 @@ fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tag
     if provisioning == Provisioning::Thick {
         changes.push(change("provisioning", Value::Null, json!(provisioning)));
     }
+    changes.extend(first_settings(settings));
     changes.extend(first_tags(tags));
     changes
 }

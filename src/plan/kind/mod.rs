@@ -7,6 +7,7 @@ mod adopt;
 mod adopt_snapshot;
 mod along;
 mod checks;
+mod configure;
 mod create;
 mod inside;
 mod removable;

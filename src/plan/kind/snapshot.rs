@@ -14,6 +14,7 @@ use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::checks::{check_made_names, check_not_torn, new_identity};
+use super::configure::is_encrypted;
 use super::retag::retag;
 
 /// Plans the changes of a snapshot that exists, or that the steps `before` restore. `volume`: the volume named in its
@@ -102,6 +103,9 @@ pub(super) fn take<'a>(
     let (size, room) = (volume.size, Room { provisioned: 0, taken, objects: 1 });
     take_room(inventory, draft, usable, &subject, size, room)?;
     draft.room.of_object.insert(identity.uid, taken);
+    if is_encrypted(inventory, draft, volume.uid) {
+        draft.encrypted.insert(identity.uid);
+    }
     let desired = DesiredTags::of_snapshot(spec).or_defaults(inventory.stack());
     let tags = Tags { volume: Some(volume.uid), ..desired_tags(&desired, &Tags::default()) };
     let mut changes = vec![change("volume", Value::Null, json!(name)), change("size", Value::Null, json!(size))];

@@ -15,7 +15,8 @@ use crate::plan::tags::{DesiredTags, change, exact, word};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
-use super::checks::{check_not_open, unseen_clients};
+use super::checks::check_closed;
+use super::configure::{check_settings, configure};
 use super::retag::retag;
 use super::step::step_on;
 
@@ -29,7 +30,7 @@ pub(super) fn update<'a>(
     object: &OwnedObject<'a>,
     before: Vec<usize>,
 ) -> Result<Availability, Hold> {
-    check_fields(inventory, usable, subject, spec)?;
+    check_settings(inventory, usable, subject, spec)?;
     let place_of = |field| inventory.place_of_field(subject.kind, subject.name, field);
     let native = draft.native_after(&before, object);
     let mut after = before;
@@ -51,6 +52,8 @@ pub(super) fn update<'a>(
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
     }
     retag(inventory, draft, subject, &DesiredTags::of_volume(spec), object, &mut after);
+    let configured = configure(inventory, draft, usable, subject, spec, (object, &native), &mut after);
+    draft.accept(configured);
     let would_grow_back = spec.size > object.size && inventory.settled(object).accepted == Some(spec.size);
     let size = match would_grow_back {
         true => {
@@ -69,23 +72,6 @@ pub(super) fn update<'a>(
     }
     let object = ObjectRef { native, size, ..object.reference() };
     Ok(Availability::Here { backend: spec.backend.clone(), object, after })
-}
-
-/// Holds a volume with fields that its backend does not support.
-pub(super) fn check_fields(
-    inventory: &Inventory<'_>,
-    usable: &Usable<'_>,
-    subject: &Subject<'_>,
-    spec: &VolumeSpec,
-) -> Result<(), Hold> {
-    let missing = [
-        (spec.qos.is_some() && !usable.capabilities.qos, "limit rates", "qos", PlacedField::Qos),
-        (spec.encrypted && !usable.capabilities.encryption, "encrypt", "encryption", PlacedField::Encryption),
-    ];
-    let Some((_, what, field, placed)) = missing.into_iter().find(|(missing, ..)| *missing) else { return Ok(()) };
-    let message = format!("backend {} cannot {what} (`{field}`)", usable.name);
-    let place = inventory.place_of_field(subject.kind, subject.name, placed);
-    Err(subject.hold(HeldReason::Unsupported, message, format!("remove `{field}`{place}, or choose another backend")))
 }
 
 /// Plans growths of volumes whose smaller size was accepted; they would add zeroes where data was. They come after all other steps of
@@ -176,13 +162,10 @@ pub(super) fn grow<'a>(
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
         Growth::Idle => {
-            check_not_open(subject, object, "the backend cannot grow an open volume")?;
-            if let Some(why) = unseen_clients(usable, object) {
-                let message = format!("the backend cannot grow an open volume, and {why}");
+            check_closed(usable, subject, object, "the backend cannot grow an open volume", || {
                 let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Size);
-                let fix = format!("write `size: {}`{place}, or create a larger volume and copy the data", object.size);
-                return Err(subject.hold(HeldReason::InUse, message, fix));
-            }
+                format!("write `size: {}`{place}, or create a larger volume and copy the data", object.size)
+            })?;
             true
         }
         Growth::Open => false,

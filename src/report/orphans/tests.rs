@@ -5,7 +5,7 @@ use super::*;
 use crate::model::fixtures::{name, owner, volume};
 use crate::model::{
     BackendRecord, COMPARED, Capabilities, LedgerView, ObjectRecord, PoolId, Records, Seconds, Size, Stack, Suspension,
-    Suspensions, Tags, Tombstone,
+    Suspensions, Tags, Tombstone, VolumeSettings,
 };
 use crate::plan::{Inputs, plan};
 use crate::report::fixtures::{NOW, reading};
@@ -52,7 +52,7 @@ impl Scene {
             let identity = object.identity.clone().unwrap();
             let entry = identity.ledger_entry(0, object.address(), object.size);
             scene.ledger.complete.insert(identity.uid, entry);
-            let last = (object.native.clone(), object.size, Tags::default());
+            let last = (object.native.clone(), object.size, Tags::default(), VolumeSettings::default());
             let record = ObjectRecord::new(identity.clone(), name("fast"), last, Some(object), NOW - 60);
             scene.records.objects.insert(identity.uid, record);
         }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::model::fixtures::name;
-use crate::model::{Action, NativeName, Owner, Provisioning, Reason, Seconds, Size, Stack};
+use crate::model::{Action, NativeName, Owner, Provisioning, Reason, Seconds, Size, Stack, VolumeSettings};
 use crate::plan::{HeldReason, Unobserved};
 use crate::report::fixtures::{NOW, overview, reading};
 
@@ -53,6 +53,7 @@ fn each_condition_has_its_cause() {
         provisioning: Provisioning::Thin,
         origin: None,
         tags: Tags::default(),
+        settings: VolumeSettings::default(),
         n: 0,
     };
     let declared = reading(Stack::unnamed(), &["db"]);
@@ -113,7 +114,7 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
     overview.plan.unobserved.push(Unobserved { backend: name("fast"), message: "gone".to_owned() });
     let seen = object("db", 0, Place::Live);
     let identity = identity("db", 0);
-    let last = (NativeName::new("n"), seen.size, Tags::default());
+    let last = (NativeName::new("n"), seen.size, Tags::default(), VolumeSettings::default());
     let record = ObjectRecord::new(identity.clone(), name("fast"), last, Some(&seen), NOW - 3600);
     overview.plan.held.push(held("db", HeldReason::Unobserved));
     Arc::make_mut(&mut overview.records).objects.insert(identity.uid, record);

@@ -17,6 +17,7 @@ use crate::model::fixtures::{name, owner};
 use crate::model::{
     Action, Address, BackendRecord, Clients, Identity, IntentId, JournalAction, JournalEntry, Kind, Ledger, Object,
     ObjectRecord, OpenIntent, Place, PoolId, Provisioning, Reason, Records, Size, Step, Suspension, Tags, Uid, Verb,
+    VolumeSettings,
 };
 
 /// 2026-02-03T04:05:06Z.
@@ -44,7 +45,13 @@ fn object(n: u64) -> ObjectRecord {
         clients: Clients::Some(vec!["host-1".to_owned()]),
         ..Object::of(identity.clone(), Place::Live, Size(n << 20))
     };
-    ObjectRecord::new(identity, name("fast"), (native, Size(n << 20), tags(n)), Some(&seen), NOW + n)
+    ObjectRecord::new(
+        identity,
+        name("fast"),
+        (native, Size(n << 20), tags(n), VolumeSettings::default()),
+        Some(&seen),
+        NOW + n,
+    )
 }
 
 /// With a ledger of `objects` entries; about 100 bytes of JSON each.
@@ -69,7 +76,14 @@ fn intent(id: u64) -> OpenIntent {
     let step = Step::new(
         name("fast"),
         identity,
-        Action::Create { size: Size(1 << 30), provisioning: Provisioning::Thin, origin: None, tags: tags(1), n: 0 },
+        Action::Create {
+            size: Size(1 << 30),
+            provisioning: Provisioning::Thin,
+            origin: None,
+            tags: tags(1),
+            settings: VolumeSettings::default(),
+            n: 0,
+        },
         Reason::NotThere,
     );
     OpenIntent { id: IntentId(id), step, at: NOW }

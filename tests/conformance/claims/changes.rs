@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use kiln::model::{
-    Action, ErrorKind, Growth, Identity, Kind, NativeName, OnRemove, Origin, Outcome, Place, Provisioning, Size, Tags,
+    Action, ErrorKind, Growth, Identity, Kind, NativeName, OnRemove, Origin, Outcome, Place, Provisioning, Qos, Size,
+    Tags, VolumeSettings,
 };
 
 use crate::suite::Bench;
@@ -130,7 +131,7 @@ pub(crate) async fn tags_round_trip(bench: &dyn Bench) {
     let Action::Create { size, provisioning, origin, n, .. } = kit.create_action(kit.size, None) else {
         unreachable!()
     };
-    let created = Action::Create { size, provisioning, origin, tags: labels(), n };
+    let created = Action::Create { size, provisioning, origin, tags: labels(), settings: VolumeSettings::default(), n };
     assert_eq!(kit.act(&db, created).await, Ok(Outcome::Changed));
     assert_eq!(kit.one(&db).await.tags, labels(), "written with the object");
     let all = [
@@ -178,7 +179,8 @@ pub(crate) async fn set_tags_twice_is_unchanged(bench: &dyn Bench) {
 fn own_name(kit: &Kit<'_>, native: &str, identity: &Identity, size: Size) -> kiln::model::Step {
     let tags = Tags { identity: Some(Box::new(identity.clone())), ..labels() };
     let Action::Create { provisioning, origin, n, .. } = kit.create_action(size, None) else { unreachable!() };
-    let mut step = kit.step(identity, Action::Create { size, provisioning, origin, tags, n });
+    let mut step =
+        kit.step(identity, Action::Create { size, provisioning, origin, tags, settings: VolumeSettings::default(), n });
     step.native = NativeName::new(native);
     step
 }
@@ -370,4 +372,55 @@ pub(crate) async fn detach(bench: &dyn Bench) {
     assert_eq!(kit.one(&copy).await.parent, None);
     assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
     assert_eq!((kit.read(&copy, 0), kit.read(&copy, 7)), (Some(11), Some(17)));
+}
+
+pub(crate) async fn settings_are_observed_as_they_were_set(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let can = kit.can().settings;
+    let limits = |iops| can.qos.then(|| Box::new(Qos { iops: Some(iops), bps: Some(Size(1 << 20)), ..Qos::default() }));
+    let settings = VolumeSettings { qos: limits(5), encrypted: can.encryption };
+    let with = |wanted: &VolumeSettings, origin| match kit.create_action(kit.size, origin) {
+        Action::Create { size, provisioning, origin, tags, n, settings: _ } => {
+            Action::Create { size, provisioning, origin, tags, n, settings: wanted.clone() }
+        }
+        other => panic!("{other}"),
+    };
+    let db = kit.identity(Kind::Volume, "db");
+    let create = kit.step(&db, with(&settings, None));
+    assert_eq!(kit.run(&create).await, Ok(Outcome::Changed));
+    kit.again(&create).await;
+    assert_eq!(kit.one(&db).await.settings, settings);
+    let (plain, _) = kit.volume("plain").await;
+    for (missing, wanted) in [
+        (!can.qos, VolumeSettings { qos: Some(Box::new(Qos { iops: Some(1), ..Qos::default() })), encrypted: false }),
+        (!can.encryption, VolumeSettings { qos: None, encrypted: true }),
+    ] {
+        if missing {
+            let other = kit.identity(Kind::Volume, "other");
+            kit.refused(&kit.step(&other, with(&wanted, None)), &[ErrorKind::Unsupported]).await;
+            kit.refused(&kit.step(&plain, Action::Configure { settings: wanted }), &[ErrorKind::Unsupported]).await;
+        }
+    }
+    assert!(kit.one(&plain).await.settings.is_plain());
+    let (monday, _) = kit.snapshot("monday", &kit.reference(&db, kit.size)).await;
+    assert_eq!(kit.one(&monday).await.settings, settings.of_snapshot());
+    let slower = VolumeSettings { qos: limits(3), ..settings.clone() };
+    let configure = Action::Configure { settings: slower.clone() };
+    let open = bench.hold_open(&db.native());
+    if can.qos && !can.qos_live && kit.sees_clients() {
+        kit.refused(&kit.step(&db, configure.clone()), &[ErrorKind::Busy]).await;
+        drop(open);
+    }
+    let changed = if can.qos { Outcome::Changed } else { Outcome::Unchanged };
+    assert_eq!(kit.act(&db, configure.clone()).await, Ok(changed));
+    assert_eq!(kit.act(&db, configure).await, Ok(Outcome::Unchanged));
+    assert_eq!(kit.one(&db).await.settings, slower);
+    if can.encryption {
+        // What is there as plain text stays so, and what is encrypted is not laid open.
+        let kinds = [ErrorKind::Conflict, ErrorKind::Permanent, ErrorKind::Unsupported];
+        for (identity, encrypted) in [(&db, false), (&plain, true)] {
+            let settings = VolumeSettings { encrypted, ..kit.one(identity).await.settings };
+            kit.refused(&kit.step(identity, Action::Configure { settings }), &kinds).await;
+        }
+    }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use kiln::driver::StepContext;
-use kiln::model::{Action, ErrorKind, Kind, NativeName, Origin, Outcome, Place, Provisioning, Size, Tags};
+use kiln::model::{
+    Action, ErrorKind, Kind, NativeName, Origin, Outcome, Place, Provisioning, Size, Tags, VolumeSettings,
+};
 
 use crate::suite::Bench;
 use crate::suite::bench::BLOCK;
@@ -28,7 +30,14 @@ pub(crate) async fn create_of_another_identity_is_conflict(bench: &dyn Bench) {
     for (name, first) in [("db", true), ("other", false)] {
         let identity = kit.identity(Kind::Volume, name);
         let tags = Tags { identity: Some(Box::new(identity.clone())), ..Tags::default() };
-        let action = Action::Create { size: kit.size, provisioning: Provisioning::Thin, origin: None, tags, n: 0 };
+        let action = Action::Create {
+            size: kit.size,
+            provisioning: Provisioning::Thin,
+            origin: None,
+            tags,
+            settings: VolumeSettings::default(),
+            n: 0,
+        };
         let mut step = kit.step(&identity, action);
         step.native = native.clone();
         if first {
@@ -95,7 +104,14 @@ pub(crate) async fn thick_volumes_take_their_space(bench: &dyn Bench) {
     let db = kit.identity(Kind::Volume, "db");
     let thick = |size| {
         let tags = Tags { provisioning: Some(Provisioning::Thick), ..Tags::default() };
-        Action::Create { size, provisioning: Provisioning::Thick, origin: None, tags, n: 0 }
+        Action::Create {
+            size,
+            provisioning: Provisioning::Thick,
+            origin: None,
+            tags,
+            settings: VolumeSettings::default(),
+            n: 0,
+        }
     };
     if !kit.can().thick {
         kit.refused(&kit.step(&db, thick(kit.size)), &[ErrorKind::Unsupported]).await;

@@ -49,6 +49,7 @@ claims! {
         tags_round_trip
         tags_of_a_snapshot_round_trip
         set_tags_twice_is_unchanged
+        settings_are_observed_as_they_were_set
         object_names
         names_have_limits
         adopt_takes_over_what_is_there_as_it_is

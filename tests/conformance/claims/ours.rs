@@ -1,6 +1,8 @@
 //! Only what the step means is touched, and only as long as it is what was seen.
 
-use kiln::model::{Action, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Size, Step, Tags};
+use kiln::model::{
+    Action, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Size, Step, Tags, VolumeSettings,
+};
 
 use crate::suite::Bench;
 use crate::suite::kit::{Kit, TTL};
@@ -112,7 +114,14 @@ fn everything_at(
     let tags = Tags { identity: Some(Box::new(identity.clone())), ..Tags::default() };
     let volume = kit.reference(&kit.identity(Kind::Volume, "db"), kit.size);
     let Action::Create { size, provisioning, n, .. } = kit.create_action(kit.size, None) else { unreachable!() };
-    let create = |origin| Action::Create { size, provisioning, origin, tags: tags.clone(), n };
+    let create = |origin| Action::Create {
+        size,
+        provisioning,
+        origin,
+        tags: tags.clone(),
+        settings: VolumeSettings::default(),
+        n,
+    };
     let of_volume = Tags { volume: Some(volume.uid), ..tags.clone() };
     let actions = [
         create(None),
