@@ -107,8 +107,9 @@ fn shown(root: &Value, path: &str, field: Field<'_>, paint: Paint) -> String {
     let _ = writeln!(out, "{} <{}{need}>", paint.bold(path), kind_of(root, value));
     let description = text(own.unwrap_or(&value["description"]));
     let _ = writeln!(out, "\n  {description}");
+    // The description of the type, unless that of the field says it too.
     let general = text(&value["description"]);
-    if own.is_some() && !general.is_empty() && general != description {
+    if own.is_some() && !description.contains(general.trim_end_matches('.')) {
         let _ = writeln!(out, "  {general}");
     }
     let examples: Vec<String> = value["examples"].as_array().into_iter().flatten().map(in_yaml).collect();

@@ -17,6 +17,8 @@ fn explain_agrees_with_the_schema() {
         .says("can only grow")
         .says("10Gi");
     sandbox.kiln("explain volume.spec.source").ends(0).says("snapshot").says("A copy of an image");
+    let restore = sandbox.kiln("explain volume.spec.restore").ends(0).says("once for each distinct request").out;
+    assert_eq!(restore.matches("Restores a snapshot").count(), 1, "{restore}");
     sandbox.kiln("explain volume.spec.source.image.format").ends(0).says("Never detected").says("qcow2");
     sandbox.kiln("explain volume.spec.onRemove").ends(0).says("Choices:").says("cannot be undone");
     sandbox.kiln("explain Volumes.spec").ends(0).says("size *");

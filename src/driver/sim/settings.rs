@@ -28,7 +28,7 @@ fields! {
         "seed" => seed: u64 = FieldRule::default(FieldForm::Whole { min: 0, max: u64::MAX }, "0"),
         /// The capacity. Default: without limit.
         "capacity" => capacity: Option<Size> = FieldRule::optional(FieldForm::size(1)),
-        /// How often each fault occurs. Default: never.
+        /// How often each fault occurs, per call. Default: never.
         "faults" => faults: Option<FaultRates> = FieldRule::optional(FieldForm::Map(&FaultRates::TABLE)),
         /// In what the backend differs from one that can do everything that the simulator can.
         "mode" => mode: Option<SimMode> = FieldRule::optional(FieldForm::Map(&SimMode::TABLE)),
