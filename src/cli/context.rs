@@ -22,7 +22,7 @@ use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, 
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, JournalEntry, ObjectId, Owner, Reading};
 use crate::plan::Overview;
-use crate::report::history_of;
+use crate::report::{history_of, same_problems};
 use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
 use crate::text::{counted, escape};
 
@@ -187,12 +187,16 @@ impl Context {
 
     /// Prints problems to stderr, and returns the failure.
     pub(crate) fn show_problems(&self, problems: &[Problem]) -> Failure {
-        for problem in problems {
+        let each = problems.iter().map(|problem| (problem.place.known(), &*problem.message, problem.hint.as_deref()));
+        for same in same_problems(each) {
+            let problem = &problems[same.first];
             // A problem escapes its own text: it knows which line breaks are its own.
             let complete = |text: &String| self.terminal.commands().complete(text);
             let (message, hint) = (complete(&problem.message), problem.hint.as_ref().map(complete));
             let problem = Problem { message, hint, ..problem.clone() };
-            self.terminal.talk(&format!("{}\n", problem.shown(self.terminal.err_paint)));
+            let paint = self.terminal.err_paint;
+            let also = same.also_at().map(|also| paint.fit(&format!("{}\n", escape(&also)))).unwrap_or_default();
+            self.terminal.talk(&format!("{}\n{also}", problem.shown(paint)));
         }
         // They are shown above.
         Failure { hint: None, ..Failure::invalid(problems.len()) }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
 use crate::plan::{Observation, Plan, World};
-use crate::report::{Commands, HeldView, TellsFact, fold, listed};
+use crate::report::{Commands, HeldView, TellsFact, fold, listed, same_problems};
 
 /// Logs the problems of the manifests, whenever they change.
 pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) {
@@ -13,8 +13,10 @@ pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) 
     if before.is_some_and(same) {
         return;
     }
-    for problem in now.problems.iter() {
-        tracing::warn!("{}", problem.place.beside(&problem.message));
+    let each = now.problems.iter().map(|problem| (problem.place.known(), &*problem.message, None));
+    for same in same_problems(each) {
+        let also = same.also_at().map(|also| format!("; {also}")).unwrap_or_default();
+        tracing::warn!("{}{also}", now.problems[same.first].place.beside(same.message));
     }
     match (before, now.problems.len()) {
         (_, 0) if before.is_some_and(|before| !before.problems.is_empty()) => {

@@ -3,11 +3,10 @@
 //! The form is that of <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>; the escapes are those
 //! that the runner decodes (`actions/toolkit`, `command.ts`).
 
-use foldhash::{HashMap, HashMapExt};
-
 use super::commands::Commands;
-use super::folded::{Folded, MemberLine, listed};
+use super::folded::{Folded, MemberLine};
 use super::plan_view::{HeldView, Outage, outages, with_commands};
+use super::same_problem::same_problems;
 use crate::model::{Kind, Reading, SourcePlace};
 use crate::plan::{Plan, Unobserved};
 use crate::text::escape;
@@ -64,23 +63,11 @@ pub fn problem_annotations<'a>(
     problems: impl Iterator<Item = (Option<&'a SourcePlace>, &'a str, Option<&'a str>)>,
     commands: &Commands,
 ) -> Vec<Annotation<'a>> {
-    let mut groups: HashMap<(&str, Option<&str>), usize> = HashMap::new();
-    let mut alike: Vec<(&str, Option<&str>, Vec<&SourcePlace>)> = Vec::new();
-    for (place, message, hint) in problems {
-        let group = *groups.entry((message, hint)).or_insert(alike.len());
-        match alike.get_mut(group) {
-            Some((_, _, places)) => places.extend(place),
-            None => alike.push((message, hint, place.into_iter().collect())),
-        }
-    }
-    let annotations = alike.into_iter().map(|(message, hint, places)| {
-        let hint = hint.map(|hint| format!("\n{}", escape(&commands.complete(hint)))).unwrap_or_default();
-        let also = places.get(1..).filter(|rest| !rest.is_empty()).map(|rest| {
-            let places = rest.iter().map(|place| place.to_string());
-            format!("\nalso at {}", escape(&listed(places, MOST)))
-        });
-        let message = format!("{}{hint}{}", escape(message), also.unwrap_or_default());
-        Annotation { level: "error", place: places.first().copied(), message }
+    let annotations = same_problems(problems).into_iter().map(|same| {
+        let hint = same.hint.map(|hint| format!("\n{}", escape(&commands.complete(hint)))).unwrap_or_default();
+        let also = same.also_at().map(|also| format!("\n{}", escape(&also))).unwrap_or_default();
+        let message = format!("{}{hint}{also}", escape(same.message));
+        Annotation { level: "error", place: same.places.first().copied(), message }
     });
     first_ten(annotations.collect())
 }

@@ -104,6 +104,25 @@ fn the_log_of_the_daemon_tells_holds_that_begin_together_once() {
     assert!(told.contains("; fix: mount its file system"), "{told}");
 }
 
+#[test]
+fn a_problem_of_many_documents_is_told_once() {
+    let sandbox = Sandbox::with_stack();
+    for n in 10..22 {
+        sandbox.volume(&format!("v{n}"), "size: 1Mi, colour: red");
+    }
+    sandbox.volume("w", "size: 1Mi, taste: sweet");
+    for command in ["check", "apply"] {
+        let told = sandbox.kiln(command).ends(5).err;
+        assert_eq!(told.matches("unknown field \"colour\"").count(), 1, "{command}:\n{told}");
+        assert!(told.contains("specs/v10.yaml:4:") && told.contains("unknown field \"taste\""), "{command}:\n{told}");
+        let also = told.lines().find(|line| line.starts_with("also at ./specs/v11.yaml:4:")).unwrap_or_default();
+        assert!(also.contains("specs/v20.yaml:4:") && also.ends_with(" and 1 more"), "{command}:\n{told}");
+        assert!(told.contains("the manifests have 13 problems"), "{command}:\n{told}");
+    }
+    let json = sandbox.kiln("check -o json").ends(5).json();
+    assert_eq!(json["problems"].as_array().map(Vec::len), Some(13), "programs get each problem");
+}
+
 /// 12 volumes in 3 files that are declared smaller than they are.
 fn with_volumes_that_shrink() -> Sandbox {
     let sandbox = Sandbox::with_stack();
