@@ -58,6 +58,9 @@ pub(super) fn check(
     Err(subject.hold(HeldReason::Unsupported, message, format!("remove `provisioning`{place}")))
 }
 
+/// A smaller volume is probably declared without the unit of its size: no partition table or file system fits into less than a page.
+const SMALLEST: Size = Size(4096);
+
 /// Drafts a new volume.
 pub(super) fn create<'a>(
     inventory: &Inventory<'a>,
@@ -111,6 +114,14 @@ pub(super) fn create<'a>(
     let changes = changes(spec, size, provisioning, &tags, &settings);
     let action = Action::Create { size, provisioning, origin, tags, settings, n };
     let created = Step::new(spec.backend.clone(), identity, action, Reason::NotThere);
+    if spec.size < SMALLEST {
+        let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Size);
+        let (name, bytes) = (&spec.meta.name, spec.size.bytes());
+        let message = format!(
+            "volume {name} is declared with {bytes} bytes; fix: if a unit is missing, write `size: {bytes}Gi`{place}"
+        );
+        draft.warn("TinySize", message);
+    }
     let step = draft.add(Step { native, changes, after, ..created });
     draft.awaiting_names.extend(leaving.map(|object| (step, object)));
     Ok(Availability::Here { backend: spec.backend.clone(), object, after: vec![step] })
