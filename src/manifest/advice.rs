@@ -15,7 +15,7 @@ pub(super) const BEGIN: &str = "begin it with `apiVersion: kiln/v1`, or remove i
 
 impl<'a> At<'a> {
     /// Reports that the value is not a map of fields. `meant`: see [`At::fields`].
-    pub(super) fn no_fields(&self, meant: impl FnOnce(Option<&str>) -> Option<String>) {
+    pub(super) fn no_fields(&self, meant: impl FnOnce(Option<&str>) -> Vec<String>) {
         let message = |rest: &str| {
             if self.field == DOCUMENT { format!("the document {rest}") } else { format!("`{}` {rest}", self.field) }
         };
@@ -33,10 +33,10 @@ impl<'a> At<'a> {
                 let hint = match self.items_without_dashes() {
                     Some(hint) => hint,
                     None if self.field == DOCUMENT => BEGIN.to_owned(),
-                    None => match meant(one_line) {
-                        Some(fields) => format!("write `{}: {{{fields}}}`", self.field),
-                        None => "write `field: value` lines below it".to_owned(),
-                    },
+                    None => {
+                        let meant = meant(one_line).into_iter().map(|fields| format!("{{{fields}}}"));
+                        self.write(meant, "write `field: value` lines below it")
+                    }
                 };
                 self.expected("a map of fields", hint);
             }

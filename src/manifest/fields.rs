@@ -471,8 +471,9 @@ impl<'a> At<'a> {
         Some(entries.iter().map(value).collect())
     }
 
-    /// Returns the fields of a map with fixed keys. `meant`: returns the fields that a single value is probably meant for, with it.
-    pub(super) fn fields(&self, meant: impl FnOnce(Option<&str>) -> Option<String>) -> Option<Fields<'a>> {
+    /// Returns the fields of a map with fixed keys. `meant`: returns the fields that a single value is probably meant for, with it; of
+    /// several alternatives, each.
+    pub(super) fn fields(&self, meant: impl FnOnce(Option<&str>) -> Vec<String>) -> Option<Fields<'a>> {
         let NodeContent::Map(entries) = &self.node.content else {
             self.no_fields(meant);
             return None;

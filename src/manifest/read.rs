@@ -91,14 +91,21 @@ pub(super) fn fields<'a>(at: At<'a>, by: &'static FieldTable) -> Option<Fields<'
 }
 
 /// Returns the fields that a single text in place of a map is probably meant as: the one that it is valid for, and the other required
-/// ones with examples. Without a text, or if it is valid for none, only examples.
-fn meant(at: At<'_>, table: &'static FieldTable, text: Option<&str>) -> Option<String> {
+/// ones with examples. Without a text, or if it is valid for none, only examples. Several alternatives if it can name objects of several
+/// kinds.
+fn meant(at: At<'_>, table: &'static FieldTable, text: Option<&str>) -> Vec<String> {
     if let Some((name, value)) = text.and_then(|text| text.split_once([' ', '=']))
         && table.all().any(|field| field.name == name)
     {
-        return Some(format!("{name}: {}", value.trim_start_matches([' ', '='])));
+        return vec![format!("{name}: {}", value.trim_start_matches([' ', '=']))];
     }
-    let one_of = || table.all().filter(|field| table.one_of.contains(&field.name));
+    let one_of = || table.one_of.iter().filter_map(|name| table.all().find(|field| field.name == *name));
+    let names = one_of().filter(|field| matches!(field.form, FieldForm::Name(_)));
+    let names = names.filter_map(|field| Some(format!("{}: {}", field.name, fitting(at, field, text?)?)));
+    let names: Vec<String> = names.collect();
+    if names.len() > 1 && table.all().all(|field| field.required.is_none()) {
+        return names;
+    }
     let required = || one_of().take(1).chain(table.all().filter(|field| field.required.is_some()));
     let first = text.and_then(|text| {
         let all = one_of().chain(required()).chain(table.all());
@@ -109,11 +116,11 @@ fn meant(at: At<'_>, table: &'static FieldTable, text: Option<&str>) -> Option<S
         Some((name, _)) => field.name != name && !(is_one(name) && is_one(field.name)),
         None => true,
     });
-    let others: Vec<String> =
-        others.map(|field| Some(format!("{}: {}", field.name, example(field.form, text)?))).collect::<Option<_>>()?;
+    let others = others.map(|field| Some(format!("{}: {}", field.name, example(field.form, text)?)));
+    let Some(others) = others.collect::<Option<Vec<String>>>() else { return Vec::new() };
     let first = first.as_ref().map(|(name, value)| format!("{name}: {value}"));
     let all: Vec<String> = first.into_iter().chain(others).collect();
-    (!all.is_empty()).then(|| all.join(", "))
+    if all.is_empty() { Vec::new() } else { vec![all.join(", ")] }
 }
 
 /// Returns the value of a field that a text is probably meant as.
@@ -122,7 +129,7 @@ fn fitting(at: At<'_>, field: &'static FieldRule, text: &str) -> Option<String> 
         // Only paths that documents name are recorded.
         FieldForm::Path => Some(repair::in_braces(text)),
         FieldForm::Map(table) => {
-            let fields = meant(at, table, Some(text)).filter(|_| text.contains(['.', '/']))?;
+            let fields = meant(at, table, Some(text)).into_iter().next().filter(|_| text.contains(['.', '/']))?;
             Some(format!("{{{fields}}}"))
         }
         form => {

@@ -121,7 +121,7 @@ pub(super) fn backend(
 
 /// Returns the pool that a section names, if it names one.
 fn pool(section: At<'_>, table: &DriverTable, spec: &BackendSpec) -> Option<Pool> {
-    let written = section.fields(|_| None)?;
+    let written = section.fields(|_| Vec::new())?;
     let mut keys = table.settings.all().filter(|field| field.is_key);
     let span = keys.find_map(|field| written.peek(field.name))?.span();
     let place = match table.pool(&spec.config.settings).as_slice() {

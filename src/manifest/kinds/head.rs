@@ -51,7 +51,7 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
 
 /// Reads a document as far as possible: its kind, and the document if its name is known too.
 fn read_all(at: At<'_>, node: &Node<'_>) -> (Option<Kind>, Option<Document>) {
-    let Some(mut fields) = at.fields(|_| None) else { return (None, None) };
+    let Some(mut fields) = at.fields(|_| Vec::new()) else { return (None, None) };
     if fields.is_empty() {
         at.wrong("has no fields", BEGIN);
         return (None, None);

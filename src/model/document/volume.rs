@@ -107,10 +107,10 @@ pub enum SourceSpec {
 }
 
 const SOURCE: FieldTable = FieldTable {
-    one_of: &["snapshot", "volume", "image"],
+    one_of: &["volume", "snapshot", "image"],
     ..FieldTable::of(
         "Source",
-        "The initial content of a volume: exactly one of snapshot, volume and image.",
+        "The initial content of a volume: exactly one of volume, snapshot and image.",
         &[
             FieldRule::optional(FieldForm::Name(None)).named("snapshot", "A copy of a snapshot."),
             FieldRule::optional(FieldForm::Name(None)).named("volume", "A copy of a volume at the time of creation."),

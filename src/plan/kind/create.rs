@@ -217,9 +217,15 @@ impl SourceObject<'_> {
             Availability::Missing => {
                 let message = format!("its source {what} is not declared and does not exist");
                 let or = format!("declare {what}, or remove `source`{place} to create an empty volume");
-                let fix = match declared_like(inventory, subject, kind, name) {
-                    Some(meant) => format!("did you mean `{meant}`? If not, {or}"),
-                    None => or,
+                let fix = match (
+                    declared_as(inventory, subject, kind, name),
+                    declared_like(inventory, subject, kind, name),
+                ) {
+                    (Some(other), _) => {
+                        format!("write `source: {{{}: {name}}}`{place}, or declare {what}", other.as_lower())
+                    }
+                    (None, Some(meant)) => format!("did you mean `{meant}`? If not, {or}"),
+                    (None, None) => or,
                 };
                 Err(subject.hold(HeldReason::SourceMissing, message, fix))
             }
@@ -235,6 +241,13 @@ impl SourceObject<'_> {
             }
         }
     }
+}
+
+/// Returns the other kind of source, if it declares an object of this name: never the new volume itself.
+fn declared_as(inventory: &Inventory<'_>, subject: &Subject<'_>, kind: Kind, name: &Name) -> Option<Kind> {
+    let other = if kind == Kind::Volume { Kind::Snapshot } else { Kind::Volume };
+    let is_itself = (other, name) == (subject.kind, subject.name);
+    (inventory.specs().declares(other, name) && !is_itself).then_some(other)
 }
 
 /// Returns the declared source whose name is closest to one that is not declared, if any is close: never the new volume itself.
