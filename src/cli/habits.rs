@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-const REMOVE: &str = "delete the document of an object, then run `kiln apply`: the object goes to the trash; `kiln trash purge KIND/NAME` destroys it";
+const REMOVE: &str = "delete the document of an object, or all but that of the Stack, then run `kiln apply`: the objects go to the trash; `kiln trash purge KIND/NAME` destroys one";
 const CHANGE: &str = "write or change the document of the object, then run `kiln apply`; `kiln init` writes an example";
 const PLAN: &str = "`kiln plan` shows what apply would change, and changes nothing";
 const LIST: &str = "`kiln get` lists all objects of the Stack, `kiln get volumes` those of a kind";
@@ -21,6 +21,14 @@ const VARIABLES: &str =
 const DRIFT: &str = "`kiln plan` lists drift, the changes made outside Kiln; `kiln apply` undoes it";
 const FORMAT: &str = "Kiln does not format manifests: any YAML formatter can; `kiln check` validates them";
 const STATE: &str = "`kiln get` lists all objects, `kiln describe KIND/NAME` shows one, `kiln forget KIND/NAME` gives a lost one up; the store itself needs no care";
+const GRAPH: &str =
+    "`kiln plan` lists the steps in their order; `kiln describe KIND/NAME` lists the snapshots and clones of an object";
+const REPLACE: &str = "Kiln replaces no volume: declare a new one under another name, and copy the data; what Kiln holds is listed with a fix by `kiln plan`";
+const REFRESH: &str =
+    "every command observes the backends anew, so there is nothing to refresh; `kiln status` shows a summary";
+const NAMESPACE: &str =
+    "Kiln has no namespaces or workspaces: objects belong to the Stack of the manifests; --specs names other manifests";
+const LOCK: &str = "a lock ends with the process that holds it: end that process; `kiln doctor` lists problems";
 const RESUME: &str = "`kiln resume` ends a suspension";
 const HELP: &str = "`kiln --help` lists the commands, `kiln COMMAND --help` explains one";
 const FOLLOW: &str =
@@ -37,9 +45,13 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["diff", "preview", "dry-run"], PLAN),
     (&["validate", "lint", "verify"], "`kiln check` validates the manifests"),
     (&["delete", "destroy", "remove", "rm", "down"], REMOVE),
-    (&["create", "new", "add", "edit", "set", "patch", "resize", "scale", "rename"], CHANGE),
+    (&["create", "new", "add", "edit", "set", "patch", "resize", "scale", "rename", "label", "annotate"], CHANGE),
     (&["list", "ls"], LIST),
-    (&["state"], STATE),
+    (&["state", "output"], STATE),
+    (&["graph", "tree", "dependencies"], GRAPH),
+    (&["taint", "untaint", "replace"], REPLACE),
+    (&["workspace", "namespace", "context"], NAMESPACE),
+    (&["unlock", "force-unlock"], LOCK),
     (&["drift"], DRIFT),
     (&["fmt", "format"], FORMAT),
     (&["show", "inspect", "info", "cat"], "`kiln describe KIND/NAME` shows an object in full"),
@@ -47,7 +59,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["export"], "`kiln image export KIND/NAME FILE` exports an object; `kiln get -o yaml` prints its fields"),
     (&["sync", "deploy", "up", "run", "reconcile"], "`kiln apply` makes the backends match the manifests"),
     (&["daemon", "serve", "server", "start"], "`kiln watch` runs the daemon"),
-    (&["refresh", "top"], "every command observes the backends anew; `kiln status` shows a summary"),
+    (&["refresh", "top"], REFRESH),
     (&["history", "logs", "events", "journal"], LOG),
     (&["restore", "undelete", "undo", "rollback", "revert"], RESTORE),
     (&["purge"], "`kiln trash purge` destroys expired objects"),
@@ -68,10 +80,10 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-target", "--target", "--only"], OBJECTS),
     (&["-auto-approve", "--auto-approve", "--assume-yes", "--no-confirm", "-input"], YES),
     (&["-f", "--filename", "--file", "-chdir", "-k", "--kustomize"], SPECS),
-    (
-        &["-n", "--namespace"],
-        "Kiln has no namespaces: objects belong to the Stack of the manifests; --specs names other manifests",
-    ),
+    (&["-n", "--namespace", "-workspace", "--workspace", "--context"], NAMESPACE),
+    (&["-refresh-only", "--refresh-only"], DRIFT),
+    (&["-refresh", "--refresh"], REFRESH),
+    (&["-lock", "-lock-timeout", "--lock-timeout"], LOCK),
     (&["-A", "--all-namespaces", "--all", "-a"], LIST),
     (&["-destroy", "--destroy"], REMOVE),
     (&["-out"], "write two dashes: `kiln plan --out FILE`"),
@@ -79,10 +91,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-json", "--json"], JSON),
     (&["-no-color", "--no-color"], "write `--color never`"),
     (&["-var", "-var-file", "--var", "--set", "--values"], VARIABLES),
-    (
-        &["-replace", "--replace", "--force"],
-        "Kiln replaces no volume; what it holds is listed with a fix by `kiln plan`",
-    ),
+    (&["-replace", "--replace", "--force"], REPLACE),
     (&["-w", "--watch"], "`kiln watch` reconciles all the time; `watch kiln get` repeats a listing"),
     (&["-v", "--verbose", "--debug"], "`--log debug` shows more"),
     (&["-q", "--quiet"], "`--log off` shows fewer messages; `-o name` prints names only"),
@@ -198,6 +207,12 @@ mod tests {
             ("down", REMOVE),
             ("fmt", FORMAT),
             ("drift", DRIFT),
+            ("graph", GRAPH),
+            ("taint volume/db", REPLACE),
+            ("force-unlock 12", LOCK),
+            ("workspace list", NAMESPACE),
+            ("plan -refresh-only", DRIFT),
+            ("apply -refresh=false", REFRESH),
             ("--state x help", HELP),
             ("trash help", HELP),
             ("describe -l team=blue", LABELS),

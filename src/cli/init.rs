@@ -24,6 +24,10 @@ const TO_EDIT: [(&str, &str); 2] = [("  local: {path:", "the path of the pool"),
 /// directory that holds manifests is refused (exit code 2).
 pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let dir = args.dir.strip_prefix(".").ok().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(&args.dir);
+    if args.dir == Path::new("help") {
+        let message = "nothing was written: a directory named help is created by `kiln init ./help`";
+        return Err(Failure::new(Exit::Usage, message).hint("`kiln init --help` explains the command"));
+    }
     let failed = |what: &str, error: &io::Error| Failure::new(Exit::Failed, format!("{what}: {error}"));
     create_dir(dir)?;
     if let Some(there) = a_manifest_in(dir)

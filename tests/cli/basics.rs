@@ -96,6 +96,9 @@ fn init_makes_what_check_accepts_and_overwrites_nothing() {
     assert_ne!(example("elsewhere/deep/kiln.yaml"), example("specs/kiln.yaml"), "every id is another");
     sandbox.write("third/other.yml", "");
     sandbox.kiln("init third").ends(2).warns("other.yml");
+    sandbox.kiln("init help").ends(2).warns("`kiln init ./help`").warns("`kiln init --help` explains");
+    assert!(!sandbox.path("help").exists());
+    sandbox.kiln("init ./help").ends(0);
 }
 
 #[test]
