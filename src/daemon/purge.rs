@@ -9,7 +9,7 @@ use super::reconciler::Reconciler;
 use super::schedule::VANISHED;
 use crate::engine::{self, Executed, OpenPass, Options, Purge, Report, Trashed};
 use crate::manifest::ManifestState;
-use crate::model::{Identity, Kind, LedgerView, Listed, Name, PurgeMode, Reading, Uid};
+use crate::model::{Identity, Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step, Uid};
 use crate::plan::{self, Observation, Referenced};
 
 impl Reconciler {
@@ -116,7 +116,8 @@ fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
     identity.is_some_and(|id| plan::suspension_of(&report.suspensions, id.kind, &id.name).is_some())
 }
 
-/// The objects that a step or hold of a pass is about, by uid and by name. Built once for all objects in the trash.
+/// The objects that a step or hold of a pass is about, by uid and by name, and those that a step moves inside of its volume. Built once
+/// for all objects in the trash.
 struct Concerned<'a> {
     uids: HashSet<Uid>,
     names: HashSet<(Kind, &'a Name)>,
@@ -125,7 +126,8 @@ struct Concerned<'a> {
 impl<'a> Concerned<'a> {
     fn by(report: &'a Report) -> Self {
         let plan = || report.plan.iter();
-        let steps = || plan().flat_map(|plan| &plan.steps).map(|step| &step.identity);
+        let inner = |step: &'a Step| step.action.with().iter().map(|inner| &inner.identity);
+        let steps = || plan().flat_map(|plan| &plan.steps).flat_map(move |step| inner(step).chain([&step.identity]));
         let held = || plan().flat_map(|plan| &plan.held);
         let uids = steps().map(|id| id.uid).chain(held().filter_map(|held| held.uid)).collect();
         let names = steps().map(|id| (id.kind, &id.name)).chain(held().map(|held| (held.kind, &held.name))).collect();
@@ -165,7 +167,9 @@ mod tests {
     use super::*;
     use crate::manifest::fixtures::reading_of;
     use crate::model::fixtures::{name, nth};
-    use crate::model::{Action, Capabilities, Object, Observed, Place, PoolId, Reason, Size, Step, Verb};
+    use crate::model::{
+        Action, Capabilities, InnerSnapshot, Object, Observed, Place, PoolId, Reason, Size, Tags, Verb,
+    };
     use crate::plan::{Held, HeldReason, Plan};
 
     fn trashed() -> Trashed {
@@ -194,6 +198,14 @@ mod tests {
     fn with_step(identity: Identity) -> Report {
         let step = Step::new(name("fast"), identity, Action::Destroy, Reason::NotThere);
         Report { plan: Some(Plan::of("prod".parse().unwrap(), String::new(), vec![step])), ..report() }
+    }
+
+    /// The object comes back inside of its volume.
+    fn with_volume() -> Report {
+        let mut report = with_step(nth(Kind::Volume, "web", 0));
+        let with = InnerSnapshot::of(&trashed().object, false).into_iter().collect();
+        report.plan.as_mut().unwrap().steps[0].action = Action::Undelete { tags: Tags::default(), with };
+        report
     }
 
     fn with_held(volume: &str, uid: Option<Uid>) -> Report {
@@ -261,6 +273,7 @@ mod tests {
         };
         for (doubt, report) in [
             ("a step is planned for it", with_step(nth(Kind::Volume, "db", 0))),
+            ("a step brings it back with its volume", with_volume()),
             ("a step is planned for another of its name", with_step(nth(Kind::Volume, "db", 1))),
             ("it is held by its uid", with_held("renamed", Some(nth(Kind::Volume, "db", 0).uid))),
             ("its name is held", with_held("db", None)),
