@@ -19,7 +19,7 @@ use std::sync::Arc;
 use kiln::driver::StepContext;
 use kiln::model::{
     ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation, ImageRef, Kind,
-    NameAlphabet, NameRules, Origin, Outcome, SettingsAbility, Size, SnapshotAbility,
+    NameAlphabet, NameRules, Origin, Outcome, Restores, SettingsAbility, Size, SnapshotAbility,
 };
 use mounted::{Mounted, run};
 use suite::kit::Kit;
@@ -44,7 +44,7 @@ fn a_simulator_that_can_do_little() {
             can.grow = Growth::Idle;
             can.snapshots = Some(SnapshotAbility { nested: false, while_open: false, adopt: false });
             can.clones = Some(CloneAbility { of_volume: false, depend: false, detach: false });
-            can.restore = false;
+            can.restore = Restores::No;
             can.rename = false;
             can.names.own = false;
             can.adopt = false;
@@ -75,6 +75,13 @@ fn a_simulator_with_short_names() {
 #[test]
 fn a_simulator_whose_calls_cannot_be_repeated() {
     hold_all("a simulator whose calls cannot be repeated", |_| SimBench::able_to(|can| can.repeatable = false));
+}
+
+#[test]
+fn a_simulator_that_restores_in_several_steps() {
+    hold_all("a simulator that restores in several steps", |_| {
+        SimBench::able_to(|can| can.restore = Restores::InSteps)
+    });
 }
 
 #[test]

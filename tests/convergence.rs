@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimEffect, SimObject};
 use kiln::model::{
-    Capabilities, Kind, NativeForm, NativeName, OnRemove, Percent, Reading, Size, SnapshotAbility, TrashAbility, Uid,
-    VolumeSettings,
+    Capabilities, Kind, NativeForm, NativeName, OnRemove, Percent, Reading, Restores, Size, SnapshotAbility,
+    TrashAbility, Uid, VolumeSettings,
 };
 use kiln::plan::HeldReason;
 use rig::{Dice, Doom, HEAD, Point, Rig, made_and_destroyed_once, objects, run, specs, volume};
@@ -166,7 +166,8 @@ fn nothing_changed_behind_the_back(
     let events = &world.events()[events_before..];
     for (native, content) in before {
         let Some(object) = world.live(native) else { continue };
-        let restored = events.iter().any(|event| event.native == *native && event.effect == SimEffect::Restored);
+        let restores = [SimEffect::Restored, SimEffect::HalfRestored];
+        let restored = events.iter().any(|event| event.native == *native && restores.contains(&event.effect));
         let remade = events.iter().any(|event| event.native == *native && event.effect == SimEffect::Created);
         assert!(
             !remade || !content.is_empty() || object.content.is_empty(),
@@ -368,7 +369,10 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
             HeldReason::Renamed => object.is_some() && (memory.lied || memory.meddled),
             HeldReason::Immutable | HeldReason::HasDependents => object.is_some(),
             // A snapshot's source is its volume: missing only where that is made from the snapshot.
-            HeldReason::SourceMissing => volume.is_some() || object.is_none(),
+            HeldReason::SourceMissing => {
+                let is_half = object.is_some_and(|object| object.tags.restoring.is_some());
+                volume.is_some() || object.is_none() || (is_half && memory.meddled)
+            }
             HeldReason::SizeBelowSource => volume.is_some() && (object.is_none() || memory.meddled),
             HeldReason::DependencyHeld => plan.held.iter().any(|other| other.reason != HeldReason::DependencyHeld),
             HeldReason::RemovalLimit => object.is_some(),
@@ -430,5 +434,14 @@ fn any_story_settles_where_snapshots_are_inside_of_volumes() {
             println!("{trash:?}, seed {seed}");
             run(story(*seed, capabilities.clone()));
         }
+    }
+}
+
+#[test]
+fn any_story_settles_where_restores_take_several_steps() {
+    let capabilities = Capabilities { restore: Restores::InSteps, ..Capabilities::everything() };
+    for seed in seeds().iter().take(200) {
+        println!("seed {seed}");
+        run(story(*seed, capabilities.clone()));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use kiln::driver::sim::{SimObject, SimWorld};
 use kiln::engine::{Options, reconcile_once};
-use kiln::model::{Capabilities, NativeName, Reading, Size, SnapshotAbility, TrashAbility};
+use kiln::model::{Capabilities, NativeName, Reading, Restores, Size, SnapshotAbility, TrashAbility};
 use kiln::plan::Saved;
 use kiln::store::CrashPoint;
 use rig::{
@@ -111,8 +111,12 @@ async fn sweep(mut rig: Rig, phases: Vec<(&'static str, Reading)>, clients: impl
         once.pass(specs).await.expect("a store in memory");
         let (calls, commits) = (once.doom.calls.load(std::sync::atomic::Ordering::SeqCst), once.store.commits());
         for with_store in [true, false] {
+            let deaths: &[Point] = match rig.capabilities.restore {
+                Restores::No | Restores::Atomic => &[Point::Before, Point::After],
+                Restores::InSteps => &[Point::Before, Point::Half, Point::After],
+            };
             for at in 0..calls {
-                for point in [Point::Before, Point::After] {
+                for point in deaths.iter().copied() {
                     let what = format!("{phase}, call {at} {point:?}, store {with_store}");
                     let mut crashed = rig.fork(true);
                     crashed.doom = Doom::at(at, point);
@@ -451,4 +455,54 @@ fn snapshots_inside_of_volumes_converge_from_every_crash_point() {
         println!("{trash:?}: {points} crash points");
         assert!(points > 200, "{trash:?}: only {points} crash points");
     }
+}
+
+/// A volume that has grown since its snapshot is restored, while it is also to be changed and copied; then all but one copy goes.
+fn restored() -> Vec<(&'static str, Reading)> {
+    let join = |parts: &[String]| specs(&format!("{HEAD}{}", parts.concat()));
+    let monday = snapshot("monday", "db", ", onRemove: Detach");
+    let restore = ", restore: {snapshot: monday, request: once}";
+    vec![
+        ("declare", join(&[volume("db", "size: 2Mi")])),
+        ("snapshot", join(&[volume("db", "size: 2Mi"), monday.clone()])),
+        ("grow", join(&[volume("db", "size: 4Mi"), monday.clone()])),
+        (
+            "restore",
+            join(&[
+                volume("db", &format!("size: 4Mi, onRemove: Delete{restore}")),
+                monday,
+                snapshot("before", "db", ""),
+                volume("copy", "size: 2Mi, source: {snapshot: monday}"),
+            ]),
+        ),
+        (
+            "after",
+            join(&[
+                renamed("database", "db", &format!("size: 5Mi{restore}")),
+                snapshot("before", "database", ""),
+                snapshot("after", "database", ""),
+                volume("copy", "size: 2Mi"),
+            ]),
+        ),
+        ("remove", join(&[volume("copy", "size: 2Mi")])),
+    ]
+}
+
+/// Clients write to both halves of what the snapshot has, and beyond it.
+fn clients_write_all_over(world: &mut SimWorld, phase: u64) {
+    let names: Vec<NativeName> = world.live_objects().map(|(native, _)| native.clone()).collect();
+    for native in names {
+        for block in [1, 400, 600] {
+            world.write(&native, block, 1000 * phase + block);
+        }
+    }
+}
+
+#[test]
+fn a_restore_in_several_steps_converges_from_every_crash_point() {
+    let in_steps = Capabilities { restore: Restores::InSteps, ..Capabilities::everything() };
+    let rig = Rig { capabilities: in_steps, ..Rig::new() };
+    let points = run(async { sweep(rig, restored(), clients_write_all_over).await });
+    println!("{points} crash points");
+    assert!(points > 300, "only {points} crash points");
 }

@@ -14,7 +14,9 @@ use kiln::engine::{
     Executed, OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume,
     suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
 };
-use kiln::model::{Capabilities, Kind, Name, NameRules, NativeName, ObjectId, Reading, Seconds, Size};
+use kiln::model::{
+    Capabilities, Kind, Name, NameRules, NativeName, ObjectId, Reading, Restores, Restoring, Seconds, Size,
+};
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
@@ -650,6 +652,94 @@ fn an_approval_of_a_restore_covers_one_execution() {
             }
         }
         assert!(asked_again > 0 && done > 0, "{asked_again} {done}");
+    });
+}
+
+#[test]
+fn a_half_restore_is_completed_without_another_approval_even_if_it_is_withdrawn() {
+    run(async {
+        let (s, in_steps) =
+            (snapshot("s", "db", ""), Capabilities { restore: Restores::InSteps, ..Capabilities::everything() });
+        let with = |more: &str| join(&[volume("db", &format!("size: 2Mi{more}")), s.clone()]);
+        let (made, asks) = (with(""), with(", restore: {snapshot: s, request: one}"));
+        let asks_else = with(", restore: {snapshot: s, request: two}");
+        let gone = join(&[volume("other", "size: 1Mi")]);
+        let begin = async || {
+            let rig = Rig { capabilities: in_steps.clone(), ..Rig::new() };
+            rig.settle(&join(&[volume("db", "size: 1Mi")]), 2, "made").await;
+            let db = rig.native("db");
+            for block in [1, 200] {
+                rig.world().write(&db, block, 11);
+            }
+            rig.settle(&join(&[volume("db", "size: 1Mi"), s.clone()]), 2, "frozen").await;
+            rig.settle(&made, 2, "grown").await;
+            for block in [1, 200, 300] {
+                rig.world().write(&db, block, 22);
+            }
+            let digest = unattended(&rig, &asks).await.awaiting.unwrap().digest;
+            approve(&rig.setup(&asks), &digest, None).await.unwrap();
+            rig
+        };
+        let read = |rig: &Rig| {
+            let db = rig.native("db");
+            [1, 200, 300].map(|block| rig.world().read(&db, block))
+        };
+        let calls = begin().await.calls_of(async |rig| rig.pass(&asks).await).await;
+        let mut interrupted = 0;
+        for at in 0..calls {
+            let mut rig = begin().await;
+            rig.doom = Doom::at(at, Point::Half);
+            tokio::select! {
+                biased;
+                () = rig.doom.died.notified() => {}
+                _ = unattended(&rig, &asks) => {}
+            }
+            let rig = rig.restarted(at % 2 == 0).await;
+            if rig.count(SimEffect::HalfRestored) == 0 {
+                continue;
+            }
+            interrupted += 1;
+            assert_eq!(read(&rig), [Some(11), Some(22), None], "half of each content");
+            for (said, later) in [("declared", &asks), ("withdrawn", &made), ("another", &asks_else), ("gone", &gone)] {
+                let rig = rig.fork(at % 2 == 0);
+                unattended(&rig, later).await;
+                assert_eq!((rig.count(SimEffect::Restored), rig.count(SimEffect::Trashed)), (1, 0), "{said}");
+                assert_eq!(read(&rig), [Some(11), Some(11), Some(0)], "{said}");
+                let db = rig.native("db");
+                let tags = rig.world().live(&db).unwrap().tags.clone();
+                assert_eq!((tags.restored.as_deref(), tags.restoring), (Some("one"), None), "{said}");
+                // A client writes again: nothing restores that.
+                rig.world().write(&db, 1, 33);
+                let plan = unattended(&rig, later).await;
+                assert_eq!(plan.awaiting.is_some(), said == "another", "{said}: {plan:#?}");
+                assert_eq!(rig.count(SimEffect::Restored), 1, "{said}");
+            }
+        }
+        assert_eq!(interrupted, 1);
+    });
+}
+
+#[test]
+fn the_snapshot_of_a_half_restore_is_not_purged() {
+    run(async {
+        let in_steps = Capabilities { restore: Restores::InSteps, ..Capabilities::everything() };
+        let rig = Rig { capabilities: in_steps, ..Rig::new() };
+        let made = join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]);
+        rig.settle(&made, 3, "made").await;
+        let without = join(&[volume("db", "size: 1Mi")]);
+        rig.settle(&without, 3, "the snapshot is in the trash").await;
+        let snapshot = trash_in(&rig.overview(&without).await.world, &"prod".parse().unwrap()).remove(0);
+        // Another program began to restore it, or an earlier version of Kiln.
+        let begun = Restoring { request: "one".to_owned(), snapshot: snapshot.object.uid(), size: None };
+        let db = rig.native("db");
+        rig.world().change_by_hand(&db, |object| object.tags.restoring = Some(Box::new(begun)));
+        let named = Purge::Named(ObjectId::new(Kind::Snapshot, &name("s")));
+        rig.clock.0.fetch_add(10_000_000, Ordering::SeqCst);
+        for what in [named, Purge::Expired] {
+            let purged = trash_purge(&rig.setup(&without), &what, std::slice::from_ref(&snapshot)).await.unwrap();
+            assert_eq!((purged.done.len(), rig.count(SimEffect::Destroyed)), (0, 0), "{what:?}");
+            assert!(purged.left[0].to_string().contains("is not complete"), "{what:?}: {:?}", purged.left);
+        }
     });
 }
 

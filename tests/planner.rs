@@ -149,6 +149,8 @@ fn thing() -> BoxedStrategy<String> {
             (2, ", written: true"),
             (4, ", written: false, used: 0"),
             (1, ", recent: true"),
+            (1, ", restoring: {request: r, snapshot: s, size: 2Gi}"),
+            (1, ", restoring: {request: q, snapshot: t}"),
         ]),
     ]);
     let foreign = NATIVES.map(|native| Just(format!("foreign: {native}")));
@@ -174,6 +176,7 @@ fn pool() -> BoxedStrategy<(String, Vec<String>)> {
         (1, "{capacity: {total: 8Gi, used: 1Gi, objects: 2}, can: {shares_blocks: null}}"),
         (1, "{can: {client_visibility: None, snapshots: {while_open: false}}}"),
         (1, "{can: {restore: false, rename: false, clones: {detach: false}}}"),
+        (2, "{can: {restore: InSteps}}"),
         (1, "{can: {snapshots: {nested: true}}}"),
         (1, "{can: {snapshots: {nested: true}, trash: Volumes}}"),
         (1, "{can: {snapshots: {nested: true}, trash: None}}"),
@@ -311,7 +314,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             declared || object.is_some_and(|o| o.tags.protected) || held.uid.is_some_and(|uid| was_protected(scene, uid))
         }
         HeldReason::ShrinkRefused => {
-            let bytes = object.map(|o| o.size).or_else(|| {
+            let bytes = object.map(Object::whole_size).or_else(|| {
                 let native = volume?.adopt.as_deref()?;
                 objects(scene).find(|(_, o)| o.native.as_str() == native).map(|(_, o)| o.size)
             });
@@ -348,7 +351,8 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 || records.any(|r| {
                     r.identity.kind == held.kind && r.identity.name == held.name && is_taken(&r.native)
                 });
-            objects(scene).any(|(_, o)| o.conflict.is_some()) || (object.is_none() && replaced)
+            let of_another = object.is_some_and(|o| o.tags.restoring.is_some());
+            of_another || objects(scene).any(|(_, o)| o.conflict.is_some()) || (object.is_none() && replaced)
         }
         HeldReason::InUse => {
             let blind = |view: &Observation| {
@@ -368,6 +372,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let asked = scene.reading.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);
             asked || objects(scene).any(|(_, o)| needs(o))
         }
+        HeldReason::HalfRestored => objects(scene).any(|(_, o)| o.tags.restoring.is_some()),
         HeldReason::SourceBroken => scene.reading.broken || scene.reading.unconfirmed,
         HeldReason::Suspended => !scene.suspended.is_empty(),
         HeldReason::Unobserved => !plan.unobserved.is_empty(),
@@ -457,7 +462,16 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
     let is_of_limit = |step: &Step| limited && step.is_removal();
     let is_expected = |step: &Step| was_held(step) || is_of_limit(step);
     let is_freed = !first.steps.is_empty() && !second.steps.is_empty() && second.steps.iter().all(is_expected);
-    let last = if is_freed { plan(&applied(&later, &second).inputs()) } else { second };
+    let (mut later, mut last) = (later, second);
+    if is_freed {
+        later = applied(&later, &last);
+        last = plan(&later.inputs());
+        // A volume that came back from the trash half restored is completed before it is changed.
+        let is_half = first.held.iter().any(|held| held.reason == HeldReason::HalfRestored);
+        if is_half && last.steps.iter().all(is_expected) {
+            last = plan(&applied(&later, &last).inputs());
+        }
+    }
     let left = last.steps.iter().filter(|step| !is_of_limit(step));
     wrong.extend(left.map(|step| format!("left once applied: {} {}", step.action, step.native)));
     if !wrong.is_empty() {
@@ -471,7 +485,11 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
 fn is_for_another(reason: HeldReason) -> bool {
     matches!(
         reason,
-        HeldReason::Ambiguous | HeldReason::DependencyHeld | HeldReason::LooksLikeRename | HeldReason::SourceMissing
+        HeldReason::Ambiguous
+            | HeldReason::DependencyHeld
+            | HeldReason::HalfRestored
+            | HeldReason::LooksLikeRename
+            | HeldReason::SourceMissing
     )
 }
 

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{ApprovalSet, Verb};
+use kiln::model::{ApprovalSet, Step, Verb};
 use kiln::plan::{HeldReason, Plan, lint, plan};
 use planning::{Described, Scene, applied};
 
@@ -136,8 +136,19 @@ fn promises(scene: &Scene, first: &Plan) -> Vec<String> {
     if plan(&scene.inputs()) != *first {
         broken.push("the same inputs gave another plan".to_owned());
     }
-    let later = applied(scene, first);
-    let second = plan(&later.inputs());
+    let mut later = applied(scene, first);
+    let mut second = plan(&later.inputs());
+    // What waits for a restore to be completed is planned once it is.
+    let waits = |held: &&kiln::plan::Held| matches!(held.reason, HeldReason::HalfRestored | HeldReason::DependencyHeld);
+    let is_waiting = |step: &Step| first.held.iter().filter(waits).any(|held| held.name == step.identity.name);
+    let restored = first.held.iter().any(|held| held.reason == HeldReason::HalfRestored) && !first.steps.is_empty();
+    // (Of a volume that came back from the trash, the completion waits too.)
+    for _ in 0..2 {
+        if restored && second.steps.iter().all(is_waiting) {
+            later = applied(&later, &second);
+            second = plan(&later.inputs());
+        }
+    }
     if !second.steps.is_empty() {
         broken.push(format!("once applied, this was left to plan:\n{}", shown(&second, &later)));
     }

@@ -13,6 +13,10 @@
 //!   is a Conflict and changes nothing;
 //! - **addressed**: an object is found by its [`Address`](crate::model::Address); the same name inside of another volume is another object;
 //! - **whole**: a volume goes to the trash, or comes back, with exactly the snapshots inside of it that the step names, or not at all;
+//! - **complete**: a restore that takes several steps (`Restores::InSteps`) tags the volume with [`Restoring`](crate::model::Restoring)
+//!   before it changes the first byte, and replaces that tag with `restored` after the last. Called again, it completes what it began: its
+//!   own tag, and the size that it changed, fit the expectation. A volume with that tag is not copied or changed by another step, and the
+//!   snapshot is not removed; only when the snapshot is gone does another restore replace it;
 //! - **never forced**: an object in use is Busy, and the error names the client.
 //!
 //! `tests/conformance` tests every driver for these guarantees.

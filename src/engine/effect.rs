@@ -48,6 +48,12 @@ impl<'o> ObservedObjects<'o> {
         self.named(native, place).iter().any(|object| object.uid() == Some(uid))
     }
 
+    /// Whether the step is a restore that has begun and is not complete.
+    pub(super) fn shows_begun(&self, step: &Step) -> bool {
+        let live = self.find(step, Place::Live);
+        live.and_then(|object| object.tags.restoring.as_ref()).is_some_and(|begun| step.action.completes(begun))
+    }
+
     /// Whether the step has had its whole effect. `None`: the listing is not complete enough to tell. Temporary objects, which a sweep removes,
     /// are not considered.
     pub(super) fn shows(&self, step: &Step) -> Option<bool> {
@@ -70,7 +76,7 @@ impl<'o> ObservedObjects<'o> {
             }
             Action::Grow { to } => live.is_some_and(|object| object.size >= *to),
             Action::Restore { request, .. } => {
-                live.is_some_and(|object| object.tags.restored.as_ref() == Some(request))
+                live.is_some_and(|o| o.tags.restored.as_ref() == Some(request) && o.tags.restoring.is_none())
             }
             Action::Configure { settings } => live.is_some_and(|object| object.settings == *settings),
             Action::SetTags { tags } | Action::Adopt { tags, .. } => tagged(tags),

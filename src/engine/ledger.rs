@@ -239,7 +239,7 @@ pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s S
 }
 
 /// Uses up the approvals of restores that are about to run. A restore overwrites the writes of clients, so an approval covers one execution:
-/// after a crash during it, a person must approve again. Returns the index of each covered step and the digest, for [`give_back`].
+/// after a crash before its first effect, a person must approve again. (One that is begun is completed without an approval.) Returns the index of each covered step and the digest, for [`give_back`].
 pub(super) fn use_up<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = (usize, &'s Step)>) -> Vec<(usize, String)> {
     let mut used = Vec::new();
     for (index, step) in steps.filter(|(_, step)| matches!(step.action, Action::Restore { .. })) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Action, DriverError, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome, Place, Reason,
-    Step, Uid,
+    Action, DriverError, Effect, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome, Place,
+    Reason, Step, Uid,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
@@ -61,13 +61,20 @@ impl Session<'_> {
             // An intent is written before its step begins: only an effect that is observed counts as done.
             let seen = observed_objects.entry(backend).or_insert_with(|| ObservedObjects::new(observed));
             let Some(done) = seen.shows(step) else { continue };
-            let result = if done {
-                Ok(Outcome::Changed)
-            } else {
-                let message = "interrupted; the backend shows that it had no effect";
-                Err(DriverError::before(ErrorKind::Transient, message))
+            let failed = |effect, message: &str| {
+                Err(DriverError { effect, ..DriverError::before(ErrorKind::Transient, message) })
             };
-            let what = if done { "was done" } else { "was not done" };
+            let (result, what) = match (done, seen.shows_begun(step)) {
+                (true, _) => (Ok(Outcome::Changed), "was done"),
+                (false, true) => {
+                    let message = "interrupted; the backend shows that it is not complete";
+                    (failed(Effect::Yes, message), "was begun and is not complete")
+                }
+                (false, false) => {
+                    let message = "interrupted; the backend shows that it had no effect";
+                    (failed(Effect::No, message), "was not done")
+                }
+            };
             reporter.event(Event::note(format!(
                 "an earlier run did not learn the outcome of {} {} ({}): the backend shows that it {what}",
                 step.identity.kind.as_lower(),

@@ -1,10 +1,12 @@
 //! What a driver can do, as data for the planner.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::table::choices;
+use super::table::{FieldValue, Setting, choices};
 use super::{ClientVisibility, Kind, NameRules};
 
 /// What a driver can do on a pool. The planner holds what it cannot do.
@@ -29,8 +31,8 @@ pub struct Capabilities {
     /// Whose clients are observed.
     #[serde(default)]
     pub client_visibility: ClientVisibility,
-    /// Whether a volume can be restored from a snapshot.
-    pub restore: bool,
+    /// How a volume is restored from a snapshot.
+    pub restore: Restores,
     /// Whether objects can be renamed.
     pub rename: bool,
     /// Whether objects without owner can be adopted under their native names.
@@ -110,6 +112,40 @@ choices! {
     }
 }
 
+choices! {
+    /// How a volume is restored from a snapshot.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    pub enum Restores("Restores") {
+        /// Not at all.
+        "No" => No,
+        /// In one step: the volume has its content from before, or that of the snapshot.
+        "Atomic" => Atomic,
+        /// In several steps: one that is interrupted leaves parts of both contents, and the tag `restoring`.
+        "InSteps" => InSteps,
+    }
+}
+
+impl<'de> Deserialize<'de> for Restores {
+    /// Reads also `true` and `false`, as an earlier version wrote it.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = Restores;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("No, Atomic or InSteps")
+            }
+            fn visit_bool<E: de::Error>(self, can: bool) -> Result<Restores, E> {
+                Ok(if can { Restores::Atomic } else { Restores::No })
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Restores, E> {
+                let read = Restores::from_value(Setting::Text(word.to_owned()));
+                read.ok_or_else(|| E::invalid_value(Unexpected::Str(word), &self))
+            }
+        }
+        deserializer.deserialize_any(Word)
+    }
+}
+
 impl TrashAbility {
     /// Whether it takes an object of this kind by itself.
     pub fn takes(self, kind: Kind) -> bool {
@@ -134,7 +170,7 @@ impl Capabilities {
             snapshots: Some(SnapshotAbility { nested: false, while_open: true, adopt: true }),
             clones: Some(CloneAbility { of_volume: true, depend: true, detach: true }),
             client_visibility: ClientVisibility::All,
-            restore: true,
+            restore: Restores::Atomic,
             rename: true,
             adopt: true,
             trash: TrashAbility::All,

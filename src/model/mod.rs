@@ -26,6 +26,7 @@ mod problem;
 mod quantity;
 mod reading;
 mod record;
+mod restoring;
 mod spec;
 mod step;
 mod suspension;
@@ -35,7 +36,9 @@ mod volume_settings;
 
 pub use address::Address;
 pub use approval::{ApprovalItem, ApprovalSet};
-pub use capability::{Access, Capabilities, CloneAbility, Growth, SettingsAbility, SnapshotAbility, TrashAbility};
+pub use capability::{
+    Access, Capabilities, CloneAbility, Growth, Restores, SettingsAbility, SnapshotAbility, TrashAbility,
+};
 pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, DriverTable, ExportSpec, ExportedThing, Meta, OnRemove,
@@ -61,6 +64,7 @@ pub use problem::ProblemView;
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{FieldPlaces, NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records, SeenObject};
+pub use restoring::Restoring;
 pub use spec::Specs;
 pub use step::{Action, Expect, FieldChange, InnerSnapshot, Outcome, Reason, Risk, Step};
 pub use suspension::{Suspension, SuspensionId, Suspensions};

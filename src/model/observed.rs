@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Address, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId,
-    Provisioning, Size, Uid, VolumeSettings,
+    Provisioning, Restoring, Size, Uid, VolumeSettings,
 };
 
 /// What to observe.
@@ -356,6 +356,12 @@ impl Object {
         }
     }
 
+    /// Returns its size, or the one that it gets again when its restore is complete.
+    pub fn whole_size(&self) -> Size {
+        let before = self.tags.restoring.as_ref().and_then(|begun| begun.size);
+        before.map_or(self.size, |before| before.max(self.size))
+    }
+
     /// Whether it was observed by its name, and not only listed.
     pub fn was_named(&self) -> bool {
         self.written != Written::Unknown
@@ -404,9 +410,10 @@ pub struct Tags {
     /// The request of the last executed restore.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<String>,
-    /// The request of a restore that was started and may not be complete, on backends where a restore is not atomic.
+    /// The restore that was begun and is not complete, on backends where a restore takes several steps: the content is partly that of
+    /// the snapshot, partly that from before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub restoring: Option<String>,
+    pub restoring: Option<Box<Restoring>>,
 }
 
 impl Tags {

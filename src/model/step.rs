@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::approval::ApprovalItem;
 use super::verb::Verb;
 use super::{
-    Address, Endpoint, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size,
-    Tags, VolumeSettings,
+    Address, Endpoint, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Restoring,
+    Seconds, Size, Tags, VolumeSettings,
 };
 
 /// One driver call.
@@ -131,7 +131,8 @@ pub enum Action {
         /// The new size.
         to: Size,
     },
-    /// Restores the content of a volume from a snapshot, keeps its size, and tags it as restored.
+    /// Restores the content of a volume from a snapshot, keeps its size, and tags it as restored. Completes the same restore if that was
+    /// interrupted.
     Restore {
         /// The snapshot.
         snapshot: ObjectRef,
@@ -294,6 +295,13 @@ impl Action {
         self.facts().is_first
     }
 
+    /// Whether it is the restore that was begun.
+    pub fn completes(&self, begun: &Restoring) -> bool {
+        let is_it =
+            |snapshot: &ObjectRef, request: &String| *request == begun.request && Some(snapshot.uid) == begun.snapshot;
+        matches!(self, Action::Restore { snapshot, request } if is_it(snapshot, request))
+    }
+
     /// The origin of the volume that it creates.
     pub fn origin(&self) -> Option<&Origin> {
         self.facts().origin
@@ -451,7 +459,7 @@ pub enum Reason {
     NotDeclared,
     /// Expired in the trash, or purged by request.
     Purged,
-    /// Left incomplete by a crash.
+    /// Left incomplete by an interruption.
     LeftOver,
     /// Clones depend on it.
     HasClones,

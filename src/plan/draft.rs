@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet as StdHashSet};
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
-use crate::model::{Action, Address, Doubt, Kind, Name, NativeName, Object, ObjectRef, Step, Tags, Uid, Written};
+use crate::model::{
+    Action, Address, Doubt, Kind, Name, NativeName, Object, ObjectRef, Restoring, Step, Tags, Uid, Written,
+};
 
 use super::hold::{Hold, Subject, see_what_holds};
 use super::inventory::{Inventory, OwnedObject};
@@ -47,6 +49,17 @@ pub(super) struct RoomTaken<'a> {
     pub of_object: HashMap<Uid, u64>,
 }
 
+/// A restore that was begun and is not complete.
+#[derive(Clone, Copy)]
+pub(super) struct UnfinishedRestore<'a> {
+    pub volume: OwnedObject<'a>,
+    pub begun: &'a Restoring,
+    /// The step that completes it, or another restore that replaces it.
+    pub step: Option<usize>,
+    /// Its snapshot is gone, and no document asks for another restore.
+    pub may_be_replaced: bool,
+}
+
 /// A plan in the making. Rules are its only writers.
 #[derive(Default)]
 pub(super) struct Draft<'a> {
@@ -81,6 +94,8 @@ pub(super) struct Draft<'a> {
     pub readers: HashMap<Uid, Vec<usize>>,
     /// By uid: the step that completes an interrupted rename. All other steps of the object wait for it.
     pub completing: HashMap<Uid, usize>,
+    /// By the uid of the volume: the restores that are not complete. Nothing else is done to such a volume.
+    pub unfinished: BTreeMap<Uid, UnfinishedRestore<'a>>,
     /// Steps on objects whose removal is in doubt, with the doubt.
     pub doubts: BTreeMap<usize, Doubt>,
     /// The uids of these objects, whatever else holds them.

@@ -44,7 +44,7 @@ fn is_proven(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
 }
 
 fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {
-    if object.size != record.size {
+    if object.whole_size() != record.size {
         found.push(entry(record, "size", json!(record.size), json!(object.size)));
     }
     if object.native != record.native {

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, SourceSpec, Step, Verb, VolumeSettings,
-    Withdrawal, Written,
+    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, Risk, SourceSpec, Step, Verb,
+    VolumeSettings, Withdrawal, Written,
 };
 
 use super::backend_state::BackendState;
@@ -92,6 +92,7 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         };
         let is_replaced = step.expect.unwritten && plan.steps.iter().any(replaces_it);
         let around = Around { objects, freed, approved, is_replaced };
+        check_restores(usable, step, object, objects, &mut breach);
         check_action(inputs, usable, step, object, &around, &mut breach);
         let inner = object.and_then(|object| inside.get(&(usable.name, &object.native)));
         check_inside(inputs, usable, plan, step, inner.map_or(&[], Vec::as_slice), &mut breach);
@@ -116,6 +117,46 @@ fn before_renames(plan: &Plan, step: &Step, at: Address) -> Address {
     match renames.into_iter().find_map(of_volume) {
         Some(from) => Address { parent_volume: Some(from), ..at },
         None => at,
+    }
+}
+
+/// Checks that nothing is done beside a restore that is not complete.
+fn check_restores(
+    usable: &Usable<'_>,
+    step: &Step,
+    object: Option<&Object>,
+    objects: &HashMap<(Address, Place), &Object>,
+    breach: &mut dyn FnMut(&str),
+) {
+    let is_volume = |object: &Object| object.place == Place::Live && object.kind() == Kind::Volume;
+    let begun = |object: &Object| object.tags.restoring.clone().filter(|_| is_volume(object));
+    let is_restore = matches!(step.action, Action::Restore { .. });
+    match object.and_then(begun) {
+        Some(begun) if step.action.completes(&begun) => {}
+        // Another one replaces it when its snapshot is gone.
+        Some(begun) if is_restore && step.risk == Risk::Irreversible => {
+            let is_there = |object: &Object| object.uid().is_some() && object.uid() == begun.snapshot;
+            if objects.values().any(|object| is_there(object))
+                || !usable.observed.listed.proves_absence_of(Kind::Snapshot)
+            {
+                breach("it replaces a restore that can be completed");
+            }
+        }
+        Some(_) if object.is_some_and(|object| object.unfinished) => {}
+        Some(_) => breach("the restore of its object is not complete"),
+        None if is_restore && step.risk != Risk::Irreversible => breach("it begins a restore as if it completed one"),
+        None => {}
+    }
+    let copied = step.action.reads().filter(|(kind, _)| *kind == Kind::Volume);
+    if copied.is_some_and(|(_, read)| {
+        objects.get(&(read.address(), Place::Live)).is_some_and(|there| begun(there).is_some())
+    }) {
+        breach("it copies a volume whose restore is not complete");
+    }
+    let is_retag = matches!(&step.action, Action::SetTags { tags } if !tags.retained);
+    let needs_it = |object: &&Object| begun(object).is_some_and(|begun| begun.snapshot == Some(step.identity.uid));
+    if step.identity.kind == Kind::Snapshot && !is_retag && objects.values().any(needs_it) {
+        breach("a restore from its object is not complete");
     }
 }
 
@@ -225,7 +266,7 @@ fn check_action(
             None => breach("its object was not observed"),
         },
         Action::Restore { .. } => {
-            if step.expect.tags.as_ref().is_some_and(|tags| tags.protected) {
+            if step.expect.tags.as_ref().is_some_and(|tags| tags.protected && tags.restoring.is_none()) {
                 breach("its object is protected");
             }
         }

@@ -16,7 +16,7 @@ pub(super) fn check_not_shrunk(
     object: &OwnedObject<'_>,
 ) -> Result<(), Hold> {
     let complete = inventory.settled(object).size;
-    if object.size >= complete {
+    if object.whole_size() >= complete {
         return Ok(());
     }
     let message = format!(

@@ -26,12 +26,14 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     kind::hold_unreadable(&inventory, &mut draft);
     kind::hold_unimplemented(&inventory, &mut draft);
     kind::complete_renames(&inventory, &mut draft);
+    kind::complete_restores(&inventory, &mut draft);
     kind::volumes(&inventory, &mut draft);
     kind::snapshots(&inventory, &mut draft);
     kind::restores(&inventory, &mut draft);
     kind::growths_back(&inventory, &mut draft);
     kind::removals(&inventory, &mut draft);
     kind::follow_renames(&inventory, &mut draft);
+    kind::hold_beside_restores(&inventory, &mut draft);
     gate::hold_until_confirmation_read(&inventory, &mut draft);
     hold_unreachable(&inventory, &mut draft);
     gate::hold_suspended(&inventory, &mut draft);

@@ -221,6 +221,8 @@ held_reasons! {
     AdoptMissing,
     /// Its source does not exist.
     SourceMissing,
+    /// A restore is not complete.
+    HalfRestored,
     /// Its declared size is smaller than its source.
     SizeBelowSource,
     /// A volume would be destroyed and a similar one created empty.

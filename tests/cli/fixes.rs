@@ -388,6 +388,7 @@ fn carried_out(reason: HeldReason) -> CarriedOut {
         | HeldReason::BackendUndeclared
         | HeldReason::AdoptMissing
         | HeldReason::SourceMissing
+        | HeldReason::HalfRestored
         | HeldReason::SizeBelowSource
         | HeldReason::LooksLikeRename
         | HeldReason::NeedsConfirmation

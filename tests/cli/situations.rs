@@ -174,6 +174,8 @@ pub(crate) fn more() -> Vec<Case> {
             },
             &[],
         ),
+        // Its own data is what the restore discards.
+        case("HalfRestored", "volume/db", half_restored, |sandbox, printed| run(sandbox, &printed[0]), &["db"]),
         case("SourceBroken", "volume/db", emptied, |sandbox, _| sandbox.volume("db", "size: 1Mi"), &[]),
         case("SourceBroken", "volume/db", emptied, |sandbox, printed| run(sandbox, &printed[0]), &[]),
         case(
@@ -273,4 +275,19 @@ fn fixes_of_doctor_and_status_end_their_problem() {
     run(&sandbox, &approve);
     sandbox.kiln("apply").ends(0).says("removed volume/c").says("removed volume/d");
     assert!(!sandbox.kiln("status").ends(0).out.contains("Waiting for approval"));
+}
+
+/// A restore of `db` was interrupted, on a backend where it takes several steps, and its document has changed since.
+fn half_restored(sandbox: &Sandbox) {
+    sandbox.snapshot("monday", "volume: db");
+    sandbox.volume("db", "size: 1Mi, protected: true");
+    sandbox.kiln("apply").ends(0);
+    let entries = fs::read_dir(sandbox.path("pool")).unwrap().flatten().map(|entry| entry.file_name());
+    let natives = entries.filter_map(|name| name.into_string().ok()).collect::<Vec<_>>();
+    let uid = natives.iter().find_map(|native| native.strip_prefix("kiln-snap.prod.monday.")).unwrap();
+    let file = directory_of(sandbox, "db").join("tags.json");
+    let mut stored: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    stored["tags"]["restoring"] = serde_json::json!({"request": "once", "snapshot": uid});
+    fs::write(file, stored.to_string()).unwrap();
+    sandbox.volume("db", "size: 2Mi, protected: true");
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kiln::driver::settings::config;
 use kiln::driver::sim::FaultRates;
-use kiln::driver::sim::{SimDriver, SimObject};
+use kiln::driver::sim::{Fault, SimDriver, SimObject};
 use kiln::driver::{Driver, LocalSettings, connect};
 use kiln::model::{
     Access, Address, BackendSpec, Capabilities, DriverConfig, Meta, NativeName, Owner, Percent, Seconds, Size,
@@ -36,6 +36,11 @@ pub(crate) trait Bench: Send + Sync {
     fn damage_ledger(&self, owner: &Owner, all: bool);
     /// Damages every record of an owner's suspensions.
     fn damage_suspensions(&self, owner: &Owner);
+
+    /// Cuts the next call short in the middle of its changes, where a restore takes several steps.
+    fn cut_short(&self) {
+        panic!("this bench cuts no call short");
+    }
 
     /// Writes a stamp all over a block of a live object.
     fn write(&self, native: &NativeName, block: u64, stamp: u64) {
@@ -136,6 +141,9 @@ impl Bench for SimBench {
             let trash: Vec<_> = world.trashed_objects().collect();
             format!("{:?}\n{live:#?}\n{trash:#?}", world.pool())
         })
+    }
+    fn cut_short(&self) {
+        self.driver.fail_at(self.driver.calls(), Fault::Half);
     }
     fn damage_ledger(&self, owner: &Owner, all: bool) {
         self.edit(|world| world.damage_ledger(owner, all));

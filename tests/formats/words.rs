@@ -14,9 +14,9 @@ use kiln::model::{
     DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, FieldPlace, Identity, ImageFormat,
     ImageRef, InnerSnapshot, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger,
     LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin,
-    Percent, Place, PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk,
-    Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags,
-    TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSettings, VolumeSpec, Written,
+    Percent, Place, PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec,
+    Restoring, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension,
+    SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSettings, VolumeSpec, Written,
 };
 use kiln::plan::{Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning};
 use serde::Serialize;
@@ -186,6 +186,7 @@ words! {
         BackendUndeclared => "BackendUndeclared",
         AdoptMissing => "AdoptMissing",
         SourceMissing => "SourceMissing",
+        HalfRestored => "HalfRestored",
         SizeBelowSource => "SizeBelowSource",
         LooksLikeRename => "LooksLikeRename",
         NeedsConfirmation => "NeedsConfirmation",
@@ -411,7 +412,11 @@ fn tags() -> Tags {
         adopted: true,
         volume: Some(identity().uid),
         restored: Some("monday".to_owned()),
-        restoring: Some("tuesday".to_owned()),
+        restoring: Some(Box::new(Restoring {
+            request: "tuesday".to_owned(),
+            snapshot: Some(identity().uid),
+            size: Some(Size(4096)),
+        })),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Each capability is read where a step is planned: without it, another plan is made.
 
 use kiln::model::{
-    Action, Capabilities, ClientVisibility, CloneAbility, Growth, NameAlphabet, NameRules, Provisioning,
+    Action, Capabilities, ClientVisibility, CloneAbility, Growth, NameAlphabet, NameRules, Provisioning, Restores,
     SettingsAbility, SnapshotAbility, TrashAbility,
 };
 use kiln::plan::{HeldReason, Irreversible, Observation, Plan, plan};
@@ -192,7 +192,10 @@ fn all() -> Vec<Read> {
                 &["Volume db size: 1Gi, restore: {snapshot: monday, request: a}", "Snapshot monday volume: db"],
                 "{volume: db}, {snapshot: monday, of: db}",
             ),
-            move |can| can.restore = !restore,
+            move |can| {
+                assert_ne!(restore, Restores::No);
+                can.restore = Restores::No;
+            },
             unsupported(),
         ),
         read(

@@ -125,7 +125,10 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
     let object = objects.iter_mut().find(|object| is(object, step)).expect("a step is of what is there");
     match &step.action {
         Action::Grow { to } => object.size = *to,
-        Action::Restore { request, .. } => object.tags.restored = Some(request.clone()),
+        Action::Restore { request, .. } => {
+            object.size = object.whole_size();
+            (object.tags.restored, object.tags.restoring) = (Some(request.clone()), None);
+        }
         Action::SetTags { tags } => object.tags = tags.clone(),
         Action::Configure { settings } => object.settings = settings.clone(),
         Action::Rename { tags, .. } => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
     Action, ClientVisibility, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, NativeName, Object, Place, Reading,
-    SettingsAbility, Size, SnapshotAbility, Suspension, Uid, VolumeSettings, Written,
+    Restoring, Risk, SettingsAbility, Size, SnapshotAbility, Suspension, Uid, VolumeSettings, Written,
 };
 use kiln::plan::{Irreversible, Observation, Plan, lint, plan};
 
@@ -144,6 +144,18 @@ fn along(plan: &mut Plan) -> &mut Vec<InnerSnapshot> {
     }
 }
 
+const RESTORED: &[&str] = &["Volume db size: 1Gi, restore: {snapshot: m, request: r}", "Snapshot m volume: db"];
+const SNAPSHOT: &str = "{volume: db}, {snapshot: m, of: db}";
+
+/// A restore of the first volume from its first snapshot was interrupted.
+fn half_restored(scene: &mut Scene, request: &str) {
+    let of_kind = |scene: &mut Scene, kind| objects(scene).iter().position(|object| object.kind() == kind);
+    let snapshot = of_kind(scene, Kind::Snapshot).map(|index| objects(scene)[index].uid().unwrap());
+    let volume = of_kind(scene, Kind::Volume).unwrap();
+    let begun = Restoring { request: request.to_owned(), snapshot, size: None };
+    objects(scene)[volume].tags.restoring = Some(Box::new(begun));
+}
+
 fn any(_: &Action) -> bool {
     true
 }
@@ -175,6 +187,23 @@ fn bad_plans() -> Vec<Bad> {
         }),
         bad("its object is created twice", NEW, "{volume: db}", made, |plan, _| plan.steps.push(plan.steps[0].clone())),
         bad("its object is removed twice", DB, OLD, removal, |plan, _| plan.steps.push(plan.steps[0].clone())),
+        bad("the restore of its object is not complete", GROWN, "{volume: db}", any, |_, scene| {
+            half_restored(scene, "r");
+        }),
+        bad("a restore from its object is not complete", DB, SNAPSHOT, removal, |_, scene| half_restored(scene, "r")),
+        bad("it begins a restore as if it completed one", RESTORED, SNAPSHOT, any, |plan, _| {
+            plan.steps[0].risk = Risk::None
+        }),
+        bad("it replaces a restore that can be completed", RESTORED, SNAPSHOT, any, |_, scene| {
+            half_restored(scene, "q")
+        }),
+        bad(
+            "it copies a volume whose restore is not complete",
+            &["Volume db size: 1Gi", "Snapshot m volume: db"],
+            "{volume: db}",
+            any,
+            |_, scene| half_restored(scene, "r"),
+        ),
         bad("its object is suspended", GROWN, "{volume: db}", any, |_, scene| {
             let owner = scene.reading.specs.stack.owner.clone();
             let object = Some((Kind::Volume, "db".parse().unwrap()).into());

@@ -9,7 +9,7 @@ use kiln::model::{
     Address, ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity,
     ImageFormat, ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name,
     NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Qos, Reading, Records,
-    Removal, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
+    Removal, Restoring, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
 };
 use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, disown_copies};
 use serde::Deserialize;
@@ -178,6 +178,8 @@ pub(crate) struct Thing {
     retained: bool,
     adopted: bool,
     restored: Option<String>,
+    /// Its restore was interrupted.
+    restoring: Option<Begun>,
     native: Option<String>,
     n: u32,
     owner: Option<Owner>,
@@ -218,6 +220,15 @@ pub(crate) struct Thing {
     declared_in: Option<String>,
     /// Only the store does: the ledger was written by another machine since.
     newer: bool,
+}
+
+/// A restore that was begun.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begun {
+    request: String,
+    snapshot: Option<Name>,
+    size: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -529,7 +540,14 @@ impl Pool {
                 adopted: thing.adopted,
                 volume: of.filter(|_| thing.foreign.is_none()).map(|volume| named(Kind::Volume, volume)),
                 restored: thing.restored.clone(),
-                restoring: None,
+                restoring: thing.restoring.as_ref().map(|begun| {
+                    let snapshot = begun.snapshot.as_ref().map(|snapshot| named(Kind::Snapshot, snapshot));
+                    Box::new(Restoring {
+                        request: begun.request.clone(),
+                        snapshot,
+                        size: begun.size.as_ref().map(|size| size.parse().unwrap()),
+                    })
+                }),
             },
             identity,
             conflict: thing.conflict.clone(),

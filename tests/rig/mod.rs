@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
-use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
+use kiln::driver::sim::{Fault, SimDriver, SimEffect, SimWorld};
 use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, overview, reconcile_once};
 use kiln::manifest::{self, Limits, Source};
@@ -33,6 +33,8 @@ use tokio::sync::Notify;
 pub enum Point {
     Before,
     After,
+    /// In the middle of a step that takes several changes.
+    Half,
 }
 
 /// A process that dies in its n-th driver call.
@@ -85,6 +87,9 @@ impl Driver for Doomed {
         self.inner.access(object)
     }
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        if self.doom.point == Point::Half && self.doom.calls.load(Ordering::SeqCst) == self.doom.at {
+            self.inner.fail_at(self.inner.calls(), Fault::Half);
+        }
         self.doom.around(self.inner.execute(step, context)).await
     }
 }

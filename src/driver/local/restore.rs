@@ -18,7 +18,7 @@ impl Task<'_> {
     pub(super) fn restore(&self, snapshot: &ObjectRef, request: &str) -> Result<Outcome, DriverError> {
         let found = self.live()?;
         self.mine(&found)?;
-        if found.tags.restored.as_deref() == Some(request) {
+        if found.tags.restoring.is_none() && found.tags.restored.as_deref() == Some(request) {
             if found.form == Form::File {
                 // The mark may still name both files.
                 self.write_tags(&found, &found.tags)?;

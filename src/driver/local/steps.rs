@@ -521,7 +521,7 @@ fn same_object(found: &FoundObject, identity: &Identity) -> Result<(), DriverErr
 
 /// The tags that a plan compares. The others belong to the backend, and the identity was checked by its uid.
 fn comparable(tags: &Tags) -> Tags {
-    Tags { expires: None, restoring: None, identity: None, adopted: false, ..tags.clone() }
+    Tags { expires: None, identity: None, adopted: false, ..tags.clone() }
 }
 
 pub(super) fn replaced(native: &str) -> DriverError {

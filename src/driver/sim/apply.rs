@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::model::{
     Action, Address, Capabilities, ClientVisibility, DriverError, ErrorKind, Growth, Identity, InnerSnapshot, Kind,
-    NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step, Tags, TrashAbility, Uid, VolumeSettings,
+    NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Restores, Restoring, Size, Step, Tags, TrashAbility,
+    Uid, VolumeSettings,
 };
 
-use super::world::{SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary};
+use super::world::{BLOCK, SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary};
 
 type Result<T> = std::result::Result<T, DriverError>;
 
@@ -20,7 +21,8 @@ fn conflict<T>(message: impl Into<String>) -> Result<T> {
     refuse(ErrorKind::Conflict, message)
 }
 
-/// Executes a step. An error changes nothing. `half`: leaves a new object under its temporary name, as a crash would.
+/// Executes a step. An error changes nothing. `half`: leaves a new object under its temporary name, or a restore incomplete, as a crash
+/// would.
 pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64, half: bool) -> Result<Outcome> {
     let mut call = SimCall { world, can, step };
     if is_temporary(&step.native) != (step.action == Action::Sweep) {
@@ -40,7 +42,7 @@ pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: 
             call.create(made, half)
         }
         Action::Grow { to } => call.grow(*to),
-        Action::Restore { snapshot, request } => call.restore(snapshot, request),
+        Action::Restore { snapshot, request } => call.restore(snapshot, request, half),
         Action::SetTags { tags } => call.set_tags(tags),
         Action::Configure { settings } => call.configure(settings),
         Action::Rename { from, tags } => call.rename(from, tags),
@@ -110,11 +112,19 @@ impl SimCall<'_> {
         if let Some(wanted) = expect.place.filter(|wanted| *wanted != place) {
             return conflict(format!("it is {place:?} and not {wanted:?}"));
         }
-        if let Some(wanted) = expect.size.filter(|wanted| *wanted != object.size) {
+        // What the step itself has begun is as it was planned.
+        let begun = object.tags.restoring.as_deref().filter(|_| place == Place::Live);
+        let own = begun.is_some_and(|begun| self.step.action.completes(begun));
+        let before = begun.and_then(|begun| begun.size).filter(|_| own);
+        if let Some(wanted) = expect.size.filter(|wanted| *wanted != object.size && Some(*wanted) != before) {
             return conflict(format!("its size is {} and not {wanted}", object.size));
         }
-        if expect.tags.as_ref().is_some_and(|wanted| lasting(wanted) != lasting(&object.tags)) {
+        let tags = |tags: &Tags| if own { Tags { restoring: None, ..lasting(tags) } } else { lasting(tags) };
+        if expect.tags.as_ref().is_some_and(|wanted| tags(wanted) != tags(&object.tags)) {
             return conflict("its tags have changed since it was observed");
+        }
+        if begun.is_some() && !matches!(self.step.action, Action::Restore { .. }) {
+            return conflict("its restore is not complete");
         }
         if expect.idle { self.idle(&self.step.address(), place) } else { Ok(()) }
     }
@@ -152,7 +162,11 @@ impl SimCall<'_> {
     fn no_dependents(&self, object: &SimObject) -> Result<()> {
         let needing = self.world.dependents(self.id().uid);
         let elsewhere = object.needed_by.iter().map(String::as_str);
-        let names: Vec<_> = needing.iter().map(|key| key.native.as_str()).chain(elsewhere).collect();
+        let restoring = self.world.live_objects().filter(|(_, other)| {
+            other.tags.restoring.as_ref().is_some_and(|begun| begun.snapshot == Some(self.id().uid))
+        });
+        let restoring = restoring.map(|(native, _)| native.as_str());
+        let names: Vec<_> = needing.iter().map(|key| key.native.as_str()).chain(elsewhere).chain(restoring).collect();
         if names.is_empty() {
             return Ok(());
         }
@@ -166,7 +180,10 @@ impl SimCall<'_> {
         };
         match identity_of(&source.native, object) {
             (Some(id), None) if id.uid == source.uid && id.kind == kind && !is_temporary(&source.native) => {
-                Ok(Arc::clone(object))
+                match object.tags.restoring {
+                    Some(_) => conflict(format!("the restore of the source {} is not complete", source.native)),
+                    None => Ok(Arc::clone(object)),
+                }
             }
             _ => conflict(format!("the source {} is another object", source.native)),
         }
@@ -365,25 +382,51 @@ impl SimCall<'_> {
         self.done(SimEffect::Grown)
     }
 
-    fn restore(&mut self, snapshot: &ObjectRef, request: &str) -> Result<Outcome> {
-        self.needs(self.can.restore, "restore")?;
+    fn restore(&mut self, snapshot: &ObjectRef, request: &str, half: bool) -> Result<Outcome> {
+        self.needs(self.can.restore != Restores::No, "restore")?;
         let object = self.ours_to_change()?;
-        if object.tags.restored.as_deref() == Some(request) {
+        let begun = object.tags.restoring.as_deref();
+        if begun.is_none() && object.tags.restored.as_deref() == Some(request) {
             return Ok(Outcome::Unchanged);
         }
         self.expected(Place::Live, &object)?;
+        let is_there = |snapshot: Uid| {
+            let mut uids =
+                self.world.content.objects.iter().filter_map(|(key, object)| identity_of(&key.native, object).0);
+            uids.any(|id| id.uid == snapshot)
+        };
+        let own = begun.is_some_and(|begun| self.step.action.completes(begun));
+        if begun.and_then(|begun| begun.snapshot).is_some_and(|snapshot| !own && is_there(snapshot)) {
+            return conflict("another restore of it is not complete");
+        }
         let source = self.source(snapshot, Kind::Snapshot)?;
         if source.tags.volume != Some(self.id().uid) || self.id().kind != Kind::Volume {
             return conflict(format!("{} is not a snapshot of this volume", snapshot.native));
         }
-        if source.size > object.size {
+        let size = begun.and_then(|begun| begun.size).unwrap_or(object.size);
+        if source.size > size {
             return conflict("the snapshot is larger than the volume");
         }
-        if object.tags.protected {
+        if object.tags.protected && begun.is_none() {
             return conflict("it is protected");
         }
         self.idle(&self.step.address(), Place::Live)?;
+        if half {
+            // What is beyond the snapshot cannot be read, and is not gone.
+            let middle = source.size.bytes() / BLOCK / 2;
+            let restored = source.content.iter().filter(|(block, _)| **block < middle);
+            let kept = object.content.iter().filter(|(block, _)| **block >= middle);
+            let content = Arc::new(restored.chain(kept).map(|(block, stamp)| (*block, *stamp)).collect());
+            let restoring = Restoring { request: request.to_owned(), snapshot: Some(snapshot.uid), size: Some(size) };
+            self.world.change(&self.key(), |object| {
+                object.size = source.size;
+                object.content = content;
+                object.tags.restoring = Some(Box::new(restoring));
+            });
+            return self.done(SimEffect::HalfRestored);
+        }
         self.world.change(&self.key(), |object| {
+            object.size = size;
             object.content = Arc::clone(&source.content);
             object.tags.restored = Some(request.to_owned());
             object.tags.restoring = None;

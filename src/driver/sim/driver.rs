@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
     Access, Action, Address, BackendSpec, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind, Ledger,
-    LedgerCommit, LedgerView, Name, Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
+    LedgerCommit, LedgerView, Name, Observed, Outcome, Owner, PoolId, Restores, Scope, Step, Suspension,
 };
 
 use super::apply::apply;
@@ -281,7 +281,22 @@ impl Driver for SimDriver {
         if fault == Some(Fault::Lie) {
             return Ok(Outcome::Changed);
         }
-        if half && !matches!(step.action, Action::Create { .. } | Action::Snapshot { .. }) {
+        let can_be_half = match step.action {
+            Action::Create { .. } | Action::Snapshot { .. } => true,
+            Action::Restore { .. } => self.capabilities.restore == Restores::InSteps,
+            Action::Grow { .. }
+            | Action::SetTags { .. }
+            | Action::Configure { .. }
+            | Action::Rename { .. }
+            | Action::Adopt { .. }
+            | Action::Trash { .. }
+            | Action::Undelete { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => false,
+        };
+        if half && !can_be_half {
             return Err(DriverError::before(ErrorKind::Transient, "simulated: the call failed"));
         }
         let (made, can, now) = (step.clone(), self.capabilities.clone(), context.now);

@@ -12,7 +12,8 @@ pub enum Fault {
     Error,
     /// The full effect, but no reply: `Effect::Unknown`.
     LostReply,
-    /// The new object stays under its temporary name, with no reply. A call that creates no object fails as with `Error`.
+    /// The new object stays under its temporary name, or a restore in several steps stays incomplete, with no reply. Another call fails
+    /// as with `Error`.
     Half,
     /// A listing shows the state before the last change, and claims to be complete. Lookups by name are never stale, as on all known
     /// backends.

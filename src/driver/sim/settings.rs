@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
 use crate::model::{
-    Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, SettingsAbility, Size,
-    SnapshotAbility, TrashAbility,
+    Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, Restores, SettingsAbility,
+    Size, SnapshotAbility, TrashAbility,
 };
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
@@ -51,6 +51,8 @@ fields! {
         "unrepeatable" => unrepeatable: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// Clients cannot be seen: neither shown, nor in the way of a step. A snapshot or clone of an open volume is inconsistent.
         "blindToClients" => blind_to_clients: bool = FieldRule::default(FieldForm::Bool, "false"),
+        /// How a volume is restored from a snapshot. Default: Atomic.
+        "restore" => restore: Option<Restores> = FieldRule::optional(FieldForm::Choice(&Restores::CHOICES)),
         /// The settings that volumes can have. Default: all.
         "settings" => settings: Option<SimVolumeSettings> = FieldRule::optional(FieldForm::Map(&SimVolumeSettings::TABLE)),
     }
@@ -107,7 +109,8 @@ impl SimVolumeSettings {
 impl SimMode {
     /// Returns what a backend of this mode can do.
     pub fn capabilities(&self) -> Capabilities {
-        let SimMode { no_rename, nested_snapshots, trash, names, unrepeatable, blind_to_clients, settings } = *self;
+        let SimMode { no_rename, nested_snapshots, trash, names, unrepeatable, blind_to_clients, restore, settings } =
+            *self;
         let everything = Capabilities::everything();
         let snapshots = SnapshotAbility { nested: nested_snapshots, while_open: !blind_to_clients, adopt: true };
         let client_visibility = if blind_to_clients { ClientVisibility::None } else { ClientVisibility::All };
@@ -118,6 +121,7 @@ impl SimMode {
             trash: trash.unwrap_or(TrashAbility::All),
             repeatable: !unrepeatable,
             client_visibility,
+            restore: restore.unwrap_or(everything.restore),
             settings: settings.map_or(everything.settings, |settings| settings.ability()),
             ..everything
         }

@@ -137,6 +137,8 @@ pub enum SimEffect {
     Grown,
     /// The content was restored.
     Restored,
+    /// The content was restored in part.
+    HalfRestored,
     /// The tags changed.
     Tagged,
     /// The settings changed.

@@ -98,6 +98,11 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         if let Some(why) = &object.conflict {
             return Err(OperationError::Held(format!("{} cannot be given away: {why}", object.native)));
         }
+        if let Some(begun) = &object.tags.restoring {
+            let message =
+                format!("the restore of {} ({begun}) is not complete; fix: `kiln apply` as {from}", object.native);
+            return Err(OperationError::Held(message));
+        }
         if taken.contains(&(mine.kind, &mine.name)) {
             let sentence = format!("{owner} has a {} {} on {backend} already", mine.kind.as_lower(), mine.name);
             return Err(OperationError::Usage(sentence));

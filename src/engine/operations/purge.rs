@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, Identity, Kind, Ledger, LedgerView, Name, Object, ObjectId, Reading, Reason, Risk, Step, Tags, Uid,
-    Withdrawal,
+    Action, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, ObjectId, Place, Reading, Reason, Risk, Step,
+    Tags, Uid, Withdrawal,
 };
 use crate::plan::{self, Observation, Referenced};
 use crate::text::rfc3339;
@@ -60,6 +60,7 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
 fn stays<'p>(session: &'p Session<'_>) -> impl Fn(&Trashed) -> Option<OperationError> + 'p {
     let wanted = Referenced::of(session.specs());
     let suspended = session.suspensions().in_force(session.now);
+    let sources = sources_of_restores(&session.observations.world);
     move |trashed| {
         let Trashed { backend, object, expires, clients_unseen } = trashed;
         let left = |why: &str| Some(OperationError::Held(format!("{} is left: {why}", object.native)));
@@ -75,6 +76,9 @@ fn stays<'p>(session: &'p Session<'_>) -> impl Fn(&Trashed) -> Option<OperationE
         }
         if wanted.contains(id.kind, &id.name) {
             return left("a document needs it");
+        }
+        if let Err(why) = check_no_restore(&sources, trashed) {
+            return Some(why);
         }
         // A manifest that cannot be read may need any object.
         if is_kept_by_reading(session.reading(), session.ledgers.get(backend).map(|ledger| &**ledger), object) {
@@ -198,6 +202,7 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
     let there: HashMap<(&Name, Option<Uid>), &Trashed> =
         there.iter().map(|trashed| ((&trashed.backend, trashed.object.uid()), trashed)).collect();
     let stays = (!by_name).then(|| stays(&session));
+    let sources = sources_of_restores(&session.observations.world);
     let mut steps = Vec::new();
     let mut left = Vec::new();
     // Snapshots come before their volume: some backends require it.
@@ -215,6 +220,7 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
         let purged: HashSet<Uid> = steps.iter().map(|step: &Step| step.identity.uid).collect();
         let is_empty = || is_empty(&there, &purged, trashed);
         let may_be = stays(trashed).and_then(|()| may_be_purged(&session, &there, trashed));
+        let may_be = may_be.and_then(|()| check_no_restore(&sources, trashed));
         if let Err(why) = may_be.and_then(|()| stays(now)).and_then(|()| is_empty()) {
             left.push(why);
             continue;
@@ -234,6 +240,22 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
     let mut executed = make(&mut session, steps, purged, None, by_name).await?;
     executed.left.splice(0..0, left);
     Ok(executed)
+}
+
+/// Returns, by the uid of the snapshot, the volumes whose restore from it is not complete.
+fn sources_of_restores(world: &plan::World) -> HashMap<Uid, NativeName> {
+    let live = world.values().flat_map(Observation::objects).filter(|object| object.place == Place::Live);
+    live.filter_map(|volume| Some((volume.tags.restoring.as_ref()?.snapshot?, volume.native.clone()))).collect()
+}
+
+/// Checks that no restore from a snapshot in the trash is still to be completed.
+fn check_no_restore(sources: &HashMap<Uid, NativeName>, trashed: &Trashed) -> Result<(), OperationError> {
+    let Some(volume) = trashed.object.uid().and_then(|uid| sources.get(&uid)) else { return Ok(()) };
+    let name = trashed.object.identity.as_ref().map_or_else(String::new, |id| id.id().to_string());
+    Err(OperationError::Held(format!(
+        "{} is left: the restore of {volume} from it is not complete; fix: `kiln trash restore {name}`, then `kiln apply`",
+        trashed.object.native
+    )))
 }
 
 /// Checks that no snapshot stays in the trash inside of a volume that is purged. `purged`: the objects that are purged before it.

@@ -19,6 +19,7 @@ mod retag;
 mod snapshot;
 mod step;
 mod undelete;
+mod unfinished;
 mod unimplemented;
 mod volume;
 
@@ -27,5 +28,6 @@ pub(super) use removal::removals;
 pub(super) use rename::{complete_renames, keep_unreplaced};
 pub(super) use resolve::{snapshots, volumes};
 pub(super) use restore::restores;
+pub(super) use unfinished::{complete_restores, hold_beside_restores};
 pub(super) use unimplemented::{hold_unimplemented, hold_unreadable};
 pub(super) use volume::growths_back;

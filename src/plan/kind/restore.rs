@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::model::{Action, Expect, Kind, Name, ObjectRef, Place, PlacedField, Provisioning, Reason, Risk, Step, Uid};
+use crate::model::{
+    Action, Expect, Kind, Name, ObjectRef, Place, PlacedField, Provisioning, Reason, Restores, Risk, Step, Uid,
+};
 
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
@@ -14,6 +16,7 @@ use crate::plan::types::HeldReason;
 use super::checks::{check_not_open, unseen_clients};
 use super::resolve::resolve_source;
 use super::step::step_on;
+use super::unfinished::half_restored;
 use super::volume::{PlannedVolume, planned};
 
 /// Plans restores, after all snapshots are drafted: a new snapshot is taken of the volume's content before the
@@ -34,8 +37,22 @@ fn restore<'a>(
     let Some(volume) = planned(inventory, draft, name) else { return Ok(()) };
     let PlannedVolume { spec, usable, subject, object: volume, mut after } = volume;
     let Some(request) = &spec.restore else { return Ok(()) };
+    let unfinished = draft.unfinished.get_mut(&volume.uid);
+    let replaces = unfinished.is_some();
+    let volume = match unfinished {
+        None => volume,
+        Some(unfinished) if unfinished.begun.request == request.request => return Ok(()),
+        Some(unfinished) if unfinished.may_be_replaced => {
+            unfinished.may_be_replaced = false;
+            // Nothing else is done to the volume.
+            after.clear();
+            object.reference()
+        }
+        Some(unfinished) => return Err(half_restored(&subject, unfinished)),
+    };
+    let size = object.whole_size().max(volume.size);
     let place_of = |field| inventory.place_of_field(Kind::Volume, name, field);
-    if !usable.capabilities.restore {
+    if usable.capabilities.restore == Restores::No {
         let message = format!("backend {} cannot restore a volume from a snapshot", spec.backend);
         let place = place_of(PlacedField::Restore);
         let fix = format!(
@@ -45,15 +62,15 @@ fn restore<'a>(
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let tags = draft.tags_after(&after, object);
-    if tags.protected {
+    if tags.protected && !replaces {
         let message = "it is protected; a restore discards what was written since the snapshot";
         let place = place_of(PlacedField::Protected);
         let fix = format!("write `protected: false`{place} until the restore is done");
         return Err(subject.hold(HeldReason::Protected, message, fix));
     }
     let (snapshot, made) = snapshot_to_restore(inventory, draft, &subject, &request.snapshot, volume.uid)?;
-    if snapshot.size > volume.size {
-        let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
+    if snapshot.size > size {
+        let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(size));
         let fix = match spec.size < snapshot.size {
             true => format!("write at least `size: {}`{}", snapshot.size, place_of(PlacedField::Size)),
             false => format!("grow the volume first: `kiln describe volume/{name}` shows what holds it"),
@@ -64,16 +81,18 @@ fn restore<'a>(
     // The restored content is written beside the old, which is freed only afterwards.
     let thick = tags.provisioning == Some(Provisioning::Thick);
     let taken = match thick && copies(usable) {
-        true => volume.size.bytes(),
+        true => size.bytes(),
         false => copy_of(inventory, draft, usable, &snapshot),
     };
     if taken > 0 {
         let room = Room { provisioned: 0, taken, objects: 1 };
-        take_room(inventory, draft, usable, &subject, volume.size, room)?;
+        take_room(inventory, draft, usable, &subject, size, room)?;
     }
     // After the volume's own steps, and after every snapshot and clone that is taken of its content of now.
     after.extend(made);
-    after.extend(draft.readers_of(volume.uid));
+    if !replaces {
+        after.extend(draft.readers_of(volume.uid));
+    }
     let changes = vec![change("restore.request", json!(tags.restored), json!(request.request))];
     let action = Action::Restore { snapshot, request: request.request.clone() };
     let expect = Expect {
@@ -84,16 +103,17 @@ fn restore<'a>(
         ..Expect::default()
     };
     let step = draft.add(Step {
-        identity: subject.identity(object.identity),
+        identity: if replaces { object.identity.clone() } else { subject.identity(object.identity) },
         native: volume.native.clone(),
         risk: Risk::Irreversible,
         changes,
-        bytes: volume.size,
+        bytes: size,
         after,
         ..step_on(object, action, Reason::RestoreRequested, expect)
     });
     draft.unseen.extend(unseen_clients(usable, object).map(|why| (step, why)));
     draft.readers.entry(volume.uid).or_default().push(step);
+    draft.unfinished.entry(volume.uid).and_modify(|unfinished| unfinished.step = Some(step));
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub(super) fn update<'a>(
     retag(inventory, draft, subject, &DesiredTags::of_volume(spec), object, &mut after);
     let configured = configure(inventory, draft, usable, subject, spec, (object, &native), &mut after);
     draft.accept(configured);
-    let would_grow_back = spec.size > object.size && inventory.settled(object).accepted == Some(spec.size);
+    let would_grow_back = spec.size > object.whole_size() && inventory.settled(object).accepted == Some(spec.size);
     let size = match would_grow_back {
         true => {
             draft.to_grow_back.push((&spec.meta.name, *object));
@@ -143,15 +143,16 @@ pub(super) fn grow<'a>(
     after: &mut Vec<usize>,
 ) -> Result<Size, Hold> {
     let to = declared.round_up(usable.capabilities.granularity);
-    if to < object.size {
+    let size = object.whole_size();
+    if to < size {
         let message =
-            format!("its size is {} and the document says {}; volumes only grow", exact(object.size), exact(declared));
-        let (size, place) = (object.size, inventory.place_of_field(subject.kind, subject.name, PlacedField::Size));
+            format!("its size is {} and the document says {}; volumes only grow", exact(size), exact(declared));
+        let (size, place) = (size, inventory.place_of_field(subject.kind, subject.name, PlacedField::Size));
         let fix = format!("write `size: {size}`{place}, or create a smaller volume and copy the data");
         return Err(subject.hold(HeldReason::ShrinkRefused, message, fix));
     }
     // An adopted object may have a size between two multiples of the granularity: it need not grow.
-    if declared <= object.size {
+    if declared <= size {
         return Ok(object.size);
     }
     let idle = match usable.capabilities.grow {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kiln::model::{
-    Action, ErrorKind, Growth, Identity, Kind, NativeName, OnRemove, Origin, Outcome, Place, Provisioning, Qos, Size,
-    Tags, VolumeSettings,
+    Action, Effect, ErrorKind, Growth, Identity, Kind, NativeName, ObjectRef, OnRemove, Origin, Outcome, Place,
+    Provisioning, Qos, Restores, Restoring, Size, Tags, VolumeSettings,
 };
 
 use crate::suite::Bench;
@@ -55,7 +55,7 @@ pub(crate) async fn restore_keeps_size_and_tags(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, frozen) = kit.with_history().await;
     let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
-    if !kit.can().restore {
+    if kit.can().restore == Restores::No {
         kit.refused(&kit.step(&db, restore), &[ErrorKind::Unsupported]).await;
         return;
     }
@@ -79,7 +79,7 @@ pub(crate) async fn restore_keeps_size_and_tags(bench: &dyn Bench) {
 pub(crate) async fn restore_twice_same_request_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
-    if !kit.can().restore {
+    if kit.can().restore == Restores::No {
         return;
     }
     let restore = |request: &str| Action::Restore { snapshot: frozen.clone(), request: request.to_owned() };
@@ -94,7 +94,7 @@ pub(crate) async fn restore_twice_same_request_is_unchanged(bench: &dyn Bench) {
 pub(crate) async fn restore_of_an_open_volume_is_busy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
-    if !kit.can().restore {
+    if kit.can().restore == Restores::No {
         return;
     }
     let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
@@ -109,6 +109,49 @@ pub(crate) async fn restore_from_another_volumes_snapshot_is_refused(bench: &dyn
     let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
     let kinds = [ErrorKind::Conflict, ErrorKind::Permanent, ErrorKind::Unsupported];
     kit.refused(&kit.step(&other, restore), &kinds).await;
+}
+
+pub(crate) async fn a_half_restore_is_completed_never_reported_as_done_and_never_copied(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, reference, monday, frozen) = kit.with_history().await;
+    if kit.can().restore != Restores::InSteps {
+        return;
+    }
+    assert_eq!(kit.act(&db, Action::Grow { to: kit.double() }).await, Ok(Outcome::Changed));
+    let beyond = kit.size.bytes() / BLOCK;
+    kit.write(&db, beyond, 99);
+    let restore = |request: &str| Action::Restore { snapshot: frozen.clone(), request: request.to_owned() };
+    bench.cut_short();
+    let error = kit.act(&db, restore("once")).await.unwrap_err();
+    assert_ne!(error.effect, Effect::No, "{error}");
+    let begun = Restoring { request: "once".to_owned(), snapshot: Some(monday.uid), size: Some(kit.double()) };
+    let seen = kit.one(&db).await;
+    assert_eq!((seen.tags.restored, seen.tags.restoring.map(|begun| *begun)), (None, Some(begun)));
+
+    let four = Size(kit.double().bytes() * 2);
+    let (tuesday, clone) = (kit.identity(Kind::Snapshot, "tuesday"), kit.identity(Kind::Volume, "clone"));
+    let volume = ObjectRef { size: seen.size, ..reference };
+    let trash = || Action::Trash { ttl: TTL, with: Vec::new() };
+    for (identity, action) in [
+        (&tuesday, kit.snapshot_action(&volume)),
+        (&clone, kit.create_action(kit.double(), Some(Origin::Volume(volume.clone())))),
+        (&db, Action::Grow { to: four }),
+        (&db, Action::SetTags { tags: labels() }),
+        (&db, trash()),
+        (&db, Action::Destroy),
+        (&db, restore("twice")),
+        (&monday, trash()),
+        (&monday, Action::Destroy),
+    ] {
+        kit.refused(&kit.step(identity, action), &[ErrorKind::Conflict]).await;
+    }
+    assert_eq!(kit.act(&db, restore("once")).await, Ok(Outcome::Changed));
+    for (block, stamp) in [(0, 11), (3, 0), (7, 17), (beyond, 0)] {
+        assert_eq!(kit.read(&db, block), Some(stamp), "block {block}");
+    }
+    let seen = kit.one(&db).await;
+    assert_eq!((seen.size, seen.tags.restored.as_deref(), seen.tags.restoring), (kit.double(), Some("once"), None));
+    assert_eq!(kit.act(&db, restore("once")).await, Ok(Outcome::Unchanged));
 }
 
 /// Labels that have been seen to break encodings.
@@ -138,7 +181,7 @@ pub(crate) async fn tags_round_trip(bench: &dyn Bench) {
         Tags { protected: true, ..labels() },
         Tags { on_remove: Some(OnRemove::Delete), provisioning: Some(Provisioning::Thin), ..Tags::default() },
         Tags { retained: true, restored: Some("a\nb".to_owned()), ..Tags::default() },
-        Tags { restoring: Some("é".to_owned()), ..Tags::default() },
+        Tags { labels: [("k".to_owned(), "é".to_owned())].into(), ..Tags::default() },
         Tags {
             identity: Some(Box::new(db.clone())),
             labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
@@ -330,7 +373,7 @@ pub(crate) async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
     assert_eq!((kit.read(&new, 0), kit.read(&new, 3)), (Some(21), Some(23)));
     // A snapshot knows its volume by its uid, which stays.
     assert_eq!(kit.one(&monday).await.tags.volume, Some(new.uid));
-    if kit.can().restore {
+    if kit.can().restore != Restores::No {
         let frozen = kit.reference(&monday, frozen.size);
         let restore = Action::Restore { snapshot: frozen, request: "r".to_owned() };
         assert_eq!(kit.act(&new, restore).await, Ok(Outcome::Changed));

@@ -46,6 +46,7 @@ claims! {
         restore_twice_same_request_is_unchanged
         restore_of_an_open_volume_is_busy
         restore_from_another_volumes_snapshot_is_refused
+        a_half_restore_is_completed_never_reported_as_done_and_never_copied
         tags_round_trip
         tags_of_a_snapshot_round_trip
         set_tags_twice_is_unchanged

@@ -1,7 +1,8 @@
 //! Only what the step means is touched, and only as long as it is what was seen.
 
 use kiln::model::{
-    Action, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Size, Step, Tags, VolumeSettings,
+    Action, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Restores, Size, Step, Tags,
+    VolumeSettings,
 };
 
 use crate::suite::Bench;
@@ -28,7 +29,7 @@ fn changes(kit: &Kit<'_>, db: &Identity, snapshot: &kiln::model::ObjectRef) -> V
         kit.step(db, Action::Trash { ttl: TTL, with: Vec::new() }),
         kit.step(db, Action::Destroy),
     ];
-    if kit.can().restore {
+    if kit.can().restore != Restores::No {
         steps.push(kit.step(db, Action::Restore { snapshot: snapshot.clone(), request: "r".to_owned() }));
     }
     if kit.can().rename {

@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::*;
+use crate::model::Restores;
 
 /// Long enough for any look on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -179,7 +180,7 @@ fn missing_abilities_of_the_file_system_are_found_at_connect() {
         let can = can();
         (can.unusable, can.restore)
     };
-    assert_eq!(both(), (None, true));
+    assert_eq!(both(), (None, Restores::Atomic));
     for (call, errno, word) in [
         (Call::Sync, Errno::INVAL, "fsync of directories"),
         (Call::Link, Errno::PERM, "hard links"),
@@ -191,14 +192,14 @@ fn missing_abilities_of_the_file_system_are_found_at_connect() {
     }
     // The first rename with flags is an exchange, which only a restore needs.
     fail_once(Call::Rename, Errno::INVAL);
-    assert_eq!(both(), (None, false));
+    assert_eq!(both(), (None, Restores::No));
     fail_once(Call::Rename, Errno::INVAL);
     fail_once(Call::Rename, Errno::INVAL);
     assert!(can().unusable.unwrap().contains("RENAME_NOREPLACE"));
     // A fault is no lack.
     for call in [Call::Sync, Call::Link, Call::Rename, Call::Create] {
         fail_once(call, Errno::IO);
-        assert_eq!(both(), (None, true), "{call:?}");
+        assert_eq!(both(), (None, Restores::Atomic), "{call:?}");
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "nothing is left");
     // The rest of an interrupted run blocks nothing.
