@@ -11,11 +11,11 @@ use kiln::driver::PoolMetadata;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::engine::{
-    Executed, OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume,
-    suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
+    Executed, ImageExport, OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, image_export,
+    reconcile_once, resume, suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
 };
 use kiln::model::{
-    Capabilities, Kind, Name, NameRules, NativeName, ObjectId, Reading, Restores, Restoring, Seconds, Size,
+    Capabilities, ImageFormat, Kind, Name, NameRules, NativeName, ObjectId, Reading, Restores, Restoring, Seconds, Size,
 };
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
@@ -716,6 +716,30 @@ fn a_half_restore_is_completed_without_another_approval_even_if_it_is_withdrawn(
             }
         }
         assert_eq!(interrupted, 1);
+    });
+}
+
+#[test]
+fn a_half_restored_volume_is_not_exported() {
+    run(async {
+        let rig = Rig::new();
+        let made = join(&[volume("db", "size: 1Mi")]);
+        rig.settle(&made, 3, "made").await;
+        let db = rig.native("db");
+        let begun = Restoring { request: "one".to_owned(), snapshot: None, size: None };
+        rig.world().change_by_hand(&db, |object| object.tags.restoring = Some(Box::new(begun)));
+        let export = ImageExport {
+            kind: Kind::Volume,
+            name: name("db"),
+            file: "never.raw".into(),
+            format: ImageFormat::Raw,
+            force: false,
+            quiesced: true,
+            progress: Arc::new(|_, _| ()),
+            abandoned: Arc::default(),
+        };
+        let error = image_export(&rig.setup(&made), export).await.unwrap_err();
+        assert!(matches!(&error, OperationError::Held(why) if why.contains("is not complete")), "{error}");
     });
 }
 

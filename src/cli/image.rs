@@ -31,7 +31,8 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
         let format = args.format.to_possible_value().map(|format| format!(" --format {}", format.get_name()));
         let file = quoted(&args.file.display().to_string());
         let force = if args.force { " --force" } else { "" };
-        format!("kiln image export {name} {file}{}{force}", format.unwrap_or_default())
+        let quiesced = if args.quiesced { " --quiesced" } else { "" };
+        format!("kiln image export {name} {file}{}{force}{quiesced}", format.unwrap_or_default())
     })?;
     let setup = context.read_only(context.valid_specs(specs)?)?;
     let live = context.terminal.live.clone();
@@ -48,6 +49,7 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
         file: args.file,
         format: args.format.into(),
         force: args.force,
+        quiesced: args.quiesced,
         progress: Arc::new(move |done, all| {
             asked.fetch_or(stop.is_cancelled(), Ordering::Relaxed);
             copied.copied(&shown, done, all);
@@ -58,6 +60,7 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
     live.end(&line);
     let sentence = sentence?.map_err(|error| {
         let hint = match &error {
+            OperationError::Held(why) if why.contains("; fix: ") => None,
             OperationError::Held(_) => Some("close it there, or declare a Snapshot of it and export snapshot/NAME"),
             OperationError::Failed(_) => Some("no image was written; an existing file is unchanged"),
             _ => None,

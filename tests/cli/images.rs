@@ -236,3 +236,24 @@ fn killed_while_an_image_is_converted_nothing_is_seen_and_the_next_run_makes_it(
         .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("kiln-tmp"));
     assert_eq!(left.count(), 0);
 }
+
+#[test]
+fn a_volume_whose_clients_cannot_be_seen_is_exported_only_if_a_person_says_that_it_is_quiesced() {
+    let sandbox = Sandbox::with_stack();
+    let head =
+        |kind: &str, name: &str| format!("---\napiVersion: kiln/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:");
+    let backend = "{driver: sim, sim: {path: pretend.sim, mode: {blindToClients: true}}}";
+    let documents = [
+        (head("Backend", "mem"), backend),
+        (head("Volume", "db"), "{backend: mem, size: 1Mi}"),
+        (head("Snapshot", "monday"), "{volume: db, quiesced: true}"),
+    ];
+    let text: String = documents.iter().map(|(head, spec)| format!("{head} {spec}\n")).collect();
+    sandbox.write("specs/mem.yaml", text.trim_start_matches("---\n"));
+    sandbox.kiln("apply").ends(0);
+    let held = sandbox.kiln("image export volume/db out.raw --format raw").ends(4);
+    held.warns("backend mem cannot see all clients").warns("--quiesced");
+    // (A simulated volume has no file to read.)
+    sandbox.kiln("image export volume/db out.raw --format raw --quiesced").ends(1).warns("gives no file");
+    sandbox.kiln("image export snapshot/monday out.raw --format raw").ends(1).warns("gives no file");
+}

@@ -47,6 +47,9 @@ pub(crate) struct ImageExportArgs {
     /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
+    /// Say that no program writes to the volume; needed where its backend does not show all clients
+    #[arg(long)]
+    pub(crate) quiesced: bool,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }

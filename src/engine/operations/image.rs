@@ -24,6 +24,8 @@ pub struct ImageExport {
     pub format: ImageFormat,
     /// Whether an existing file is replaced.
     pub force: bool,
+    /// Whether a person says that no program writes to the volume. Needed where its backend does not show all clients.
+    pub quiesced: bool,
     /// Called with bytes done, and bytes in total.
     pub progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     /// Set when the export is no longer wanted.
@@ -34,9 +36,9 @@ pub struct ImageExport {
 /// sentence.
 ///
 /// # Errors
-/// See [`OperationError`]; `Held` if a process has the volume open for writing.
+/// See [`OperationError`]; `Held` if a process has the volume open for writing, or may have, or if its restore is not complete.
 pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, OperationError> {
-    let ImageExport { kind, name, file, format, force, progress, abandoned } = wanted;
+    let ImageExport { kind, name, file, format, force, quiesced, progress, abandoned } = wanted;
     let what = format!("{}/{name}", kind.as_lower());
     let records = setup.store.as_ref().and_then(|store| store.records().ok()).unwrap_or_default();
     let session = Session::begin_reading(setup, records).await;
@@ -70,6 +72,18 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
     };
     if let Some(why) = &object.conflict {
         return Err(OperationError::Held(format!("{what} is inconsistent: {why}")));
+    }
+    if let Some(begun) = &object.tags.restoring {
+        let why = format!("the restore of {what} ({begun}) is not complete; fix: run `kiln apply`");
+        return Err(OperationError::Held(why));
+    }
+    let shown = session.observations.world.get(backend).and_then(Observation::capabilities);
+    let is_unseen = shown.is_some_and(|can| object.may_have_unseen_clients(can.client_visibility));
+    if kind == Kind::Volume && is_unseen && !quiesced {
+        return Err(OperationError::Held(format!(
+            "{what} may be open: backend {backend} cannot see all clients; an image of it could be inconsistent; fix: stop everything \
+             that writes to it, and add `--quiesced`"
+        )));
     }
     let driver = session.observations.backends.get(backend).map(|backend| Arc::clone(&backend.driver));
     let from = match driver.map(|driver| driver.access(&object.address())) {
