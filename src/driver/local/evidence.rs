@@ -7,8 +7,9 @@ use rustix::io::Errno;
 
 /// The file systems on which every program that opens a file for writing does so through the kernel of this host, so that a lease
 /// proves that there is none (linux/magic.h, and the sources of ZFS). On all others (NFS, SMB, FUSE, 9P, Ceph, Lustre, OCFS2, GFS2, …)
-/// a lease is granted while another host, or another mount on this host, writes.
-const LOCAL: [u64; 12] = [
+/// a lease is granted while another host, or another mount on this host, writes. On overlayfs it is granted while a program has the
+/// file of a layer open.
+const LOCAL: [u64; 11] = [
     0xEF53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
     0x9123_683E, // btrfs
@@ -20,7 +21,6 @@ const LOCAL: [u64; 12] = [
     0x3153_464A, // JFS
     0x3434,      // NILFS2
     0x5265_4973, // reiserfs
-    0x794C_7630, // overlayfs: its files change only through the mount
 ];
 
 /// Whether a lease on a file of this file system proves that no program writes to it.

@@ -180,3 +180,52 @@ fn lock(file: &fs::File, byte: libc::off_t, how: libc::c_int) {
     let answer = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
     assert_eq!(answer, 0);
 }
+
+/// An overlay whose layers are in a tmpfs.
+struct Overlay(tempfile::TempDir);
+
+impl Overlay {
+    fn new() -> Self {
+        let at = tempfile::tempdir().unwrap();
+        run("mount", &[Path::new("-ttmpfs"), Path::new("tmpfs"), at.path()]);
+        for layer in ["lower", "upper", "work", "merged"] {
+            fs::create_dir(at.path().join(layer)).unwrap();
+        }
+        let overlay = Self(at);
+        let layer = |name: &str| overlay.path(name).display().to_string();
+        let options = format!("-olowerdir={},upperdir={},workdir={}", layer("lower"), layer("upper"), layer("work"));
+        let merged = overlay.path("merged");
+        run("mount", &[Path::new("-toverlay"), Path::new(&options), Path::new("overlay"), &merged]);
+        overlay
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        run("umount", &[Path::new("--lazy"), &self.path("merged")]);
+        run("umount", &[Path::new("--lazy"), self.0.path()]);
+    }
+}
+
+#[tokio::test]
+async fn on_overlayfs_a_lease_proves_no_idleness() {
+    let overlay = Overlay::new();
+    fs::write(overlay.path("merged/disk.raw"), vec![1; 8192]).unwrap();
+    let native = NativeName::new("disk.raw");
+    let pool = Local::connect(&overlay.path("merged"), false);
+    assert_eq!(pool.capabilities().client_visibility, ClientVisibility::None);
+    let clients =
+        async || pool.observe(&Scope::Objects(vec![Address::flat(&native)])).await.unwrap().objects.remove(0).clients;
+    // A program that has the file of the upper layer open is not noticed.
+    let writer = fs::OpenOptions::new().write(true).open(overlay.path("upper/disk.raw")).unwrap();
+    assert_eq!(clients().await, Clients::Unknown);
+    drop(writer);
+    // One that uses the overlay is.
+    let writer = fs::OpenOptions::new().write(true).open(overlay.path("merged/disk.raw")).unwrap();
+    assert!(matches!(clients().await, Clients::Some(_)));
+    drop(writer);
+}
