@@ -187,7 +187,8 @@ impl<'a> Draft<'a> {
                 continue;
             }
             self.drop_around(index);
-            let waiting = self.waiting.remove(&index).unwrap_or_default();
+            let mut waiting = self.waiting.remove(&index).unwrap_or_default();
+            waiting.extend(self.made_for(index));
             let step = &self.steps[index];
             // An object that is restored to be renamed is held under the name in its document.
             let is_rename = |other: &&Step| {
@@ -196,13 +197,19 @@ impl<'a> Draft<'a> {
             let step = waiting.iter().map(|other| &self.steps[*other]).find(is_rename).unwrap_or(step);
             let subject = Subject::of_step(step);
             let hold = subject.hold(reason, message, fix);
-            let identity = &step.identity;
-            for other in waiting {
-                let next = &self.steps[other].identity;
-                if next.uid == identity.uid || (next.kind, &next.name) == (identity.kind, &identity.name) {
+            let identity = step.identity.clone();
+            let mut next = 0;
+            while let Some(other) = waiting.get(next).copied() {
+                next += 1;
+                let its = &self.steps[other].identity;
+                if its.uid == identity.uid || (its.kind, &its.name) == (identity.kind, &identity.name) {
                     // An object is held once, with one reason. Its other steps, and the steps that need its place, are dropped without
-                    // a hold of their own.
-                    self.dropped.insert(other);
+                    // a hold of their own; what waits for them is held.
+                    if self.dropped.insert(other) {
+                        self.drop_around(other);
+                        waiting.extend(self.waiting.remove(&other).unwrap_or_default());
+                        waiting.extend(self.made_for(other));
+                    }
                 } else {
                     let message = format!("it waits for {} {}, which is held", identity.kind.as_lower(), identity.name);
                     let fix = see_what_holds(identity.kind, &identity.name);
@@ -250,6 +257,14 @@ impl<'a> Draft<'a> {
                 self.dropped.insert(back);
             }
         }
+    }
+
+    /// Returns the steps that a dropped step would have changed back when another step is over: they are not made without it.
+    fn made_for(&self, back: usize) -> Vec<usize> {
+        let step = &self.steps[back];
+        let awaited = step.after_completion.iter().filter(|index| !self.dropped.contains(index));
+        let before = awaited.flat_map(|index| &self.steps[*index].after).copied();
+        before.filter(|before| self.steps[*before].identity.uid == step.identity.uid).collect()
     }
 
     /// Makes a step wait for another that was drafted later.
@@ -354,5 +369,22 @@ mod tests {
         assert_eq!(around(None), (vec![0, 1, 2], vec!["v InUse".to_owned()]));
         // It is closed for another step too.
         assert_eq!(around(Some(step("w", &[0], &[]))), (vec![1], vec!["v InUse".to_owned()]));
+        // The held step is an earlier one of the same object.
+        let steps = [step("v", &[], &[]), step("x", &[], &[]), step("v", &[0, 1], &[]), step("x", &[1], &[2])];
+        assert_eq!(held(steps.into(), 0), (vec![0, 1, 2, 3], vec!["v InUse".to_owned()]));
+    }
+
+    #[test]
+    fn what_waits_for_a_step_that_is_dropped_with_its_object_is_held() {
+        let steps = vec![step("v", &[], &[]), step("v", &[0], &[]), step("y", &[1], &[])];
+        assert_eq!(held(steps, 0), (vec![0, 1, 2], vec!["v InUse".to_owned(), "y DependencyHeld".to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_be_changed_back_is_not_changed() {
+        let steps = [step("z", &[], &[]), step("x", &[], &[]), step("v", &[1], &[]), step("x", &[1, 0], &[2])];
+        let (dropped, held) = held(steps.into(), 0);
+        assert_eq!(dropped, [0, 1, 2, 3]);
+        assert_eq!(held, ["z InUse", "x DependencyHeld", "v DependencyHeld"]);
     }
 }

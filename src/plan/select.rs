@@ -141,17 +141,24 @@ impl<'s> AroundSteps<'s> {
         self.pairs.iter().filter(move |(index, ..)| is_of(*index)).map(|(.., back)| *back)
     }
 
-    /// Leaves out what is made only around steps that are left out, and everything that waits for something left out.
+    /// Leaves out what is made only around steps that are left out, what would not be changed back, and everything that waits for
+    /// something left out.
     fn leave_out(&self, mut is_kept: Vec<bool>) -> Vec<bool> {
         loop {
             // A step comes after those it waits for.
             for (index, step) in self.steps.iter().enumerate() {
                 is_kept[index] = is_kept[index] && step.after.iter().all(|before| is_kept[*before]);
             }
-            let out = self
-                .pairs
-                .iter()
-                .filter(|(index, before, back)| !is_kept[*index] && (is_kept[*before] || is_kept[*back]));
+            let is_needed = |before: usize, back: usize| {
+                let mut others = self.steps.iter().enumerate().filter(|(other, _)| *other != back && is_kept[*other]);
+                others.any(|(_, step)| step.after.contains(&before))
+            };
+            let is_out = |(index, before, back): &&(usize, usize, usize)| match (is_kept[*before], is_kept[*back]) {
+                (true, true) => !is_kept[*index] && !is_needed(*before, *back),
+                (true, false) | (false, true) => true,
+                (false, false) => false,
+            };
+            let out = self.pairs.iter().filter(is_out);
             let out: Vec<usize> = out.flat_map(|(_, before, back)| [*before, *back]).collect();
             if out.is_empty() {
                 return is_kept;
@@ -286,6 +293,22 @@ mod tests {
         assert_eq!(shown(&begun("v")), [("n", &[][..], &[][..]), ("o", &[], &[])]);
         assert_eq!(shown(&begun("x")), [("n", &[][..], &[][..]), ("o", &[], &[])]);
         assert_eq!(shown(&begun("n")).len(), 4);
+    }
+
+    #[test]
+    fn what_is_done_around_two_steps_is_done_around_the_selected_one() {
+        let back = Step { after_completion: vec![1, 2], ..step("x", &[0]) };
+        let whole = plan(vec![step("x", &[]), step("v", &[0]), step("w", &[0]), back]);
+        let around_w = [("x", &[][..], &[][..]), ("w", &[0], &[]), ("x", &[0], &[1])];
+        assert_eq!(shown(&select(&whole, &wanted(&["w"])).plan.steps), around_w);
+        assert_eq!(shown(&without(&whole, &wanted(&["v"])).unwrap().steps), around_w);
+    }
+
+    #[test]
+    fn what_would_not_be_changed_back_is_not_changed() {
+        let back = Step { after_completion: vec![1], ..step("x", &[0, 2]) };
+        let whole = plan(vec![step("x", &[]), step("v", &[0]), step("z", &[]), back]);
+        assert_eq!(shown(&without(&whole, &wanted(&["z"])).unwrap().steps), []);
     }
 
     #[test]
