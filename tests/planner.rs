@@ -174,6 +174,8 @@ fn pool() -> BoxedStrategy<(String, Vec<String>)> {
         (1, "{capacity: {total: 4Gi, used: 1Gi}}"),
         (1, "{can: {clones: {depend: false}, snapshots: {while_open: false}, grow: Idle}}"),
         (1, "{capacity: {total: 8Gi, used: 1Gi, objects: 2}, can: {shares_blocks: null}}"),
+        (1, "{capacities: [{resource: metadata, total: 100, used: 80, perObject: 5}]}"),
+        (1, "{capacities: [{resource: objects, total: 100, used: 98, perObject: 1}]}"),
         (1, "{can: {client_visibility: None, snapshots: {while_open: false}}}"),
         (1, "{can: {restore: false, rename: false, clones: {detach: false}}}"),
         (2, "{can: {restore: InSteps}}"),
@@ -378,7 +380,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         HeldReason::Unobserved => !plan.unobserved.is_empty(),
         HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, Observation::LockedBy { .. })),
         HeldReason::PoolFull => scene.world.values().any(
-            |view| matches!(view, Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } if observed.capacity.is_some()),
+            |view| matches!(view, Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } if !observed.capacities.is_empty()),
         ),
         // What is suspended is held only if there is something to do for it.
         HeldReason::DependencyHeld => plan.held.iter().any(|other| other != held) || !scene.suspended.is_empty(),

@@ -15,7 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::api::protocol::PassEnding;
-use crate::model::{Place, Specs, Verb};
+use crate::model::{Capacity, Place, Resource, Specs, Verb};
 use crate::plan::{Plan, World};
 use crate::report::Orphan;
 
@@ -47,6 +47,8 @@ pub(super) struct Metrics {
     orphaned_bytes: Gauges,
     backend_up: Gauges,
     pool_capacity: Gauges,
+    pool_resource_total: Gauges,
+    pool_resource_used: Gauges,
     pool_used: Gauges,
 }
 
@@ -107,6 +109,13 @@ impl Metrics {
             ),
             pool_capacity: bytes(r, "pool_capacity", "Capacity of the pool"),
             pool_used: bytes(r, "pool_used", "Used space of the pool"),
+            pool_resource_total: add(
+                r,
+                "pool_resource_total",
+                "What the pool can run out of: bytes of data and metadata, or a number",
+                Gauges::default(),
+            ),
+            pool_resource_used: add(r, "pool_resource_used", "The used part of it", Gauges::default()),
             registry: Mutex::new(registry),
         }
     }
@@ -168,15 +177,23 @@ impl Metrics {
         let (mut actual, mut trash) = (BTreeMap::new(), BTreeMap::new());
         let mut objects: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         let (mut up, mut capacity, mut used) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        self.pool_resource_total.clear();
+        self.pool_resource_used.clear();
         for (backend, view) in world {
             let Some(observed) = view.observed() else {
                 up.insert(backend.as_str(), 0_u64);
                 continue;
             };
             up.insert(backend.as_str(), u64::from(observed.gaps.is_empty()));
-            if let Some(room) = observed.capacity {
+            if let Some(room) = observed.capacity(Resource::Data) {
                 capacity.insert(backend.as_str(), room.total);
                 used.insert(backend.as_str(), room.used);
+            }
+            for Capacity { resource, total, used, per_object: _ } in &observed.capacities {
+                let labels = vec![("backend", backend.to_string()), ("resource", resource.as_str().to_owned())];
+                for (gauges, number) in [(&self.pool_resource_total, total), (&self.pool_resource_used, used)] {
+                    gauges.get_or_create(&labels).set(i64::try_from(*number).unwrap_or(i64::MAX));
+                }
             }
             for object in &observed.objects {
                 let Some(identity) = object.identity.as_ref().filter(|id| id.owner == specs.stack.owner) else {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::table::choices;
 use super::{
     Address, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId,
     Provisioning, Restoring, Size, Uid, VolumeSettings,
@@ -40,8 +41,8 @@ pub struct Observed {
     /// The ledgers of other owners, if they were asked for too: where no Stack is declared, they say whose document is missing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<Owner, LedgerView>,
-    /// The capacity, if known.
-    pub capacity: Option<Capacity>,
+    /// The capacities that are known, at most one of each resource.
+    pub capacities: Vec<Capacity>,
     /// Owners whose writer lock was held during the observation. Their temporary objects are being created.
     pub locked: Vec<Owner>,
     /// For each owner, the other live processes on this host that are known to have written to the pool.
@@ -69,10 +70,17 @@ impl Observed {
             ledger: None,
             owners: BTreeSet::new(),
             others: BTreeMap::new(),
-            capacity: None,
+            capacities: Vec::new(),
             locked: Vec::new(),
             writers: BTreeMap::new(),
         }
+    }
+}
+
+impl Observed {
+    /// Returns the capacity of a resource, if it is known.
+    pub fn capacity(&self, resource: Resource) -> Option<Capacity> {
+        self.capacities.iter().copied().find(|capacity| capacity.resource == resource)
     }
 }
 
@@ -102,16 +110,56 @@ impl Listed {
     }
 }
 
-/// The capacity of a backend, in bytes.
+/// How much of a resource a backend has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Capacity {
-    /// Total bytes.
+    /// The resource.
+    pub resource: Resource,
+    /// All of it, in the unit of the resource.
     pub total: u64,
-    /// Used bytes, by Kiln and others.
+    /// The used part, by Kiln and others.
     pub used: u64,
-    /// Number of objects that can still be created, if something other than bytes limits it (inodes).
-    #[serde(default)]
-    pub objects: Option<u64>,
+    /// What each new object takes, whatever its size.
+    pub per_object: u64,
+}
+
+choices! {
+    /// What a backend can run out of.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Resource("Resource") {
+        /// Bytes of content.
+        "data" => Data,
+        /// Bytes in which the backend keeps where the content is.
+        "metadata" => Metadata,
+        /// Entries for objects.
+        "objects" => Objects,
+        /// Inodes of a file system.
+        "inodes" => Inodes,
+    }
+}
+
+impl Resource {
+    /// Whether it is measured in bytes. Of these a part is kept free (`maxFill`); others can be used up.
+    pub fn is_bytes(self) -> bool {
+        match self {
+            Self::Data | Self::Metadata => true,
+            Self::Objects | Self::Inodes => false,
+        }
+    }
+}
+
+impl Capacity {
+    /// Returns the bytes of content of a backend.
+    pub fn data(total: u64, used: u64) -> Self {
+        Self { resource: Resource::Data, total, used, per_object: 0 }
+    }
+
+    /// Returns how many more objects there is room for, whatever their sizes. `None`: an object takes nothing of it.
+    pub fn more_objects(&self) -> Option<u64> {
+        self.total.saturating_sub(self.used).checked_div(self.per_object)
+    }
 }
 
 /// Where an object is.

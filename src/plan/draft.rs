@@ -45,6 +45,8 @@ pub(super) struct RoomTaken<'a> {
     pub bytes: HashMap<&'a Name, u64>,
     /// Objects that steps create, by backend.
     pub objects: HashMap<&'a Name, u64>,
+    /// Objects that steps adopt, by backend.
+    pub adopted: HashMap<&'a Name, u64>,
     /// Bytes that each new object allocates, by uid.
     pub of_object: HashMap<Uid, u64>,
 }

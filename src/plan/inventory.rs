@@ -110,14 +110,14 @@ impl<'a> Inventory<'a> {
         let mut provisioned = HashMap::new();
         for usable in usable_backends(&backends) {
             for object in &usable.observed.objects {
-                let Some(object) = OwnedObject::of(usable.name, object) else { continue };
                 if object.place == Place::Temporary {
                     continue;
                 }
-                let identity = object.identity;
-                if identity.kind == Kind::Volume {
+                if object.kind() == Kind::Volume {
                     *provisioned.entry(usable.name).or_default() += object.size.bytes();
                 }
+                let Some(object) = OwnedObject::of(usable.name, object) else { continue };
+                let identity = object.identity;
                 if by_uid.insert(identity.uid, object).is_some() {
                     duplicates.insert(identity.uid);
                 }

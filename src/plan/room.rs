@@ -1,6 +1,6 @@
-//! Whether a pool has room for the plan: provisioned bytes, bytes that steps allocate, and objects.
+//! Whether a pool has room for the plan: provisioned bytes, and each resource that it can run out of.
 
-use crate::model::{Capacity, ImageObservation, Kind, Name, ObjectRef, Origin, PlacedField, Size};
+use crate::model::{Capacity, ImageObservation, Kind, Name, ObjectRef, Origin, Percent, PlacedField, Resource, Size};
 
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
@@ -17,6 +17,76 @@ pub(super) struct Room {
     pub taken: u64,
     /// New objects.
     pub objects: u64,
+    /// Objects that are adopted: they are there, and only what marks them is new.
+    pub adopted: u64,
+}
+
+/// A resource of a pool as it is used after the steps so far.
+struct Needed {
+    capacity: Capacity,
+    used: u64,
+}
+
+impl Needed {
+    /// `taken`: the bytes that the steps allocate; `made`, `adopted`: the objects that they create and adopt.
+    fn of(capacity: &Capacity, taken: u64, made: u64, adopted: u64) -> Self {
+        let (content, objects) = match capacity.resource {
+            Resource::Data => (taken, made),
+            Resource::Metadata | Resource::Objects => (0, made),
+            // The mark of an adopted file is a file.
+            Resource::Inodes => (0, made.saturating_add(adopted)),
+        };
+        let more = capacity.per_object.saturating_mul(objects).saturating_add(content);
+        Self { capacity: *capacity, used: capacity.used.saturating_add(more) }
+    }
+
+    /// Whether a step that takes this room may not be made for want of it.
+    fn exceeds(&self, max_fill: Percent, room: Room) -> bool {
+        let above = self.used > self.capacity.total;
+        match self.capacity.resource {
+            Resource::Data | Resource::Metadata => self.used > max_fill.of(self.capacity.total),
+            Resource::Objects => room.objects > 0 && above,
+            Resource::Inodes => room.objects + room.adopted > 0 && above,
+        }
+    }
+
+    /// Returns the used share in thousandths.
+    fn permille(&self) -> u128 {
+        (u128::from(self.used) * 1000).checked_div(u128::from(self.capacity.total)).unwrap_or(u128::MAX)
+    }
+
+    /// Returns the message and the fix of a hold for want of it. `taken`: the bytes that the step allocates; `made`: the objects of the plan;
+    /// `place`: that of `maxFill`.
+    fn text(&self, usable: &Usable<'_>, taken: u64, made: u64, place: &str) -> (String, String) {
+        let (used, total) = (Size(self.used).rounded(), Size(self.capacity.total).rounded());
+        let (name, max_fill) = (usable.name, usable.spec.max_fill);
+        let raise = format!("or raise `maxFill` of backend {name}{place}");
+        let left = self.capacity.more_objects().unwrap_or(0);
+        match self.capacity.resource {
+            Resource::Data => {
+                let copy = match taken {
+                    0 => String::new(),
+                    taken => format!("it allocates {} at once; ", Size(taken).rounded()),
+                };
+                (
+                    format!("{copy}{used} of {total} would be used; `maxFill` is {max_fill}"),
+                    format!("free space on it (`kiln trash list` shows what can be purged), {raise}"),
+                )
+            }
+            Resource::Metadata => (
+                format!("{used} of its {total} of metadata would be used; `maxFill` is {max_fill}"),
+                format!("give it more metadata, purge the trash (`kiln trash list`), {raise}"),
+            ),
+            Resource::Objects => (
+                format!("the backend has room for {left} more objects; the plan would create {made}"),
+                "remove objects from that backend, or purge the trash: `kiln trash list`".to_owned(),
+            ),
+            Resource::Inodes => (
+                format!("the file system has inodes for {left} more objects; the plan would create {made}"),
+                "remove files from that file system, or purge the trash: `kiln trash list`".to_owned(),
+            ),
+        }
+    }
 }
 
 /// Takes the room of a step, on top of what earlier steps of this plan take.
@@ -28,7 +98,7 @@ pub(super) fn take_room<'a>(
     size: Size,
     room: Room,
 ) -> Result<(), Hold> {
-    let (spec, capabilities, capacity) = (usable.spec, usable.capabilities, usable.observed.capacity);
+    let (spec, capabilities) = (usable.spec, usable.capabilities);
     if size.bytes() > capabilities.max_size {
         let max = Size(capabilities.max_size);
         let message = format!("{size} exceeds the largest object that the backend supports ({max})");
@@ -40,53 +110,32 @@ pub(super) fn take_room<'a>(
     let provisioned = so_far(&draft.room.provisioned).saturating_add(room.provisioned);
     let taken = so_far(&draft.room.bytes).saturating_add(room.taken);
     let made = so_far(&draft.room.objects).saturating_add(room.objects);
-    let full = capacity.and_then(|capacity| {
-        let Capacity { total, used, objects } = capacity;
-        let fill = spec.max_fill.of(total);
-        let used = used.saturating_add(taken);
-        let limit = spec.overcommit.map(|share| share.of(total));
-        if used > fill {
-            let copy = match room.taken {
-                0 => String::new(),
-                taken => format!("it allocates {} at once; ", Size(taken).rounded()),
-            };
-            let message = format!(
-                "{copy}{} of {} would be used; `maxFill` is {}",
-                Size(used).rounded(),
-                Size(total).rounded(),
-                spec.max_fill
-            );
-            Some((
-                message,
-                format!(
-                    "free space on it (`kiln trash list` shows what can be purged), or raise `maxFill` of backend {}{}",
-                    usable.name,
-                    place_of(PlacedField::MaxFill)
-                ),
-            ))
-        } else if limit.is_some_and(|limit| provisioned > limit) {
-            let share = spec.overcommit.unwrap_or(spec.max_fill);
-            let message = format!(
-                "{} would be provisioned of a capacity of {}; `overcommit` is {share}",
-                Size(provisioned).rounded(),
-                Size(total).rounded()
-            );
-            let place = place_of(PlacedField::Overcommit);
-            Some((message, format!("declare less, or raise `overcommit` of backend {}{place}", usable.name)))
-        } else if room.objects > 0 && objects.is_some_and(|left| made > left) {
-            let left = objects.unwrap_or(0);
-            let message = format!("the file system has inodes for {left} more objects; the plan would create {made}");
-            Some((message, "remove files from that file system, or purge the trash: `kiln trash list`".to_owned()))
-        } else {
-            None
-        }
-    });
+    let adopted = so_far(&draft.room.adopted).saturating_add(room.adopted);
+    let then = usable.observed.capacities.iter().map(|capacity| Needed::of(capacity, taken, made, adopted));
+    // The fullest is named: it is what ends the hold.
+    let full = then.filter(|needed| needed.exceeds(spec.max_fill, room)).max_by_key(Needed::permille);
+    let over = || {
+        let total = usable.observed.capacity(Resource::Data)?.total;
+        let share = spec.overcommit.filter(|share| provisioned > share.of(total))?;
+        let message = format!(
+            "{} would be provisioned of a capacity of {}; `overcommit` is {share}",
+            Size(provisioned).rounded(),
+            Size(total).rounded()
+        );
+        let place = place_of(PlacedField::Overcommit);
+        Some((message, format!("declare less, or raise `overcommit` of backend {}{place}", usable.name)))
+    };
+    let full = match full {
+        Some(needed) => Some(needed.text(usable, room.taken, made + adopted, &place_of(PlacedField::MaxFill))),
+        None => over(),
+    };
     if let Some((message, fix)) = full {
         return Err(subject.hold(HeldReason::PoolFull, message, fix));
     }
     draft.room.provisioned.insert(usable.name, provisioned);
     draft.room.bytes.insert(usable.name, taken);
     draft.room.objects.insert(usable.name, made);
+    draft.room.adopted.insert(usable.name, adopted);
     Ok(())
 }
 

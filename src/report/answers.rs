@@ -181,7 +181,7 @@ pub struct DoctorAnswer<'a> {
     pub failed: Vec<ObjectStatus<'a>>,
     /// See [`orphans`].
     pub orphans: Vec<Orphan>,
-    /// The capacity of each observed backend, and how far it may be filled.
+    /// The capacities of each observed backend, and how far it may be filled.
     pub capacities: Vec<(Cow<'a, Name>, Capacity, Percent)>,
     /// A volume that is made from an image.
     pub image_volume: Option<Cow<'a, Name>>,
@@ -193,7 +193,8 @@ pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> Doctor
     let mut failed = status(overview, reading);
     failed.retain(|object| object.status.condition == Condition::Failed);
     let capacities = overview.world.iter().filter_map(|(name, observation)| {
-        Some((Cow::Borrowed(name), observation.observed()?.capacity?, specs.backends.get(name)?.max_fill))
+        let (observed, max_fill) = (observation.observed()?, specs.backends.get(name)?.max_fill);
+        Some(observed.capacities.iter().map(move |capacity| (Cow::Borrowed(name), *capacity, max_fill)))
     });
     let image_volume = specs.volumes.values().find(|volume| matches!(volume.source, Some(SourceSpec::Image { .. })));
     let fixes = overview.world.iter().filter_map(|(name, observation)| match observation {
@@ -210,7 +211,7 @@ pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> Doctor
         fixes: fixes.collect(),
         failed,
         orphans: orphans(overview, reading),
-        capacities: capacities.collect(),
+        capacities: capacities.flatten().collect(),
         image_volume: image_volume.map(|volume| Cow::Borrowed(&volume.meta.name)),
     }
 }

@@ -9,7 +9,7 @@ use super::answers::DoctorAnswer;
 use super::folded::{Fact, TellsFact, fold};
 use super::folded_text::render_facts;
 use super::orphans::Orphan;
-use crate::model::{Capacity, Size};
+use crate::model::{Capacity, Resource, Size};
 use crate::plan::Held;
 use crate::text::{Paint, counted, rfc3339};
 
@@ -137,23 +137,30 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
 
 /// Adds pools that are full, whether or not something is to be created.
 fn add_full_pools(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
-    for (name, Capacity { total, used, objects }, max_fill) in &answer.capacities {
-        let what = format!("backend/{name}");
-        if *used > max_fill.of(*total) {
-            let (used, total) = (Size(*used).rounded(), Size(*total).rounded());
-            let message = format!("{used} of {total} are used; `maxFill` is {max_fill}: no object can be created");
-            let fix = format!(
-                "`kiln trash list` shows what can be purged; or remove other files from that file system, or raise `maxFill` of backend \
-                 {name}"
-            );
-            findings.push(Finding::warning(&what, "PoolFull", message, fix));
-        }
-        if *objects == Some(0) {
-            let message = "the file system has no free inodes: no object can be created";
-            let fix =
-                "`kiln trash list` shows what can be purged; or remove other files from that file system (`df -i`)";
-            findings.push(Finding::warning(&what, "PoolFull", message, fix));
-        }
+    for (name, capacity, max_fill) in &answer.capacities {
+        let Capacity { resource, total, used, per_object: _ } = *capacity;
+        let (of, all) = (Size(used).rounded(), Size(total).rounded());
+        let (message, advice) = match resource {
+            Resource::Data if used > max_fill.of(total) => (
+                format!("{of} of {all} are used; `maxFill` is {max_fill}: no object can be created"),
+                format!("or remove other files from that file system, or raise `maxFill` of backend {name}"),
+            ),
+            Resource::Metadata if used > max_fill.of(total) => (
+                format!("{of} of its {all} of metadata are used; `maxFill` is {max_fill}: no object can be created"),
+                format!("or give it more metadata, or raise `maxFill` of backend {name}"),
+            ),
+            Resource::Objects if capacity.more_objects() == Some(0) => (
+                format!("it has {used} objects, and can have no more: no object can be created"),
+                "or remove objects from that backend".to_owned(),
+            ),
+            Resource::Inodes if capacity.more_objects() == Some(0) => (
+                "the file system has no free inodes: no object can be created".to_owned(),
+                "or remove other files from that file system (`df -i`)".to_owned(),
+            ),
+            Resource::Data | Resource::Metadata | Resource::Objects | Resource::Inodes => continue,
+        };
+        let fix = format!("`kiln trash list` shows what can be purged; {advice}");
+        findings.push(Finding::warning(format!("backend/{name}"), "PoolFull", message, fix));
     }
 }
 

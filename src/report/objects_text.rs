@@ -10,7 +10,7 @@ use super::condition::Condition;
 use super::journal_text::{JournalLine, journal_table};
 use super::related::{RelatedObject, RelatedObjects};
 use super::status::ObjectStatus;
-use crate::model::{Kind, ObjectId, Size};
+use crate::model::{Capacity, Kind, ObjectId, Resource, Size};
 use crate::text::{Cell, Moment, Paint, age, escape, sized, table};
 
 /// Returns a table of objects. `now`: in seconds since 1970.
@@ -218,6 +218,12 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
     field("path", status.path.as_deref().map(|path| path.display().to_string()));
     field("size", status.size.map(bytes));
     field("used", status.used.map(bytes));
+    for Capacity { resource, total, used, per_object: _ } in &status.capacities {
+        let count = |number: &u64| if resource.is_bytes() { bytes(*number) } else { number.to_string() };
+        if *resource != Resource::Data {
+            field(resource.as_str(), Some(format!("{} of {} used", count(used), count(total))));
+        }
+    }
     field("created", status.created_at.map(|at| format!("{at} ({} ago)", age(now, at.0))));
     field("place", status.place.as_deref().map(ToOwned::to_owned));
     field("protected", status.protected.map(|protected| protected.to_string()));

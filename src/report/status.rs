@@ -13,7 +13,7 @@ use super::declared::{Declared, DeclaredView};
 use super::related::RelatedObjects;
 use crate::model::{
     BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
-    ObjectRecord, OnRemove, Owner, Place, PoolId, Reading, SeenObject, Specs, Step, Tags, Uid, Verb,
+    ObjectRecord, OnRemove, Owner, Place, PoolId, Reading, Resource, SeenObject, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
@@ -109,6 +109,9 @@ pub struct Status<'a> {
     /// For a Backend: its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+    /// For a Backend: all that it can run out of, the capacity above included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capacities: Vec<Capacity>,
     /// For a Backend: its pool id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<Cow<'a, PoolId>>,
@@ -491,6 +494,7 @@ impl<'a> StatusIndex<'a> {
                 observed_at: observed_at.map(Moment),
                 next_attempt_at: self.about(kind, name).retry.map(|retry| retry.next_attempt_at.as_str().into()),
                 location: None,
+                capacities: Vec::new(),
                 pool: None,
                 related: None,
             },
@@ -527,10 +531,11 @@ impl<'a> StatusIndex<'a> {
         let mut built = self.build(Kind::Backend, name, None, verdict, None, Some(name), None);
         built.metadata.labels = Cow::Borrowed(&spec.meta.labels);
         built.spec = Some(DeclaredView::Specs(Declared::Backend(spec)));
-        let capacity: Option<Capacity> = observed.and_then(|o| o.capacity);
+        let capacity: Option<Capacity> = observed.and_then(|o| o.capacity(Resource::Data));
         let status = &mut built.status;
         status.size = capacity.map(|capacity| capacity.total);
         status.used = capacity.map(|capacity| capacity.used);
+        status.capacities = observed.map(|observed| observed.capacities.clone()).unwrap_or_default();
         status.observed_at = match observed {
             Some(_) => Some(Moment(self.overview.now)),
             None => record.map(|record| Moment(record.observed_at)),

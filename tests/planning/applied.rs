@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use kiln::model::{
-    Action, ApprovalSet, BackendRecord, ImageObservation, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin,
-    Place, PoolId, Provisioning, Removal, Step, Tags, Verb, VolumeSettings,
+    Action, ApprovalSet, BackendRecord, Capacity, ImageObservation, Ledger, LedgerView, Object, ObjectRecord,
+    ObjectRef, Origin, Place, PoolId, Provisioning, Removal, Resource, Step, Tags, Verb, VolumeSettings,
 };
 use kiln::plan::{Observation, Plan};
 
@@ -29,11 +29,11 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
             let taken = taken(step, scene, &observed.objects, capabilities.shares_blocks.is_some());
             make(step, &mut observed.objects, capabilities.clones_depend());
             make_inside(step, &mut observed.objects);
-            if let Some(room) = &mut observed.capacity {
-                room.used += taken;
-                if let (Verb::Create | Verb::Adopt, Some(left)) = (step.action.verb(), &mut room.objects) {
-                    *left = left.saturating_sub(1);
-                }
+            let is_made = step.action.verb() == Verb::Create;
+            let is_marked = |room: &Capacity| room.resource == Resource::Inodes && step.action.verb() == Verb::Adopt;
+            for room in &mut observed.capacities {
+                room.used += if room.resource == Resource::Data { taken } else { 0 };
+                room.used += if is_made || is_marked(room) { room.per_object } else { 0 };
             }
             if let (Action::Create { .. } | Action::Snapshot { .. }, Some(new)) =
                 (&step.action, observed.objects.iter_mut().find(|object| is(object, step)))

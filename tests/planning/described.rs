@@ -9,7 +9,7 @@ use kiln::model::{
     Address, ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity,
     ImageFormat, ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name,
     NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Qos, Reading, Records,
-    Removal, Restoring, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
+    Removal, Resource, Restoring, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
 };
 use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, disown_copies};
 use serde::Deserialize;
@@ -118,6 +118,8 @@ pub(crate) struct Pool {
     /// Lists that were cut short: volumes, snapshots, trash.
     cut: Vec<String>,
     capacity: Option<Room>,
+    /// What it can run out of beside.
+    capacities: Vec<Capacity>,
     /// Capabilities other than the simulator's.
     can: BTreeMap<String, serde_json::Value>,
     /// Why it does not answer.
@@ -143,6 +145,14 @@ struct Room {
     used: String,
     /// How many more objects can be made.
     objects: Option<u64>,
+}
+
+impl Room {
+    fn capacities(&self) -> impl Iterator<Item = Capacity> {
+        let bytes = |size: &str| size.parse::<Size>().unwrap().bytes();
+        let inodes = self.objects.map(|total| Capacity { resource: Resource::Inodes, total, used: 0, per_object: 1 });
+        [Some(Capacity::data(bytes(&self.total), bytes(&self.used))), inodes].into_iter().flatten()
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -328,7 +338,7 @@ fn empty() -> Observed {
         ledger: None,
         owners: BTreeSet::new(),
         others: BTreeMap::new(),
-        capacity: None,
+        capacities: Vec::new(),
         locked: Vec::new(),
         writers: BTreeMap::new(),
     }
@@ -418,11 +428,12 @@ impl Pool {
             owners: view.iter().map(|_| stack.owner.clone()).collect(),
             ledger: view,
             others: BTreeMap::new(),
-            capacity: self.capacity.as_ref().map(|room| Capacity {
-                total: room.total.parse::<Size>().unwrap().bytes(),
-                used: room.used.parse::<Size>().unwrap().bytes(),
-                objects: room.objects,
-            }),
+            capacities: self
+                .capacity
+                .iter()
+                .flat_map(Room::capacities)
+                .chain(self.capacities.iter().copied())
+                .collect(),
             locked: Vec::new(),
             writers: BTreeMap::new(),
         };

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::pool::{self, ListBuffer, LocalPool, MARK};
 use super::{checked, fail, marks};
-use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Owner};
+use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Owner, Resource};
 
 /// The beginning of every format. The number of the format and a space follow.
 const MAGIC: &str = "kiln-ledger ";
@@ -264,9 +264,12 @@ pub(super) fn has_reserve(pool: &LocalPool) -> bool {
     mark.is_some_and(|mark| pool::stat_in(mark, RESERVE).is_ok_and(|reserve| reserve.is_some()))
 }
 
-/// The capacity for volumes on a pool without a reserve: the space of the future reserve is not available to them.
-pub(super) fn less_reserve(room: Capacity) -> Capacity {
-    Capacity { used: room.used.saturating_add(KEPT).min(room.total), ..room }
+/// The capacities for volumes on a pool without a reserve: the space of the future reserve is not available to them.
+pub(super) fn less_reserve(mut room: Vec<Capacity>) -> Vec<Capacity> {
+    for capacity in room.iter_mut().filter(|capacity| capacity.resource == Resource::Data) {
+        capacity.used = capacity.used.saturating_add(KEPT).min(capacity.total);
+    }
+    room
 }
 
 /// Removes a ledger with its copies.

@@ -14,7 +14,7 @@ use super::{content, fail, lease, ledger, lock};
 use crate::driver::image;
 use crate::model::{
     Address, Capacity, Clients, DriverError, ErrorKind, Kind, LedgerView, Listed, NativeForm, NativeName, Object,
-    Observed, Owner, Place, Scope, Size, Tags, Written,
+    Observed, Owner, Place, Resource, Scope, Size, Tags, Written,
 };
 use crate::text::quoted;
 
@@ -65,8 +65,8 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
     };
     let locked = lock::held(&pool, &mut gaps);
     let writers = lock::writers(&pool);
-    let (capacity, others) = (capacity(&pool), BTreeMap::new());
-    Ok(Observed { pool: id, listed, gaps, objects, ledger, owners, others, capacity, locked, writers })
+    let (capacities, others) = (capacities(&pool), BTreeMap::new());
+    Ok(Observed { pool: id, listed, gaps, objects, ledger, owners, others, capacities, locked, writers })
 }
 
 /// Returns the error of a pool that does not exist and must not be created.
@@ -83,8 +83,8 @@ fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
     let parent = pool::parent_of(path);
     match LocalPool::open(parent) {
         Ok(_) => {
-            let capacity = fs::statvfs(parent).ok().map(|stat| ledger::less_reserve(room(stat)));
-            Ok(Observed { capacity, ..Observed::nothing() })
+            let capacities = fs::statvfs(parent).map(|stat| ledger::less_reserve(room(stat))).unwrap_or_default();
+            Ok(Observed { capacities, ..Observed::nothing() })
         }
         Err(Closed::Missing) => Err(DriverError::before(
             ErrorKind::Unreachable,
@@ -101,18 +101,23 @@ fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
     }
 }
 
-fn capacity(pool: &LocalPool) -> Option<Capacity> {
-    let room = fs::fstatvfs(pool.root()).ok().map(room)?;
-    Some(if ledger::has_reserve(pool) { room } else { ledger::less_reserve(room) })
+fn capacities(pool: &LocalPool) -> Vec<Capacity> {
+    let Ok(stat) = fs::fstatvfs(pool.root()) else { return Vec::new() };
+    if ledger::has_reserve(pool) { room(stat) } else { ledger::less_reserve(room(stat)) }
 }
 
 /// Counts like `df`: free blocks that are reserved (usually for root) are neither used nor part of the total, so the percentage is that of
 /// `df`.
-fn room(stat: fs::StatVfs) -> Capacity {
+fn room(stat: fs::StatVfs) -> Vec<Capacity> {
     let used = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
+    let total = used.saturating_add(stat.f_bavail.saturating_mul(stat.f_frsize));
     // A file system that allocates inodes dynamically (btrfs) reports none.
-    let objects = (stat.f_files > 0).then(|| stat.f_favail.saturating_sub(ledger::KEPT_INODES) / INODES);
-    Capacity { total: used.saturating_add(stat.f_bavail.saturating_mul(stat.f_frsize)), used, objects }
+    let inodes = (stat.f_files > 0).then(|| {
+        let used = stat.f_files.saturating_sub(stat.f_ffree);
+        let free = stat.f_favail.saturating_sub(ledger::KEPT_INODES);
+        Capacity { resource: Resource::Inodes, total: used.saturating_add(free), used, per_object: INODES }
+    });
+    std::iter::once(Capacity::data(total, used)).chain(inodes).collect()
 }
 
 struct PoolReader<'a> {

@@ -338,6 +338,9 @@ impl SimCall<'_> {
         if object.thick {
             self.room_for(object.used())?;
         }
+        if let Some(full) = self.world.capacities().iter().find(|capacity| capacity.more_objects() == Some(0)) {
+            return refuse(ErrorKind::Full, format!("no room for another object: {:?}", full.resource));
+        }
         let temporary = self.temporary();
         if half {
             self.world.put(SimKey::live(&temporary), Some(object));

@@ -89,9 +89,15 @@ impl SimDriver {
             // Two pools with one seed are different pools.
             None => Arc::clone(locked(&MEMORY).entry(pool).or_insert_with(|| new(random()))),
         };
-        locked(&world).capacity = capacity;
+        let mode = mode.unwrap_or_default();
+        {
+            let mut world = locked(&world);
+            world.capacity = capacity;
+            world.metadata = mode.capacities.and_then(|capacities| capacities.metadata);
+            world.most = mode.capacities.and_then(|capacities| capacities.objects);
+        }
         Self::of(world, path, Faults::new(faults.unwrap_or(FaultRates::NONE), dice))
-            .with_capabilities(mode.unwrap_or_default().capabilities())
+            .with_capabilities(mode.capabilities())
     }
 
     /// Restricts the capabilities of the driver.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Address, Capacity, Clients, Kind, Listed, Object, Observed, Owner, Place, Scope, Written};
+use crate::model::{Address, Clients, Kind, Listed, Object, Observed, Owner, Place, Scope, Written};
 
 use super::copies::Copies;
 use super::fault::Fault;
@@ -37,7 +37,7 @@ pub(super) fn observe(
         ledger,
         owners,
         others: BTreeMap::new(),
-        capacity: world.capacity.map(|total| Capacity { total: total.bytes(), used: world.used(), objects: None }),
+        capacities: world.capacities(),
         locked,
         writers: BTreeMap::new(),
     };

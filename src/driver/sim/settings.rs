@@ -53,8 +53,21 @@ fields! {
         "blindToClients" => blind_to_clients: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// How a volume is restored from a snapshot. Default: Atomic.
         "restore" => restore: Option<Restores> = FieldRule::optional(FieldForm::Choice(&Restores::CHOICES)),
+        /// What the backend can run out of beside its capacity. Default: nothing.
+        "capacities" => capacities: Option<SimCapacities> = FieldRule::optional(FieldForm::Map(&SimCapacities::TABLE)),
         /// The settings that volumes can have. Default: all.
         "settings" => settings: Option<SimVolumeSettings> = FieldRule::optional(FieldForm::Map(&SimVolumeSettings::TABLE)),
+    }
+}
+
+fields! {
+    /// What a simulated backend can run out of beside its capacity.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SimCapacities("Capacities") {
+        /// Bytes of metadata; each object takes 4Ki.
+        "metadata" => metadata: Option<Size> = FieldRule::optional(FieldForm::size(1)),
+        /// The most objects.
+        "objects" => objects: Option<u64> = FieldRule::optional(FieldForm::Whole { min: 1, max: u64::MAX }),
     }
 }
 
@@ -109,8 +122,17 @@ impl SimVolumeSettings {
 impl SimMode {
     /// Returns what a backend of this mode can do.
     pub fn capabilities(&self) -> Capabilities {
-        let SimMode { no_rename, nested_snapshots, trash, names, unrepeatable, blind_to_clients, restore, settings } =
-            *self;
+        let SimMode {
+            no_rename,
+            nested_snapshots,
+            trash,
+            names,
+            unrepeatable,
+            blind_to_clients,
+            restore,
+            settings,
+            capacities: _,
+        } = *self;
         let everything = Capabilities::everything();
         let snapshots = SnapshotAbility { nested: nested_snapshots, while_open: !blind_to_clients, adopt: true };
         let client_visibility = if blind_to_clients { ClientVisibility::None } else { ClientVisibility::All };

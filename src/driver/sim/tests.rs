@@ -12,7 +12,8 @@ use crate::driver::{Driver, PoolMetadata, StepContext};
 use crate::model::fixtures::{self, volume as identity};
 use crate::model::{
     Action, Address, DriverError, Effect, ErrorKind, Ledger, LedgerView, Listed, NativeName, ObjectRef, Observed,
-    Origin, Outcome, Percent, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags, VolumeSettings,
+    Origin, Outcome, Percent, Place, PoolId, Provisioning, Reason, Resource, Scope, Seconds, Size, Step, Tags,
+    VolumeSettings,
 };
 
 const SIZE: Size = Size(1 << 20);
@@ -195,6 +196,25 @@ async fn a_second_life_of_a_uid_is_noticed() {
 }
 
 #[tokio::test]
+async fn entries_and_metadata_end_and_what_exists_can_still_be_changed_and_removed() {
+    let at_most = |metadata, most| SimWorld { metadata, most, ..SimWorld::new(0) };
+    for world in [at_most(Some(Size(8192 + 4095)), None), at_most(None, Some(2))] {
+        let driver = SimDriver::new(Arc::new(Mutex::new(world)), FaultRates::NONE, 0);
+        for name in ["a", "b"] {
+            assert_eq!(run(&driver, &thin(name)).await, Ok(Outcome::Changed));
+        }
+        assert_eq!(run(&driver, &thin("c")).await.unwrap_err().kind, ErrorKind::Full);
+        let seen = all(&driver).await.capacities;
+        assert_eq!((seen.len(), seen[0].more_objects()), (1, Some(0)), "{seen:?}");
+        let grow = Action::Grow { to: Size(SIZE.bytes() * 2) };
+        assert_eq!(run(&driver, &step("a", grow)).await, Ok(Outcome::Changed));
+        assert_eq!(run(&driver, &trash("a")).await, Ok(Outcome::Changed));
+        assert_eq!(run(&driver, &step("b", Action::Destroy)).await, Ok(Outcome::Changed));
+        assert_eq!(run(&driver, &thin("c")).await, Ok(Outcome::Changed));
+    }
+}
+
+#[tokio::test]
 async fn room_ends_and_comes_back() {
     let limited = SimWorld { capacity: Some(Size(SIZE.bytes() * 2)), ..SimWorld::new(0) };
     let driver = SimDriver::new(Arc::new(Mutex::new(limited)), FaultRates::NONE, 0);
@@ -203,7 +223,7 @@ async fn room_ends_and_comes_back() {
     }
     let full = run(&driver, &create("c", Provisioning::Thick)).await.unwrap_err();
     assert_eq!((full.kind, full.effect), (ErrorKind::Full, Effect::No));
-    assert_eq!(all(&driver).await.capacity.unwrap().used, SIZE.bytes() * 2);
+    assert_eq!(all(&driver).await.capacity(Resource::Data).unwrap().used, SIZE.bytes() * 2);
     assert_eq!(
         run(&driver, &step("a", Action::Grow { to: Size(SIZE.bytes() * 2) })).await.unwrap_err().kind,
         ErrorKind::Full
@@ -285,8 +305,9 @@ async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_o
     let pool = connect("one").metadata().init_pool().await.unwrap();
     connect("one").execute(&thin("db"), &StepContext::at(0)).await.unwrap();
     let seen = connect("one").observe(&everything()).await.unwrap();
+    assert_eq!(seen.capacity(Resource::Data).unwrap().total, SIZE.bytes());
     assert_eq!((seen.pool, seen.objects.len()), (Some(pool.clone()), 1));
-    assert_eq!(seen.capacity.unwrap().total, SIZE.bytes());
+
     assert_eq!(connect("two").observe(&everything()).await.unwrap().pool, None);
     assert_ne!(connect("two").metadata().init_pool().await.unwrap(), pool, "two pools of one seed");
 }

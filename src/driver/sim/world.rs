@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::copies::Copies;
 use crate::model::{
-    Address, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName, Owner, PoolId, Size,
-    Suspension, SuspensionId, Tags, Uid, VolumeSettings,
+    Address, Capacity, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName, Owner,
+    PoolId, Resource, Size, Suspension, SuspensionId, Tags, Uid, VolumeSettings,
 };
 
 /// The block size in bytes. A block contains one stamp.
@@ -165,6 +165,10 @@ pub struct SimWorld {
     pub(super) content: SimContent,
     pub(super) seed: u64,
     pub(super) capacity: Option<Size>,
+    /// Bytes of metadata, of which each object takes one block.
+    pub(super) metadata: Option<Size>,
+    /// The most objects.
+    pub(super) most: Option<u64>,
     /// The clients that have a live object open.
     pub(super) open: BTreeMap<Address, Vec<String>>,
     /// The tokens of the writer locks of a pool in memory.
@@ -505,6 +509,21 @@ impl SimWorld {
     /// Returns the used bytes.
     pub fn used(&self) -> u64 {
         self.content.objects.values().map(|object| object.used()).sum()
+    }
+
+    /// Returns the capacities that are limited.
+    pub(super) fn capacities(&self) -> Vec<Capacity> {
+        let objects = self.content.objects.len() as u64;
+        let data = self.capacity.map(|total| Capacity::data(total.bytes(), self.used()));
+        let metadata = self.metadata.map(|total| Capacity {
+            resource: Resource::Metadata,
+            total: total.bytes(),
+            used: objects * BLOCK,
+            per_object: BLOCK,
+        });
+        let entries =
+            self.most.map(|total| Capacity { resource: Resource::Objects, total, used: objects, per_object: 1 });
+        data.into_iter().chain(metadata).chain(entries).collect()
     }
 
     /// Returns the keys of the objects that depend on this one.

@@ -55,7 +55,14 @@ pub(super) fn adopt<'a>(
     // The default for adopted objects: they are released when their document is removed.
     let on_remove = spec.on_remove.or(Some(OnRemove::Retain));
     let mut tags = desired_tags(&DesiredTags { on_remove, ..DesiredTags::of_volume(spec) }, &Tags::default());
-    take_room(inventory, draft, usable, &subject, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
+    take_room(
+        inventory,
+        draft,
+        usable,
+        &subject,
+        object.size,
+        Room { provisioned: 0, taken: 0, objects: 0, adopted: 1 },
+    )?;
     tags.protected |= spec.protected.is_none() && inventory.stack().defaults.protected == Some(true);
     tags.identity = Some(Box::new(identity.clone()));
     tags.adopted = true;

@@ -56,7 +56,14 @@ pub(super) fn adopt_snapshot<'a>(
     check_requested_once(inventory, usable, &subject, native, Some(&spec.volume))?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Snapshot, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..subject };
-    take_room(inventory, draft, usable, &subject, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
+    take_room(
+        inventory,
+        draft,
+        usable,
+        &subject,
+        object.size,
+        Room { provisioned: 0, taken: 0, objects: 0, adopted: 1 },
+    )?;
     // The default for adopted objects: they are released when their document is removed.
     let on_remove = spec.on_remove.or(Some(OnRemove::Retain));
     let mut tags = desired_tags(&DesiredTags { on_remove, ..DesiredTags::of_snapshot(spec) }, &Tags::default());

@@ -97,7 +97,7 @@ pub(super) fn create<'a>(
     check_requested_once(inventory, usable, &subject, &native, None)?;
     let copied = origin.as_ref().map_or(0, |origin| copied(inventory, draft, usable, origin));
     let taken = if provisioning == Provisioning::Thick { size.bytes() } else { copied };
-    let room = Room { provisioned: size.bytes(), taken, objects: 1 };
+    let room = Room { provisioned: size.bytes(), taken, objects: 1, adopted: 0 };
     take_room(inventory, draft, usable, &subject, size, room)?;
     draft.room.of_object.insert(identity.uid, taken);
     let settings = VolumeSettings::of(spec);

@@ -85,7 +85,7 @@ fn restore<'a>(
         false => copy_of(inventory, draft, usable, &snapshot),
     };
     if taken > 0 {
-        let room = Room { provisioned: 0, taken, objects: 1 };
+        let room = Room { provisioned: 0, taken, objects: 1, adopted: 0 };
         take_room(inventory, draft, usable, &subject, size, room)?;
     }
     // After the volume's own steps, and after every snapshot and clone that is taken of its content of now.

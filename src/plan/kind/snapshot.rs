@@ -100,7 +100,7 @@ pub(super) fn take<'a>(
     let at = usable.address_in(&volume.native, native.clone());
     check_name_is_free(inventory, usable, &subject, &at)?;
     let taken = copy_of(inventory, draft, usable, &volume);
-    let (size, room) = (volume.size, Room { provisioned: 0, taken, objects: 1 });
+    let (size, room) = (volume.size, Room { provisioned: 0, taken, objects: 1, adopted: 0 });
     take_room(inventory, draft, usable, &subject, size, room)?;
     draft.room.of_object.insert(identity.uid, taken);
     if is_encrypted(inventory, draft, volume.uid) {

@@ -173,7 +173,7 @@ pub(super) fn grow<'a>(
     };
     let more = Size(to.bytes() - object.size.bytes());
     let thick = object.tags.provisioning == Some(Provisioning::Thick);
-    let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0 };
+    let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0, adopted: 0 };
     take_room(inventory, draft, usable, subject, to, room)?;
     let expect = Expect { place: Some(Place::Live), size: Some(object.size), idle, ..Expect::default() };
     let step = draft.add(Step {

@@ -32,7 +32,7 @@ pub(crate) async fn observe_changes_nothing(bench: &dyn Bench) {
     let names = [object.native, monday.native(), NativeName::new("volume-1"), NativeName::new("nothing")];
     kit.driver.observe(&Scope::Objects(names.iter().map(Address::flat).collect())).await.unwrap();
     // Others write to the same file system.
-    let second = Observed { capacity: first.capacity, ..kit.all().await };
+    let second = Observed { capacities: first.capacities.clone(), ..kit.all().await };
     assert_eq!(second, first, "two observations of one world differ");
     assert_eq!(bench.fingerprint(), before);
     assert_eq!(kit.read(&db, 0), Some(21));

@@ -2,6 +2,7 @@
 
 use super::super::claims::StepClaims;
 use super::*;
+use crate::model::Resource;
 
 #[tokio::test]
 async fn foreign_entries_have_no_owner_and_never_change() {
@@ -412,7 +413,7 @@ async fn a_listing_among_renames_misses_nothing() {
 #[ignore = "fills its file system: run it alone, with TMPDIR on one of at most 2 GiB that is only there for it"]
 async fn a_full_pool_leaves_nothing_half_made() {
     let bench = Bench::new().await;
-    let room = bench.look().await.capacity.unwrap();
+    let room = bench.look().await.capacity(Resource::Data).unwrap();
     assert!(room.total < 2 << 30, "this file system is too large to be filled for a test");
     assert_eq!(bench.run(&step(volume("t"), thick(4 * MIB))).await, Ok(Outcome::Changed));
     let id = bench.look().await.pool.unwrap();
@@ -422,7 +423,7 @@ async fn a_full_pool_leaves_nothing_half_made() {
     bench.refused(&step(volume("u"), thick(beyond)), ErrorKind::Full).await;
     bench.refused(&step(volume("t"), Action::Grow { to: Size(beyond) }), ErrorKind::Full).await;
     assert_eq!(bench.only().await.size, Size(4 * MIB));
-    let after = bench.look().await.capacity.unwrap();
+    let after = bench.look().await.capacity(Resource::Data).unwrap();
     assert!(after.used < room.used + 16 * MIB, "what was taken in vain was given back: {room:?} {after:?}");
     // With no room left at all something can still be removed: the ledger that must be written for it has a reserve.
     let mut filler = fs::File::create(bench._home.path().join("filler")).unwrap();
@@ -447,7 +448,7 @@ async fn used_beyond(driver: &Local, path: &Path) -> u64 {
     };
     for _ in 0..10_000 {
         let (used, free) = used_and_free();
-        let seen = driver.observe(&Scope::All { owner: owner() }).await.unwrap().capacity.unwrap();
+        let seen = driver.observe(&Scope::All { owner: owner() }).await.unwrap().capacity(Resource::Data).unwrap();
         if used_and_free() == (used, free) {
             assert_eq!(seen.total, used + free, "what is reserved for root is no room, and is not used");
             return seen.used - used;
