@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::codec::{self, Checksum, StoreMeta};
 use super::contract::{Batch, JOURNAL_LINES};
@@ -18,11 +18,14 @@ use super::load::{self, JournalRange};
 use super::mark::MarkFile;
 use super::record_cache::RecordCache;
 
-/// Maximum number of changes in a group, which is also closed after this many pauses. Measurements show that larger groups gain little
-/// and delay the first batch.
+/// Maximum number of changes in a group. Measurements show that larger groups gain little and delay the first batch.
 const GROUP: usize = 256;
-const PAUSES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(1);
+
+/// A group is closed when no batch came for this long: steps that start together queue their batches within it.
+const LULL: Duration = Duration::from_micros(300);
+
+/// Maximum time that a batch which can wait is held back.
+const HELD_BACK: Duration = Duration::from_millis(5);
 
 /// The journal is truncated when it exceeds its limit by this many entries, so that not every commit pays for a removal.
 const PRUNE: u64 = 1_000;
@@ -169,22 +172,17 @@ impl Committer {
     }
 }
 
-/// Collects a group: what is queued and, as long as no batch is urgent, what comes soon.
+/// Collects a group: what is queued, what comes together with it and, as long as no batch is urgent, what comes soon.
 fn gather(first: QueuedBatch, jobs: &Receiver<QueuedBatch>) -> Vec<QueuedBatch> {
+    let until = Instant::now() + HELD_BACK;
     let (mut count, mut can_wait) = (first.ops.len(), first.can_wait);
     let mut group = vec![first];
-    for _ in 0..PAUSES {
-        while count < GROUP
-            && let Ok(job) = jobs.try_recv()
-        {
-            count += job.ops.len();
-            can_wait &= job.can_wait;
-            group.push(job);
-        }
-        if count >= GROUP || !can_wait {
-            break;
-        }
-        std::thread::sleep(PAUSE);
+    while count < GROUP {
+        let left = until.saturating_duration_since(Instant::now());
+        let Ok(job) = jobs.recv_timeout(if can_wait { left } else { left.min(LULL) }) else { break };
+        count += job.ops.len();
+        can_wait &= job.can_wait;
+        group.push(job);
     }
     group
 }

@@ -174,6 +174,10 @@ impl Store for Persistent {
         Ok(QueuedCommit(Box::pin(async move {
             // One thread at a time waits, in the order of the queue, which is the order of the answers.
             let _turn = turns.lock().await;
+            // The answers of a group come together.
+            if let Ok(result) = answer.try_recv() {
+                return result;
+            }
             let waiting = move || answer.recv_timeout(until.saturating_duration_since(Instant::now()));
             match tokio::task::spawn_blocking(waiting).await {
                 Ok(Ok(result)) => result,
