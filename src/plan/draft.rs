@@ -14,7 +14,7 @@ use super::inventory::{Inventory, OwnedObject};
 use super::types::{Held, HeldReason, Warning};
 
 /// The availability of an object that a step needs.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Availability {
     /// It exists, or will exist after these steps.
     Here { backend: Name, object: ObjectRef, after: Vec<usize> },
@@ -30,10 +30,22 @@ pub(super) enum Availability {
 
 /// The decisions about the objects of one kind and name.
 #[derive(Default)]
-struct Decision {
+struct Decision<'a> {
     /// A document declares the objects of this name: they are not removed.
     claimed: bool,
-    availability: Option<Availability>,
+    availability: Option<KeptAvailability<'a>>,
+}
+
+/// An availability as it is kept: there may be 100,000, nearly all of them of objects that stay as they are observed.
+enum KeptAvailability<'a> {
+    AsObserved(OwnedObject<'a>),
+    Other(Box<Availability>),
+}
+
+impl From<&OwnedObject<'_>> for Availability {
+    fn from(object: &OwnedObject<'_>) -> Self {
+        Self::Here { backend: object.backend.clone(), object: object.reference(), after: Vec::new() }
+    }
 }
 
 /// The room that the plan takes on each backend.
@@ -74,7 +86,7 @@ pub(super) struct Draft<'a> {
     awaiting: HashMap<usize, Vec<usize>>,
     pub held: Vec<Held>,
     pub warnings: Vec<Warning>,
-    decisions: HashMap<(Kind, &'a Name), Decision>,
+    decisions: HashMap<(Kind, &'a Name), Decision<'a>>,
     pub room: RoomTaken<'a>,
     /// The uids of new objects.
     pub new_uids: HashSet<Uid>,
@@ -124,12 +136,24 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns the availability of a declared object, if it was planned already.
-    pub(super) fn availability(&self, kind: Kind, name: &'a Name) -> Option<&Availability> {
-        self.decisions.get(&(kind, name))?.availability.as_ref()
+    pub(super) fn availability(&self, kind: Kind, name: &'a Name) -> Option<Availability> {
+        Some(match self.decisions.get(&(kind, name))?.availability.as_ref()? {
+            KeptAvailability::AsObserved(object) => object.into(),
+            KeptAvailability::Other(availability) => Availability::clone(availability),
+        })
     }
 
-    pub(super) fn set_availability(&mut self, kind: Kind, name: &'a Name, availability: Availability) {
-        self.decisions.entry((kind, name)).or_default().availability = Some(availability);
+    pub(super) fn set_availability(
+        &mut self,
+        inventory: &Inventory<'a>,
+        (kind, name): (Kind, &'a Name),
+        availability: Availability,
+    ) {
+        let mut objects = inventory.by_name.get(&(kind, name)).into_iter().flatten();
+        let as_observed = objects.find(|object| availability == Availability::from(*object)).copied();
+        let kept =
+            as_observed.map_or_else(|| KeptAvailability::Other(availability.into()), KeptAvailability::AsObserved);
+        self.decisions.entry((kind, name)).or_default().availability = Some(kept);
     }
 
     /// Keeps the objects of this name from being removed, because a document declares them.

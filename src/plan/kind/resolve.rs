@@ -75,31 +75,31 @@ pub(super) fn resolve_source<'a>(
 /// Plans a declared volume once, and returns its availability.
 fn resolve_volume<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: &'a Name) -> Availability {
     if let Some(availability) = draft.availability(Kind::Volume, name) {
-        return availability.clone();
+        return availability;
     }
     let Some(spec) = inventory.specs().volumes.get(name) else { return Availability::Missing };
     if draft.depth == DEEPEST {
         return Availability::Cycle;
     }
     draft.depth += 1;
-    draft.set_availability(Kind::Volume, name, Availability::Cycle);
+    draft.set_availability(inventory, (Kind::Volume, name), Availability::Cycle);
     let planned = plan_volume(inventory, draft, spec);
     let availability = draft.accept(planned).unwrap_or(Availability::Held);
     draft.depth -= 1;
-    draft.set_availability(Kind::Volume, name, availability.clone());
+    draft.set_availability(inventory, (Kind::Volume, name), availability.clone());
     availability
 }
 
 /// Plans a declared snapshot once, and returns its availability.
 fn resolve_snapshot<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: &'a Name) -> Availability {
     if let Some(availability) = draft.availability(Kind::Snapshot, name) {
-        return availability.clone();
+        return availability;
     }
     let Some(spec) = inventory.specs().snapshots.get(name) else { return Availability::Missing };
-    draft.set_availability(Kind::Snapshot, name, Availability::Cycle);
+    draft.set_availability(inventory, (Kind::Snapshot, name), Availability::Cycle);
     let planned = plan_snapshot(inventory, draft, spec);
     let availability = draft.accept(planned).unwrap_or(Availability::Held);
-    draft.set_availability(Kind::Snapshot, name, availability.clone());
+    draft.set_availability(inventory, (Kind::Snapshot, name), availability.clone());
     availability
 }
 
@@ -236,7 +236,7 @@ fn undeclared<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, kind: Kind, 
                 draft.claim(kind, name);
                 return Availability::Held;
             }
-            Availability::Here { backend: object.backend.clone(), object: object.reference(), after: Vec::new() }
+            object.into()
         }
         _ => {
             // None of them is removed while it is unclear which was meant.

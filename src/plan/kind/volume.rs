@@ -101,7 +101,7 @@ pub(super) fn planned<'i, 'a>(
 ) -> Option<PlannedVolume<'i, 'a>> {
     let spec = inventory.specs().volumes.get(name)?;
     let usable = inventory.usable(&spec.backend)?;
-    let Some(Availability::Here { object, after, .. }) = draft.availability(Kind::Volume, name).cloned() else {
+    let Some(Availability::Here { object, after, .. }) = draft.availability(Kind::Volume, name) else {
         return None;
     };
     let backend = Some(&spec.backend);
