@@ -135,7 +135,7 @@ fn values_and_defaults_are_what_the_contract_says() {
     assert_eq!((db.protected, db.on_remove, db.provisioning), (None, None, None), "what is not written is not made up");
     let place = loaded.reading.place(Kind::Volume, &db.meta.name).unwrap();
     let image = SourceSpec::Image(ImageRef { path: root.path().join("i.raw"), format: ImageFormat::Raw, sha256: None });
-    assert_eq!(db.source, Some(image));
+    assert_eq!(db.source, Some(image.into()));
     assert_eq!((place.line, place.column), (1, 1));
     // The same files elsewhere have the same revision; other bytes have another.
     let moved = root.path().join("moved");

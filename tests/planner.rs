@@ -371,7 +371,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 SourceSpec::Volume(name) | SourceSpec::Quiesced(name) | SourceSpec::Snapshot(name) => *name == held.name,
                 SourceSpec::Image(_) => false,
             };
-            let asked = scene.reading.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);
+            let asked = scene.reading.specs.volumes.values().filter_map(|spec| spec.source.as_deref()).any(named);
             asked || objects(scene).any(|(_, o)| needs(o))
         }
         HeldReason::HalfRestored => objects(scene).any(|(_, o)| o.tags.restoring.is_some()),

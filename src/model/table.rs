@@ -467,6 +467,16 @@ impl<T: FieldValue> FieldValue for Option<T> {
 }
 
 /// A missing list is an empty one, and vice versa.
+/// For large values that few documents have.
+impl<T: FieldValue> FieldValue for Box<T> {
+    fn from_value(value: Setting) -> Option<Self> {
+        T::from_value(value).map(Box::new)
+    }
+    fn to_value(&self) -> Option<Setting> {
+        T::to_value(self)
+    }
+}
+
 impl<T: FieldValue> FieldValue for Vec<T> {
     fn from_value(value: Setting) -> Option<Self> {
         if let Setting::List(items) = value { items.into_iter().map(T::from_value).collect() } else { None }

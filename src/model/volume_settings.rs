@@ -21,8 +21,7 @@ impl VolumeSettings {
     /// Returns the settings that a document declares: without `qos`, rates are not limited.
     pub fn of(spec: &VolumeSpec) -> Self {
         let VolumeSpec { qos, encrypted, .. } = spec;
-        let qos = qos.as_ref().filter(|qos| **qos != Qos::default());
-        Self { qos: qos.map(|qos| Box::new(qos.clone())), encrypted: *encrypted }
+        Self { qos: qos.clone().filter(|qos| **qos != Qos::default()), encrypted: *encrypted }
     }
 
     /// Returns the settings of a snapshot of a volume: a snapshot is encrypted like its volume, and has no clients whose rates are limited.

@@ -346,7 +346,7 @@ fn check_inside(
 /// Whether the document of a copy says that no client writes to the volume.
 fn quiesced(inputs: &Inputs<'_>, step: &Step) -> bool {
     let (specs, name) = (&inputs.reading.specs, &step.identity.name);
-    let source = || specs.volumes.get(name).and_then(|volume| volume.source.as_ref());
+    let source = || specs.volumes.get(name).and_then(|volume| volume.source.as_deref());
     match step.identity.kind {
         Kind::Snapshot => specs.snapshots.get(name).is_some_and(|snapshot| snapshot.quiesced),
         Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => {

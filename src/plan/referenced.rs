@@ -19,7 +19,7 @@ impl<'a> Referenced<'a> {
         for volume in specs.volumes.values() {
             volumes.extend(&volume.meta.renamed_from);
             snapshots.extend(volume.restore.as_ref().map(|restore| &restore.snapshot));
-            match &volume.source {
+            match volume.source.as_deref() {
                 Some(SourceSpec::Volume(source) | SourceSpec::Quiesced(source)) => drop(volumes.insert(source)),
                 Some(SourceSpec::Snapshot(source)) => drop(snapshots.insert(source)),
                 Some(SourceSpec::Image(_)) | None => {}

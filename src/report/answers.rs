@@ -196,7 +196,8 @@ pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> Doctor
         let (observed, max_fill) = (observation.observed()?, specs.backends.get(name)?.max_fill);
         Some(observed.capacities.iter().map(move |capacity| (Cow::Borrowed(name), *capacity, max_fill)))
     });
-    let image_volume = specs.volumes.values().find(|volume| matches!(volume.source, Some(SourceSpec::Image { .. })));
+    let image_volume =
+        specs.volumes.values().find(|volume| matches!(volume.source.as_deref(), Some(SourceSpec::Image { .. })));
     let fixes = overview.world.iter().filter_map(|(name, observation)| match observation {
         Observation::Failed { fix: Some(fix), .. } => Some((Cow::Borrowed(name), Cow::Borrowed(fix.as_str()))),
         Observation::Failed { fix: None, .. }

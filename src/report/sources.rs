@@ -35,7 +35,7 @@ impl<'s, 'a> Sources<'s, 'a> {
             let observed = object.and_then(|object| object.tags.volume.or(object.parent)).map(MadeFrom::Observed);
             observed.or_else(|| match status.spec.as_ref()? {
                 DeclaredView::Specs(Declared::Snapshot(spec)) => Some(MadeFrom::Named(Kind::Volume, &spec.volume)),
-                DeclaredView::Specs(Declared::Volume(spec)) => match spec.source.as_ref()? {
+                DeclaredView::Specs(Declared::Volume(spec)) => match spec.source.as_deref()? {
                     SourceSpec::Volume(name) | SourceSpec::Quiesced(name) => Some(MadeFrom::Named(Kind::Volume, name)),
                     SourceSpec::Snapshot(name) => Some(MadeFrom::Named(Kind::Snapshot, name)),
                     SourceSpec::Image(_) => None,
@@ -112,7 +112,7 @@ mod tests {
         for n in 1..100_000 {
             let (mut clone, source) = (first.clone(), name(&format!("v{}", n / 2)));
             clone.meta.name = name(&format!("v{n}"));
-            let clone = VolumeSpec { source: Some(SourceSpec::Volume(source)), ..clone };
+            let clone = VolumeSpec { source: Some(SourceSpec::Volume(source).into()), ..clone };
             reading.specs_mut().volumes.insert(clone.meta.name.clone(), clone);
         }
         let overview = overview(Vec::new());

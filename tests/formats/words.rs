@@ -596,13 +596,13 @@ fn reading() -> Reading {
         backend: name("fast"),
         size: Size(4096),
         provisioning: Some(Provisioning::Thin),
-        source: Some(SourceSpec::Image(image())),
+        source: Some(SourceSpec::Image(image()).into()),
         protected: Some(true),
         on_remove: Some(OnRemove::Delete),
         object: Some("vm7".to_owned()),
         adopt: Some("disk.raw".to_owned()),
-        restore: Some(RestoreSpec { snapshot: name("db-1"), request: "monday".to_owned() }),
-        qos: Some(qos()),
+        restore: Some(RestoreSpec { snapshot: name("db-1"), request: "monday".to_owned() }.into()),
+        qos: Some(qos().into()),
         encrypted: true,
     };
     let snapshot = SnapshotSpec {

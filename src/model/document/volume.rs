@@ -33,7 +33,7 @@ fields! {
         "provisioning" => provisioning: Option<Provisioning> = FieldRule::optional(FieldForm::Choice(&Provisioning::CHOICES)),
         /// The initial content. Has no effect once the volume exists.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        "source" => source: Option<SourceSpec> = FieldRule::optional(FieldForm::Map(&SOURCE)),
+        "source" => source: Option<Box<SourceSpec>> = FieldRule::optional(FieldForm::Map(&SOURCE)),
         /// Blocks every step that could lose data, until `false` is written.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "protected" => protected: Option<bool> = FieldRule::optional(FieldForm::Bool),
@@ -48,10 +48,10 @@ fields! {
         "adopt" => adopt: Option<String>, with Adopt = FieldRule::optional(FieldForm::Map(&ADOPT)),
         /// Restores a snapshot, once for each distinct request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        "restore" => restore: Option<RestoreSpec> = FieldRule::optional(FieldForm::Map(&RestoreSpec::TABLE)),
+        "restore" => restore: Option<Box<RestoreSpec>> = FieldRule::optional(FieldForm::Map(&RestoreSpec::TABLE)),
         /// Rate limits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        "qos" => qos: Option<Qos> = FieldRule::optional(FieldForm::Map(&Qos::TABLE)),
+        "qos" => qos: Option<Box<Qos>> = FieldRule::optional(FieldForm::Map(&Qos::TABLE)),
         /// Encryption with LUKS2; `size` is the usable size.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         "encryption" => encrypted: bool, with Encryption = FieldRule::optional(FieldForm::Map(&ENCRYPTION)).secret(),

@@ -136,7 +136,7 @@ fn changes(
     settings: &VolumeSettings,
 ) -> Vec<FieldChange> {
     let mut changes = vec![change("size", Value::Null, json!(size))];
-    if let Some(source) = &spec.source {
+    if let Some(source) = spec.source.as_deref() {
         let (path, name) = match source {
             SourceSpec::Snapshot(name) => ("source.snapshot", name.to_string()),
             SourceSpec::Volume(name) | SourceSpec::Quiesced(name) => ("source.volume", name.to_string()),
@@ -195,7 +195,7 @@ impl SourceObject<'_> {
         if kind == Kind::Snapshot {
             return Ok((Origin::Snapshot(object), after));
         }
-        let quiesced = matches!(spec.source, Some(SourceSpec::Quiesced(_)));
+        let quiesced = matches!(spec.source.as_deref(), Some(SourceSpec::Quiesced(_)));
         let declare = format!("source: {{volume: {name}, quiesced: true}}");
         check_not_torn(inventory, usable, subject, &object, quiesced, &declare)?;
         Ok((Origin::Volume(object), after))

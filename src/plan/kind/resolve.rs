@@ -28,7 +28,7 @@ const DEEPEST: usize = 50;
 /// Plans all declared volumes, each after its source.
 pub(in crate::plan) fn volumes<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     let specs = inventory.specs();
-    let origin = |name: &Name| match specs.volumes.get(name)?.source.as_ref()? {
+    let origin = |name: &Name| match specs.volumes.get(name)?.source.as_deref()? {
         SourceSpec::Volume(volume) | SourceSpec::Quiesced(volume) => Some(volume),
         SourceSpec::Snapshot(snapshot) => specs.snapshots.get(snapshot).map(|snapshot| &snapshot.volume),
         SourceSpec::Image(_) => None,
@@ -146,7 +146,7 @@ fn plan_absent_volume<'a>(
         let availability = resolve_source(inventory, draft, kind, name);
         ContentSource::Object(SourceObject { kind, name, availability })
     };
-    let source = spec.source.as_ref().map(|source| match source {
+    let source = spec.source.as_deref().map(|source| match source {
         SourceSpec::Image(image) => ContentSource::Image(image),
         SourceSpec::Snapshot(name) => resolve(Kind::Snapshot, name),
         SourceSpec::Volume(name) | SourceSpec::Quiesced(name) => resolve(Kind::Volume, name),
