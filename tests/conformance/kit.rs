@@ -45,6 +45,11 @@ impl<'a> Kit<'a> {
         self.driver.capabilities()
     }
 
+    /// Says that a claim does not apply to this driver, and why. The claim ends then.
+    pub(crate) fn does_not_apply(&self, why: &str) {
+        super::DOES_NOT_APPLY.set(Some(why.to_owned()));
+    }
+
     /// Whether the backend sees that the bench has an object open.
     pub(crate) fn sees_clients(&self) -> bool {
         self.can().client_visibility != ClientVisibility::None
@@ -129,14 +134,63 @@ impl<'a> Kit<'a> {
         (identity, object)
     }
 
+    /// Makes a snapshot. Where there are none, sees that it is refused, and returns what it would have been.
     pub(crate) async fn snapshot(&self, name: &str, volume: &ObjectRef) -> (Identity, ObjectRef) {
         let identity = self.identity(Kind::Snapshot, name);
-        assert_eq!(self.act(&identity, self.snapshot_action(volume)).await, Ok(Outcome::Changed), "{name}");
+        self.done_if(self.can().snapshots.is_some(), &identity, self.snapshot_action(volume)).await;
         let object = self.reference(&identity, volume.size);
         (identity, object)
     }
 
-    /// A volume with two stamps, a snapshot of it, and then other stamps in the volume.
+    /// Makes a clone. Where there are none, sees that it is refused, and returns false.
+    pub(crate) async fn clone_from(&self, origin: Origin, identity: &Identity, size: Size) -> bool {
+        let can = self.can().clones.as_ref().is_some_and(|can| can.of_volume || matches!(origin, Origin::Snapshot(_)));
+        self.done_if(can, identity, self.create_action(size, Some(origin))).await
+    }
+
+    /// Moves an object to the trash. Where the trash does not take it, sees that this is refused, and returns false.
+    pub(crate) async fn trash(&self, identity: &Identity) -> bool {
+        self.done_if(self.can().trash.takes(identity.kind), identity, Action::Trash { ttl: TTL, with: Vec::new() })
+            .await
+    }
+
+    /// Moves an object to the trash, or destroys it where the trash does not take it. Returns where it is then.
+    pub(crate) async fn remove(&self, identity: &Identity) -> Option<Place> {
+        if self.trash(identity).await {
+            return Some(Place::Trash);
+        }
+        assert_eq!(self.act(identity, Action::Destroy).await, Ok(Outcome::Changed));
+        None
+    }
+
+    /// The action that removes an object here.
+    pub(crate) fn removal(&self, kind: Kind) -> Action {
+        if self.can().trash.takes(kind) { Action::Trash { ttl: TTL, with: Vec::new() } } else { Action::Destroy }
+    }
+
+    /// Executes what the driver can do; of what it cannot do, sees that it is refused. Returns which.
+    async fn done_if(&self, can: bool, identity: &Identity, action: Action) -> bool {
+        let step = self.step(identity, action);
+        if can {
+            assert_eq!(self.run(&step).await, Ok(Outcome::Changed), "{:?} on {}", step.action, step.native);
+        } else {
+            self.refused(&step, &[ErrorKind::Unsupported]).await;
+        }
+        can
+    }
+
+    /// [`Kit::with_history`], for a claim that does not apply without snapshots.
+    pub(crate) async fn with_snapshot(&self) -> Option<(Identity, ObjectRef, Identity, ObjectRef)> {
+        let history = self.with_history().await;
+        if self.can().snapshots.is_none() {
+            self.does_not_apply("it has no snapshots");
+            return None;
+        }
+        Some(history)
+    }
+
+    /// A volume with two stamps, a snapshot of it, and then other stamps in the volume. Where there are no snapshots, it is seen that
+    /// this one is refused, and it does not exist.
     pub(crate) async fn with_history(&self) -> (Identity, ObjectRef, Identity, ObjectRef) {
         let (volume, object) = self.volume("db").await;
         self.write(&volume, 0, 11);

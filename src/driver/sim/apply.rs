@@ -126,6 +126,9 @@ impl SimCall<'_> {
         if begun.is_some() && !matches!(self.step.action, Action::Restore { .. }) {
             return conflict("its restore is not complete");
         }
+        if expect.unwritten && !object.content.is_empty() {
+            return conflict("it was written to after the plan was made");
+        }
         if expect.idle { self.idle(&self.step.address(), place) } else { Ok(()) }
     }
 
@@ -547,9 +550,6 @@ impl SimCall<'_> {
         self.needs(self.can.trash.takes(self.id().kind), "such a trash")?;
         self.expected(Place::Live, &object)?;
         self.may_leave(&object)?;
-        if self.step.expect.unwritten && !object.content.is_empty() {
-            return conflict("it was written to after the plan was made");
-        }
         if self.trashed().is_some() {
             return conflict("another object of this identity is in the trash");
         }

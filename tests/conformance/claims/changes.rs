@@ -46,7 +46,7 @@ pub(crate) async fn shrink_is_refused(bench: &dyn Bench) {
 
 pub(crate) async fn snapshots_never_grow(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    let (_, _, monday, _) = kit.with_history().await;
+    let Some((_, _, monday, _)) = kit.with_snapshot().await else { return };
     let kinds = [ErrorKind::Conflict, ErrorKind::Permanent, ErrorKind::Unsupported];
     kit.refused(&kit.step(&monday, Action::Grow { to: kit.double() }), &kinds).await;
 }
@@ -57,7 +57,7 @@ pub(crate) async fn restore_keeps_size_and_tags(bench: &dyn Bench) {
     let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
     if kit.can().restore == Restores::No {
         kit.refused(&kit.step(&db, restore), &[ErrorKind::Unsupported]).await;
-        return;
+        return kit.does_not_apply("it restores no volumes");
     }
     let tags = Tags { on_remove: Some(OnRemove::Retain), ..labels() };
     assert_eq!(kit.act(&db, Action::SetTags { tags: tags.clone() }).await, Ok(Outcome::Changed));
@@ -80,7 +80,7 @@ pub(crate) async fn restore_twice_same_request_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
     if kit.can().restore == Restores::No {
-        return;
+        return kit.does_not_apply("it restores no volumes");
     }
     let restore = |request: &str| Action::Restore { snapshot: frozen.clone(), request: request.to_owned() };
     assert_eq!(kit.act(&db, restore("2026-11-22 a")).await, Ok(Outcome::Changed));
@@ -95,7 +95,7 @@ pub(crate) async fn restore_of_an_open_volume_is_busy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
     if kit.can().restore == Restores::No {
-        return;
+        return kit.does_not_apply("it restores no volumes");
     }
     let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
     kit.busy_while_open(bench, &db, restore.clone()).await;
@@ -115,7 +115,7 @@ pub(crate) async fn a_half_restore_is_completed_never_reported_as_done_and_never
     let kit = Kit::new(bench).await;
     let (db, reference, monday, frozen) = kit.with_history().await;
     if kit.can().restore != Restores::InSteps {
-        return;
+        return kit.does_not_apply("no restore takes several steps");
     }
     assert_eq!(kit.act(&db, Action::Grow { to: kit.double() }).await, Ok(Outcome::Changed));
     let beyond = kit.size.bytes() / BLOCK;
@@ -131,16 +131,15 @@ pub(crate) async fn a_half_restore_is_completed_never_reported_as_done_and_never
     let four = Size(kit.double().bytes() * 2);
     let (tuesday, clone) = (kit.identity(Kind::Snapshot, "tuesday"), kit.identity(Kind::Volume, "clone"));
     let volume = ObjectRef { size: seen.size, ..reference };
-    let trash = || Action::Trash { ttl: TTL, with: Vec::new() };
     for (identity, action) in [
         (&tuesday, kit.snapshot_action(&volume)),
         (&clone, kit.create_action(kit.double(), Some(Origin::Volume(volume.clone())))),
         (&db, Action::Grow { to: four }),
         (&db, Action::SetTags { tags: labels() }),
-        (&db, trash()),
+        (&db, kit.removal(Kind::Volume)),
         (&db, Action::Destroy),
         (&db, restore("twice")),
-        (&monday, trash()),
+        (&monday, kit.removal(Kind::Snapshot)),
         (&monday, Action::Destroy),
     ] {
         kit.refused(&kit.step(identity, action), &[ErrorKind::Conflict]).await;
@@ -200,7 +199,7 @@ pub(crate) async fn tags_round_trip(bench: &dyn Bench) {
 
 pub(crate) async fn tags_of_a_snapshot_round_trip(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    let (db, _, monday, _) = kit.with_history().await;
+    let Some((db, _, monday, _)) = kit.with_snapshot().await else { return };
     let tags = Tags { volume: Some(db.uid), protected: true, on_remove: Some(OnRemove::Detach), ..labels() };
     assert_eq!(kit.act(&monday, Action::SetTags { tags: tags.clone() }).await, Ok(Outcome::Changed));
     assert_eq!(kit.one(&monday).await.tags, tags);
@@ -234,7 +233,7 @@ pub(crate) async fn object_names(bench: &dyn Bench) {
     let step = own_name(&kit, "Db_01.main", &db, kit.size);
     if !kit.can().names.own {
         kit.refused(&step, &[ErrorKind::Unsupported]).await;
-        return;
+        return kit.does_not_apply("objects have no names of their own");
     }
     assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
     kit.again(&step).await;
@@ -255,6 +254,10 @@ pub(crate) async fn object_names(bench: &dyn Bench) {
     ] {
         let mut step = kit.step(&db, action);
         step.native = NativeName::new("Db_01.main");
+        if place == Place::Trash && !kit.can().trash.takes(Kind::Volume) {
+            kit.refused(&step, &[ErrorKind::Unsupported]).await;
+            break;
+        }
         assert_eq!(kit.run(&step).await, Ok(Outcome::Changed), "{:?}", step.action);
         let seen = kit.named(&step.native).await;
         assert_eq!((seen.place, seen.identity), (place, Some(db.clone())));
@@ -277,13 +280,14 @@ pub(crate) async fn names_have_limits(bench: &dyn Bench) {
     let (snapshot, frozen) = longest.snapshot(&"s".repeat(63), &object).await;
     assert_eq!(snapshot.native().as_str().len(), 103);
     let copy = longest.identity(Kind::Volume, &"c".repeat(63));
-    let action = longest.create_action(longest.size, Some(Origin::Snapshot(frozen)));
-    assert_eq!(longest.act(&copy, action).await, Ok(Outcome::Changed));
-    // A clone in the trash may still need its snapshot.
-    assert_eq!(longest.act(&copy, Action::Destroy).await, Ok(Outcome::Changed));
-    for identity in [&snapshot, &volume] {
-        assert_eq!(longest.act(identity, Action::Trash { ttl: TTL, with: Vec::new() }).await, Ok(Outcome::Changed));
-        assert_eq!(longest.place(identity).await, Some(Place::Trash));
+    let has_snapshots = kit.can().snapshots.is_some();
+    if has_snapshots && longest.clone_from(Origin::Snapshot(frozen), &copy, longest.size).await {
+        // A clone in the trash may still need its snapshot.
+        assert_eq!(longest.act(&copy, Action::Destroy).await, Ok(Outcome::Changed));
+    }
+    for identity in [Some(&snapshot).filter(|_| has_snapshots), Some(&volume)].into_iter().flatten() {
+        let place = longest.remove(identity).await;
+        assert_eq!(longest.place(identity).await, place);
     }
     if !kit.can().names.own {
         return;
@@ -295,9 +299,9 @@ pub(crate) async fn names_have_limits(bench: &dyn Bench) {
     kit.refused(&own_name(&kit, "", &db, kit.size), &kinds).await;
     let step = own_name(&kit, &"x".repeat(max), &db, kit.size);
     assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
-    let mut trash = kit.step(&db, Action::Trash { ttl: TTL, with: Vec::new() });
+    let mut trash = kit.step(&db, kit.removal(Kind::Volume));
     trash.native = step.native.clone();
-    assert_eq!(kit.run(&trash).await, Ok(Outcome::Changed), "a name that can be created and not trashed");
+    assert_eq!(kit.run(&trash).await, Ok(Outcome::Changed), "a name that can be created and not removed");
 }
 
 fn adoption(kit: &Kit<'_>, native: &str, identity: &Identity) -> kiln::model::Step {
@@ -316,7 +320,7 @@ pub(crate) async fn adopt_takes_over_what_is_there_as_it_is(bench: &dyn Bench) {
     assert_eq!(kit.named(&native).await.identity, None);
     if !kit.can().adopt {
         kit.refused(&step, &[ErrorKind::Unsupported]).await;
-        return;
+        return kit.does_not_apply("it adopts no volumes");
     }
     assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
     assert_eq!(kit.run(&step).await, Ok(Outcome::Unchanged));
@@ -332,6 +336,10 @@ pub(crate) async fn adopt_takes_over_what_is_there_as_it_is(bench: &dyn Bench) {
     ] {
         let mut step = kit.step(&db, action);
         step.native = native.clone();
+        if place == Place::Trash && !kit.can().trash.takes(Kind::Volume) {
+            kit.refused(&step, &[ErrorKind::Unsupported]).await;
+            break;
+        }
         assert_eq!(kit.run(&step).await, Ok(Outcome::Changed), "{:?}", step.action);
         let seen = kit.named(&native).await;
         assert_eq!((seen.place, &seen.identity, seen.conflict), (place, &Some(db.clone()), None), "{:?}", step.action);
@@ -343,7 +351,7 @@ pub(crate) async fn adopt_takes_over_what_is_there_as_it_is(bench: &dyn Bench) {
 pub(crate) async fn adopt_of_what_is_somebodys_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     if !kit.can().adopt {
-        return;
+        return kit.does_not_apply("it adopts no volumes");
     }
     bench.make_foreign(&NativeName::new("volume-77"), kit.size.bytes(), 77);
     let (db, other) = (kit.identity(Kind::Volume, "db"), kit.identity(Kind::Volume, "other"));
@@ -362,7 +370,7 @@ pub(crate) async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
     let rename = kit.step(&new, Action::Rename { from: db.native(), tags: labels() });
     if !kit.can().rename {
         kit.refused(&rename, &[ErrorKind::Unsupported]).await;
-        return;
+        return kit.does_not_apply("it renames nothing");
     }
     assert_eq!(kit.act(&db, Action::SetTags { tags: labels() }).await, Ok(Outcome::Changed));
     assert_eq!(kit.run(&rename).await, Ok(Outcome::Changed));
@@ -372,7 +380,9 @@ pub(crate) async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
     assert_eq!((seen.identity, seen.size, seen.tags), (Some(new.clone()), kit.size, labels()));
     assert_eq!((kit.read(&new, 0), kit.read(&new, 3)), (Some(21), Some(23)));
     // A snapshot knows its volume by its uid, which stays.
-    assert_eq!(kit.one(&monday).await.tags.volume, Some(new.uid));
+    if kit.can().snapshots.is_some() {
+        assert_eq!(kit.one(&monday).await.tags.volume, Some(new.uid));
+    }
     if kit.can().restore != Restores::No {
         let frozen = kit.reference(&monday, frozen.size);
         let restore = Action::Restore { snapshot: frozen, request: "r".to_owned() };
@@ -384,7 +394,7 @@ pub(crate) async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
 pub(crate) async fn rename_onto_what_is_there_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     if !kit.can().rename {
-        return;
+        return kit.does_not_apply("it renames nothing");
     }
     let (db, _) = kit.volume("db").await;
     let new = Identity { name: "database".parse().unwrap(), ..db.clone() };
@@ -401,14 +411,14 @@ pub(crate) async fn rename_onto_what_is_there_is_conflict(bench: &dyn Bench) {
 
 pub(crate) async fn detach(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    let (_, _, monday, frozen) = kit.with_history().await;
+    let Some((_, _, monday, frozen)) = kit.with_snapshot().await else { return };
     let copy = kit.identity(Kind::Volume, "copy");
-    let action = kit.create_action(kit.size, Some(Origin::Snapshot(frozen)));
-    assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
+    let is_made = kit.clone_from(Origin::Snapshot(frozen), &copy, kit.size).await;
     if !kit.can().detaches_clones() {
         kit.refused(&kit.step(&monday, Action::Detach), &[ErrorKind::Unsupported]).await;
-        return;
+        return kit.does_not_apply("it detaches no clones");
     }
+    assert!(is_made, "it detaches clones and makes none");
     let first = if kit.can().clones_depend() { Outcome::Changed } else { Outcome::Unchanged };
     assert_eq!(kit.act(&monday, Action::Detach).await, Ok(first));
     assert_eq!(kit.act(&monday, Action::Detach).await, Ok(Outcome::Unchanged));
@@ -446,7 +456,9 @@ pub(crate) async fn settings_are_observed_as_they_were_set(bench: &dyn Bench) {
     }
     assert!(kit.one(&plain).await.settings.is_plain());
     let (monday, _) = kit.snapshot("monday", &kit.reference(&db, kit.size)).await;
-    assert_eq!(kit.one(&monday).await.settings, settings.of_snapshot());
+    if kit.can().snapshots.is_some() {
+        assert_eq!(kit.one(&monday).await.settings, settings.of_snapshot());
+    }
     let slower = VolumeSettings { qos: limits(3), ..settings.clone() };
     let configure = Action::Configure { settings: slower.clone() };
     let open = bench.hold_open(&db.native());

@@ -62,6 +62,7 @@ claims! {
         remove_twice_succeeds
         removing_what_is_not_there_succeeds
         trash_and_undelete_keep_content_and_tags
+        a_volume_moves_with_the_snapshots_that_are_named
         undelete_twice_is_unchanged
         undelete_of_what_is_nowhere_is_not_found
         undelete_under_a_taken_name_is_conflict
