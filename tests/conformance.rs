@@ -13,6 +13,8 @@
 mod mounted;
 #[path = "conformance/mod.rs"]
 mod suite;
+#[path = "conformance/toy.rs"]
+mod toy;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use kiln::model::{
 use mounted::{Mounted, run};
 use suite::kit::Kit;
 use suite::{Bench, LocalBench, SimBench, hold_all};
+use toy::ToyBench;
 
 #[test]
 fn the_simulator_in_memory() {
@@ -110,6 +113,11 @@ fn a_simulator_with_volumes_only() {
 fn without_snapshots(can: &mut Capabilities) {
     can.snapshots = None;
     can.restore = Restores::No;
+}
+
+#[test]
+fn a_toy_driver_written_from_the_contributing_page() {
+    hold_all("the toy", |_| ToyBench::default());
 }
 
 #[test]

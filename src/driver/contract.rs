@@ -35,7 +35,7 @@ pub trait WriterLock: Send + Sync {}
 #[async_trait]
 pub trait PoolMetadata: Send + Sync {
     /// Makes the pool one of Kiln's: creates it where it may be created, and gives it its identity. A pool that has an identity keeps
-    /// it. Called only on a pool that was observed without one.
+    /// it. Called on a pool that was observed without one; several processes may call it at once, and all get the same identity.
     ///
     /// # Errors
     /// `Unreachable`, `Denied` or `Full`.
@@ -54,7 +54,8 @@ pub trait PoolMetadata: Send + Sync {
     async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError>;
 
     /// Changes the owner's ledger, durably and all together or not at all, and keeps the previous one as the second copy. Making the
-    /// same changes again succeeds. The caller holds the writer lock.
+    /// same changes again succeeds, if the ledger has their serial and their content. A damaged newest copy is never kept as the second
+    /// one. The caller holds the writer lock.
     ///
     /// # Errors
     /// As [`Driver::execute`]; `Conflict` if the pool does not have the ledger of the serial that the changes start from, intact, or
@@ -88,7 +89,8 @@ pub trait PoolMetadata: Send + Sync {
     /// At least the newest [`Suspension::MOST`] ended records are kept.
     ///
     /// # Errors
-    /// As [`Driver::execute`]; `Permanent` if [`Suspension::MOST`] are in force.
+    /// As [`Driver::execute`]; `Permanent` if there are [`Suspension::MOST`] others that have not been resumed. (The driver does not
+    /// compare [`Suspension::until`] with a clock.)
     async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError>;
 }
 
@@ -101,7 +103,8 @@ pub trait Driver: Send + Sync {
     /// What the backend can do on this pool.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Observes the pool, in as few calls as the backend allows. Changes nothing.
+    /// Observes the pool, in as few calls as the backend allows. Changes nothing. The identity of the pool and the locked owners are in every
+    /// observation. [`Observed::others`] is filled by the caller.
     ///
     /// A pool that does not exist and may be made (`create: true`) is observed as an empty pool without [`Observed::pool`].
     ///

@@ -10,14 +10,17 @@
 //! - **honest**: an error says whether the effect happened, and `Unknown` if the driver cannot tell;
 //! - **exact**: a clone or restore into a larger size is grown; an incomplete object never has its final name;
 //! - **restricted to what the step expects**: the expectation is checked again just before the effect; if it does not hold, the step
-//!   is a Conflict and changes nothing;
-//! - **addressed**: an object is found by its [`Address`](crate::model::Address); the same name inside of another volume is another object;
+//!   is a Conflict and changes nothing. A step whose effect is already there is Unchanged, whatever it expects;
+//! - **addressed**: an object is found by its [`Address`](crate::model::Address); the same name inside of another volume is another object.
+//!   So is one of another identity, by its name or its tags, under the name of the step: a Conflict. Only a sweep is aimed at a temporary
+//!   name, and a creation takes the place of what an earlier one left there;
 //! - **whole**: a volume goes to the trash, or comes back, with exactly the snapshots inside of it that the step names, or not at all;
 //! - **complete**: a restore that takes several steps (`Restores::InSteps`) tags the volume with [`Restoring`](crate::model::Restoring)
 //!   before it changes the first byte, and replaces that tag with `restored` after the last. Called again, it completes what it began: its
 //!   own tag, and the size that it changed, fit the expectation. A volume with that tag is not copied or changed by another step, and the
 //!   snapshot is not removed; only when the snapshot is gone does another restore replace it;
-//! - **never forced**: an object in use is Busy, and the error names the client.
+//! - **never forced**: an object in use is Busy, and the error names the client;
+//! - **declared**: what `Capabilities` does not contain is Unsupported, and changes nothing.
 //!
 //! `tests/conformance` tests every driver for these guarantees.
 
