@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::table::choices;
 use super::{
@@ -271,6 +272,11 @@ pub struct Object {
     /// unique only within their volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_volume: Option<NativeName>,
+    /// What the backend tells it apart by from another object that has or had its name (an image id, an inode with its birth time), if
+    /// it does. Compared between an observation and the steps that are planned from it, and not recorded: in a pool that was copied or
+    /// restored every object has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<SmolStr>,
     /// Where it is.
     pub place: Place,
     /// Its identity, from its native name, or from its tags if the native name is its own. `None`: it has no owner (foreign). For a temporary
@@ -342,6 +348,7 @@ impl Object {
         Self {
             native,
             parent_volume: None,
+            id: None,
             place,
             identity: None,
             unowned_kind: Kind::Volume,

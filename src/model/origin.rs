@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::{Address, ImageRef, Kind, NativeName, Size, Uid};
 
@@ -18,12 +19,15 @@ pub struct ObjectRef {
     /// The native name of the volume that it is inside of, for a snapshot on a backend that nests them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_volume: Option<NativeName>,
+    /// Its [`Object::id`](super::Object::id), if it was observed; the driver refuses another object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<SmolStr>,
 }
 
 impl ObjectRef {
     /// Returns a reference to an object of which nothing else is known.
     pub fn new(native: NativeName, uid: Uid, size: Size) -> Self {
-        Self { native, uid, size, parent_volume: None }
+        Self { native, uid, size, parent_volume: None, id: None }
     }
 
     /// Returns what the backend finds the object by.

@@ -150,8 +150,9 @@ impl ObjectRecord {
         if let Some(object) = seen {
             let Object { place, used, created, tags: Tags { expires, .. }, .. } = object;
             self.seen = LastSeen::AsRecorded { place: *place, used: *used, created: *created, expires: *expires };
-            if self.seen_object().as_ref() != Some(object) {
-                self.seen = LastSeen::Otherwise(Box::new(object.clone()));
+            let unnumbered = Object { id: None, ..object.clone() };
+            if self.seen_object().as_ref() != Some(&unnumbered) {
+                self.seen = LastSeen::Otherwise(Box::new(unnumbered));
             }
         }
         self

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::approval::ApprovalItem;
 use super::verb::Verb;
@@ -394,6 +395,9 @@ impl fmt::Display for Along<'_> {
 pub struct Expect {
     /// Where the object is. `None`: it does not exist (it is being created).
     pub place: Option<Place>,
+    /// Its [`Object::id`]: that it was not deleted and made again since it was observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<SmolStr>,
     /// Its size.
     pub size: Option<Size>,
     /// Its tags, except `expires`.
@@ -410,6 +414,7 @@ impl Expect {
     pub fn live(object: &Object) -> Self {
         Self {
             place: Some(Place::Live),
+            id: object.id.clone(),
             size: Some(object.size),
             tags: Some(Tags { expires: None, ..object.tags.clone() }),
             idle: false,

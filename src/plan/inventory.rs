@@ -38,6 +38,7 @@ impl<'a> OwnedObject<'a> {
     pub(super) fn reference(&self) -> ObjectRef {
         ObjectRef {
             parent_volume: self.parent_volume.clone(),
+            id: self.object.id.clone(),
             ..ObjectRef::new(self.native.clone(), self.uid(), self.size)
         }
     }

@@ -64,6 +64,10 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         if object.is_some_and(|object| object.copy_of.is_some()) {
             breach("its object is a copy of one on another pool");
         }
+        let there = object.and_then(|object| object.id.as_ref());
+        if there.is_some() && step.expect.id.as_ref().is_some_and(|expected| Some(expected) != there) {
+            breach("it expects another object than the one observed");
+        }
         let is_nested = usable.capabilities.nests_snapshots() && step.identity.kind == Kind::Snapshot;
         if is_nested != step.parent_volume.is_some() {
             breach("its address is not one of its backend");

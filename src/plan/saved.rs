@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::{Held, Plan};
-use crate::model::{Expect, Kind, Name, Reading, Size, Step, Tags, Uid};
+use crate::model::{Action, Expect, Kind, Name, Reading, Size, Step, Tags, Uid};
 
 /// The `format` of a saved plan.
 pub const SAVED_FORMAT: &str = "kiln.saved/v2";
@@ -158,7 +159,7 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
         after: _,
         after_completion: _,
     } = saved;
-    let Expect { place, size, tags, idle, unwritten } = expect;
+    let Expect { place, id, size, tags, idle, unwritten } = expect;
     let mut out = Vec::new();
     let mut note = |field: &str, was: String, is: String| {
         if was != is {
@@ -171,6 +172,22 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
     note("volume", shown(parent_volume.as_ref()), shown(now.parent_volume.as_ref()));
     note("name", identity.name.to_string(), now.identity.name.to_string());
     note("place", format!("{place:?}"), format!("{:?}", now.expect.place));
+    // What an earlier run of the plan made had none when it was planned.
+    let differ = |saved: Option<&SmolStr>, now: Option<&SmolStr>| matches!((saved, now), (Some(saved), Some(now)) if saved != now);
+    if differ(id.as_ref(), now.expect.id.as_ref()) {
+        note("identity on the backend", shown(id.as_ref()), shown(now.expect.id.as_ref()));
+    }
+    let read = |action: &Action| action.reads().and_then(|(_, object)| object.id.clone());
+    if differ(read(action).as_ref(), read(&now.action).as_ref()) {
+        note("identity of the source", shown(read(action).as_ref()), shown(read(&now.action).as_ref()));
+    }
+    let unnumbered = |action: &Action| {
+        let mut action = action.clone();
+        if let Some(object) = action.read_mut() {
+            object.id = None;
+        }
+        action
+    };
     note("size", sized(size), sized(&now.expect.size));
     note("tags", tagged(tags.as_ref()), tagged(now.expect.tags.as_ref()));
     note("idle", idle.to_string(), now.expect.idle.to_string());
@@ -178,7 +195,9 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
     note("action", action.to_string(), now.action.to_string());
     note("risk", format!("{risk:?}"), format!("{:?}", now.risk));
     note("bytes removed", bytes.bytes().to_string(), now.bytes.bytes().to_string());
-    if out.is_empty() && (identity != &now.identity || action != &now.action || changes != &now.changes) {
+    if out.is_empty()
+        && (identity != &now.identity || unnumbered(action) != unnumbered(&now.action) || changes != &now.changes)
+    {
         out.push("the tags or fields that it writes differ".to_owned());
     }
     out

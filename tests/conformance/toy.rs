@@ -29,6 +29,8 @@ fn conflict<T>(message: &str) -> Result<T> {
 /// A volume, by its native name: what Kiln calls its own, what a crash left of one, or what somebody else made.
 #[derive(Debug, Default)]
 struct ToyVolume {
+    /// Tells it apart from one that is made again under its name.
+    serial: usize,
     size: u64,
     tags: Tags,
     /// Stamps by block. A block without one is zeroes.
@@ -47,6 +49,8 @@ struct ToyLedger {
 struct ToyPool {
     id: Option<PoolId>,
     volumes: BTreeMap<NativeName, ToyVolume>,
+    /// How many volumes were made.
+    made: usize,
     locked: Vec<Owner>,
     ledgers: BTreeMap<Owner, ToyLedger>,
     /// `None`: the record is damaged.
@@ -112,8 +116,7 @@ impl ToyPool {
                     None => {}
                 }
                 self.volumes.remove(&temporary(&step.identity));
-                let volume = ToyVolume { size: size.bytes(), tags: tags.clone(), ..ToyVolume::default() };
-                self.volumes.insert(native.clone(), volume);
+                self.make(native, ToyVolume { size: size.bytes(), tags: tags.clone(), ..ToyVolume::default() });
             }
             Action::Grow { to } => {
                 let volume = self.ours(step)?;
@@ -162,6 +165,11 @@ impl ToyPool {
         Ok(Outcome::Changed)
     }
 
+    fn make(&mut self, native: &NativeName, volume: ToyVolume) {
+        self.made += 1;
+        self.volumes.insert(native.clone(), ToyVolume { serial: self.made, ..volume });
+    }
+
     /// The live volume that the step is about.
     fn ours(&mut self, step: &Step) -> Result<&mut ToyVolume> {
         is_named(step, &step.identity.native())?;
@@ -181,9 +189,10 @@ fn is_named(step: &Step, name: &NativeName) -> Result<()> {
 
 impl ToyVolume {
     fn expected(&self, expect: &Expect, place: Place) -> Result<()> {
-        let Expect { place: wanted, size, tags, idle, unwritten } = expect;
+        let Expect { place: wanted, id, size, tags, idle, unwritten } = expect;
         let lasting = |tags: &Tags| Tags { expires: None, ..tags.clone() };
         if wanted.is_some_and(|wanted| wanted != place)
+            || id.as_ref().is_some_and(|id| *id != self.serial.to_string())
             || size.is_some_and(|size| size.bytes() != self.size)
             || tags.as_ref().is_some_and(|tags| lasting(tags) != lasting(&self.tags))
             || (*unwritten && !self.content.is_empty())
@@ -206,6 +215,7 @@ impl ToyVolume {
             None => (Place::Live, None),
         };
         let mut object = Object { identity, ..Object::new(native.clone(), place, Size(self.size)) };
+        object.id = Some(self.serial.to_string().into());
         object.tags = self.tags.clone();
         if is_named {
             object.clients = match self.clients {
@@ -364,13 +374,15 @@ impl Bench for ToyBench {
     }
     fn make_foreign(&self, native: &NativeName, size: u64, stamp: u64) {
         let volume = ToyVolume { size, content: [(0, stamp)].into(), ..ToyVolume::default() };
-        assert!(self.pool().volumes.insert(native.clone(), volume).is_none());
+        let mut pool = self.pool();
+        assert!(!pool.volumes.contains_key(native));
+        pool.make(native, volume);
     }
     fn make_left_over(&self, temporary: &NativeName, size: u64) {
         self.make_foreign(temporary, size, 0xDEAD);
     }
     fn fingerprint(&self) -> String {
-        let ToyPool { id, volumes, locked: _, ledgers, suspensions } = &*self.pool();
+        let ToyPool { id, volumes, made: _, locked: _, ledgers, suspensions } = &*self.pool();
         format!("{id:?} {volumes:?} {ledgers:?} {suspensions:?}")
     }
     fn damage_ledger(&self, owner: &Owner, all: bool) {

@@ -393,7 +393,8 @@ fn sim() -> DriverConfig {
 }
 
 fn reference() -> ObjectRef {
-    ObjectRef::new(native("kiln.prod.db.7np53nfs"), identity().uid, Size(4096))
+    let id = Some("1f2e-6b49d200-ff".into());
+    ObjectRef { id, ..ObjectRef::new(native("kiln.prod.db.7np53nfs"), identity().uid, Size(4096)) }
 }
 
 fn identity() -> Identity {
@@ -438,6 +439,7 @@ fn object() -> Object {
         written: Written::Never,
         unowned_kind: Kind::Snapshot,
         of_volume: Some(native("kiln.prod.web.7np53nfs")),
+        id: Some("1f2e-6b49d200-ff".into()),
         copy_of: Some(Box::new(identity())),
         needed_by: vec!["other/clone".to_owned()],
         parent_volume: Some(native("kiln.prod.web.7np53nfs")),
@@ -505,6 +507,7 @@ fn step(action: Action) -> Step {
         action,
         expect: Expect {
             place: Some(Place::Live),
+            id: Some("1f2e-6b49d200-ff".into()),
             size: Some(Size(4096)),
             tags: Some(tags()),
             idle: true,

@@ -281,6 +281,10 @@ fn bad_plans() -> Vec<Bad> {
         bad("its object is a copy of one on another pool", GROWN, "{volume: db}", any, |_, scene| {
             objects(scene).iter_mut().for_each(|object| object.copy_of = object.identity.take().map(Box::new));
         }),
+        bad("it expects another object than the one observed", DB, OLD, removal, |plan, scene| {
+            plan.steps[0].expect.id = Some("1".into());
+            objects(scene).iter_mut().for_each(|object| object.id = Some("2".into()));
+        }),
         bad("its object was not observed", DB, OLD, removal, |plan, scene| {
             let native = plan.steps[0].native.clone();
             objects(scene).retain(|object| object.native != native);

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::content;
 use super::file_id::FileId;
@@ -46,6 +47,8 @@ pub(super) struct FoundObject {
     pub(super) file: Option<FileId>,
     /// The identity of its directory.
     pub(super) own: Option<FileId>,
+    /// The identity of its data file.
+    pub(super) data: Option<FileId>,
 }
 
 /// The form of an object on disk.
@@ -145,6 +148,7 @@ impl LocalPool {
             conflict: None,
             file: None,
             own: None,
+            data: None,
         };
         match pool::open_dir(dir, name) {
             Ok(own) => {
@@ -172,6 +176,7 @@ impl LocalPool {
             found.form = Form::File;
             found.measure(&stat);
             found.file = Some(FileId::of(dir, name)?);
+            found.data = found.file;
         }
         if found.identity.is_some() {
             found.conflict = Some(format!("it must be a directory and is {}", kind_of(&stat)));
@@ -230,6 +235,11 @@ impl FoundObject {
         self.identity.is_some() && self.place == Place::Live && *image != image_name(&self.native)
     }
 
+    /// What tells it apart: its data file, which it keeps in the trash and under another name, but not when it is restored from a snapshot.
+    pub(super) fn id(&self) -> Option<SmolStr> {
+        self.data.map(|id| format_smolstr!("{id}"))
+    }
+
     /// Not an object of Kiln, and not one that could be adopted.
     fn unfit(mut self, why: &str) -> Self {
         if self.identity.is_none() && self.conflict.is_none() && self.place == Place::Live {
@@ -282,6 +292,7 @@ impl FoundObject {
         let stat = pool::stat_in(own, &image)?.ok_or(Errno::NOENT)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             self.measure(&stat);
+            self.data = Some(FileId::of(own, &image)?);
         } else {
             self.complain(format!("its data file {image} is {}", kind_of(&stat)));
         }

@@ -313,6 +313,7 @@ impl FoundObject {
 
     fn into_object(self, clients: Clients) -> Object {
         Object {
+            id: self.id(),
             unfinished: self.is_unfinished(),
             used: Some(self.used),
             created: self.created(),

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use smol_str::SmolStr;
 
 use super::content::GRANULARITY;
 use super::content::{self, CopyWork};
@@ -112,6 +113,7 @@ impl Task<'_> {
         if expect.place.is_some_and(|place| place != found.place) {
             return Err(fail::conflict(format!("{name} is not where the plan expects it")));
         }
+        self.same_id(found, expect.id.as_ref())?;
         if let Some(size) = expect.size
             && size.bytes() != found.size
         {
@@ -124,6 +126,16 @@ impl Task<'_> {
             }
         }
         if expect.idle { self.idle(found) } else { Ok(()) }
+    }
+
+    /// Refuses an object that was deleted and made again since it was observed.
+    fn same_id(&self, found: &FoundObject, id: Option<&SmolStr>) -> Result<(), DriverError> {
+        match (id, found.id()) {
+            (Some(id), Some(there)) if *id != there => {
+                Err(fail::conflict(format!("{} was replaced by another object after it was observed", found.native)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Busy if a process is known to have the object open for writing.
@@ -303,6 +315,7 @@ impl Task<'_> {
         if found.identity.as_ref().map(|id| id.uid) != Some(source.uid) {
             return Err(fail::conflict(format!("{native} is not the object {} of the plan", source.uid)));
         }
+        self.same_id(&found, source.id.as_ref())?;
         self.open(&found, OFlags::RDONLY)
     }
 

@@ -112,6 +112,9 @@ impl SimCall<'_> {
         if let Some(wanted) = expect.place.filter(|wanted| *wanted != place) {
             return conflict(format!("it is {place:?} and not {wanted:?}"));
         }
+        if expect.id.as_ref().is_some_and(|wanted| object.id().as_ref() != Some(wanted)) {
+            return conflict("it was replaced by another object after it was observed");
+        }
         // What the step itself has begun is as it was planned.
         let begun = object.tags.restoring.as_deref().filter(|_| place == Place::Live);
         let own = begun.is_some_and(|begun| self.step.action.completes(begun));
@@ -182,6 +185,9 @@ impl SimCall<'_> {
             return refuse(ErrorKind::NotFound, format!("the source {} does not exist", source.native));
         };
         match identity_of(&source.native, object) {
+            _ if source.id.as_ref().is_some_and(|wanted| object.id().as_ref() != Some(wanted)) => {
+                conflict(format!("the source {} was replaced after it was observed", source.native))
+            }
             (Some(id), None) if id.uid == source.uid && id.kind == kind && !is_temporary(&source.native) => {
                 match object.tags.restoring {
                     Some(_) => conflict(format!("the restore of the source {} is not complete", source.native)),
@@ -331,6 +337,7 @@ impl SimCall<'_> {
     fn create(&mut self, object: Option<SimObject>, half: bool) -> Result<Outcome> {
         self.needs(self.can.names.own || self.step.native.is_reserved(), "chosen names")?;
         let Some(object) = object else { return Ok(Outcome::Unchanged) };
+        let object = self.world.numbered(object);
         self.tags_fit(&object.tags)?;
         if self.trashed().is_some() {
             return conflict("it is in the trash");

@@ -188,6 +188,7 @@ impl SimFile {
         let mut file = BufReader::with_capacity(1 << 16, file);
         // Allocated once: a buffer that grows leaves gaps in the memory of the process.
         let mut line = Vec::with_capacity(usize::try_from(len.saturating_sub(position.offset)).unwrap_or(0));
+        let known = position.offset;
         // A line without a line feed is torn.
         while file.read_until(b'\n', &mut line)? > 0 && line.last() == Some(&b'\n') {
             match enter_line(&mut world.content, &line[..line.len() - 1]) {
@@ -212,6 +213,9 @@ impl SimFile {
         }
         if position.base == 0 {
             return Err(io::Error::other("is damaged: its first line is incomplete"));
+        }
+        if position.offset > known {
+            world.know_ids();
         }
         Ok(())
     }

@@ -71,6 +71,7 @@ fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -
         None => Place::Live,
     };
     Object {
+        id: object.id(),
         used: Some(object.used()),
         tags: object.tags.clone(),
         settings: object.settings.clone(),

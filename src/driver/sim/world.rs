@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 use super::copies::Copies;
 use crate::model::{
@@ -17,6 +18,9 @@ pub const BLOCK: u64 = 4096;
 /// An object of the pool: live, incomplete or in the trash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimObject {
+    /// A number that grows with every object that is made; 0: made by an earlier version.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub id: u64,
     /// The size in bytes.
     pub size: Size,
     /// The tags.
@@ -45,6 +49,10 @@ pub struct SimObject {
     pub of_volume: Option<NativeName>,
 }
 
+fn is_zero(id: &u64) -> bool {
+    *id == 0
+}
+
 fn is_empty(content: &Arc<BTreeMap<u64, u64>>) -> bool {
     content.is_empty()
 }
@@ -53,6 +61,7 @@ impl SimObject {
     /// Returns an empty, thin object without tags.
     pub fn empty(size: Size) -> Self {
         Self {
+            id: 0,
             size,
             tags: Tags::default(),
             settings: VolumeSettings::default(),
@@ -63,6 +72,11 @@ impl SimObject {
             needed_by: Vec::new(),
             of_volume: None,
         }
+    }
+
+    /// Returns its number as observed.
+    pub(super) fn id(&self) -> Option<SmolStr> {
+        (self.id > 0).then(|| format_smolstr!("{}", self.id))
     }
 
     /// Returns the bytes that it occupies.
@@ -174,6 +188,8 @@ pub struct SimWorld {
     /// The tokens of the writer locks of a pool in memory.
     pub(super) locks: BTreeMap<Owner, u64>,
     pub(super) next_lock: u64,
+    /// The last number of an object. (In a file, the number of the newest object is used again if another process destroys it.)
+    pub(super) last_id: u64,
     /// How often the pool was initialised.
     pub(super) founded: u64,
     pub(super) events: Vec<SimEvent>,
@@ -341,11 +357,13 @@ impl SimWorld {
 
     /// As another program: creates or replaces an object.
     pub fn make_by_hand(&mut self, native: &NativeName, object: SimObject) {
+        let object = self.numbered(object);
         self.put(SimKey::live(native), Some(object));
     }
 
     /// As another program: creates or replaces a snapshot inside of a volume.
     pub fn make_inside_by_hand(&mut self, volume: &NativeName, native: &NativeName, object: SimObject) {
+        let object = self.numbered(object);
         self.put(SimKey::new(Address::inside(volume, native), None), Some(object));
     }
 
@@ -561,6 +579,18 @@ impl SimWorld {
         for key in of_it.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.change(&key, |object| object.of_volume = Some(to.clone()));
         }
+    }
+
+    /// Makes the numbers of new objects larger than those that were read from a file.
+    pub(super) fn know_ids(&mut self) {
+        let newest = self.content.objects.values().map(|object| object.id).max();
+        self.last_id = self.last_id.max(newest.unwrap_or(0));
+    }
+
+    /// Returns a new object with a number of its own.
+    pub(super) fn numbered(&mut self, object: SimObject) -> SimObject {
+        self.last_id += 1;
+        SimObject { id: self.last_id, ..object }
     }
 
     pub(super) fn get(&self, key: &SimKey) -> Option<&Arc<SimObject>> {

@@ -202,7 +202,7 @@ impl Giving {
         let ttl = Seconds(object.tags.expires.unwrap_or(now).saturating_sub(now));
         let back = Step {
             action: Action::Trash { ttl, with: Vec::new() },
-            expect: Expect { place: Some(Place::Live), size: Some(object.size), idle: true, ..Expect::default() },
+            expect: Expect { tags: None, idle: true, ..Expect::live(object) },
             after: vec![first + 1],
             ..renamed.clone()
         };
@@ -286,7 +286,7 @@ fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
     let native: NativeName = if own_name { object.native.clone() } else { mine.native() };
     let tags = Tags { identity: own_name.then(|| Box::new(mine.clone())), ..before.clone() };
     Step {
-        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: Some(before), ..Expect::default() },
+        expect: Expect { tags: Some(before), ..Expect::live(object) },
         native,
         parent_volume: object.parent_volume.clone(),
         ..Step::new(backend.clone(), mine, Action::Rename { from: object.native.clone(), tags }, Reason::OwnerGiven)

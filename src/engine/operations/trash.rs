@@ -199,7 +199,7 @@ pub(super) fn one_of<'t>(
 
 pub(super) fn by_hand(trashed: &Trashed, identity: Identity, action: Action, reason: Reason, risk: Risk) -> Step {
     Step {
-        expect: Expect { place: Some(Place::Trash), size: Some(trashed.object.size), ..Expect::default() },
+        expect: Expect { place: Some(Place::Trash), tags: None, ..Expect::live(&trashed.object) },
         risk,
         bytes: trashed.object.size,
         native: trashed.object.native.clone(),

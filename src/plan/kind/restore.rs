@@ -97,6 +97,7 @@ fn restore<'a>(
     let action = Action::Restore { snapshot, request: request.request.clone() };
     let expect = Expect {
         place: Some(Place::Live),
+        id: object.id.clone(),
         size: Some(volume.size),
         tags: Some(tags.into_owned()),
         idle: true,

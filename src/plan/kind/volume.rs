@@ -175,7 +175,10 @@ pub(super) fn grow<'a>(
     let thick = object.tags.provisioning == Some(Provisioning::Thick);
     let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0, adopted: 0 };
     take_room(inventory, draft, usable, subject, to, room)?;
-    let expect = Expect { place: Some(Place::Live), size: Some(object.size), idle, ..Expect::default() };
+    // A restore may come before, after which some backends have another object.
+    let restores = inventory.specs().volumes.get(subject.name).is_some_and(|spec| spec.restore.is_some());
+    let id = object.id.clone().filter(|_| !restores);
+    let expect = Expect { place: Some(Place::Live), id, size: Some(object.size), idle, ..Expect::default() };
     let step = draft.add(Step {
         identity: subject.identity(object.identity),
         native: native.clone(),

@@ -77,6 +77,8 @@ claims! {
     ours:
         expectation_mismatch_is_conflict_and_touches_nothing
         what_fits_the_expectation_is_done
+        an_object_made_again_after_it_was_observed_is_left_alone
+        a_foreign_object_made_again_after_it_was_observed_is_not_adopted
         foreign_objects_are_never_touched
         objects_of_another_owner_are_never_touched;
     observation:

@@ -14,6 +14,7 @@ fn wrong(size: Size, place: Place) -> Vec<(&'static str, Expect)> {
     let other = Tags { protected: true, ..Tags::default() };
     vec![
         ("place", Expect { place: Some(elsewhere), ..Expect::default() }),
+        ("id", Expect { id: Some("another".into()), ..Expect::default() }),
         ("size", Expect { size: Some(Size(size.bytes() * 4)), ..Expect::default() }),
         ("tags", Expect { tags: Some(other), ..Expect::default() }),
     ]
@@ -85,8 +86,10 @@ pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
         let seen = kit.one(&db).await;
         // An expiry is of no meaning to the living, whatever is expected of it.
         let tags = Tags { expires: Some(1), ..seen.tags };
+        assert!(seen.id.is_some());
         step.expect = Expect {
             place: Some(Place::Live),
+            id: seen.id,
             size: Some(seen.size),
             tags: Some(tags),
             idle: true,
@@ -99,6 +102,7 @@ pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
             let mut back = kit.step(&db, Action::Undelete { tags: tags.clone(), with: Vec::new() });
             back.expect = Expect {
                 place: Some(Place::Trash),
+                id: seen.id,
                 size: Some(seen.size),
                 tags: Some(tags),
                 idle: true,
@@ -107,6 +111,73 @@ pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
             assert_eq!(kit.run(&back).await, Ok(Outcome::Changed));
         }
     }
+}
+
+pub(crate) async fn an_object_made_again_after_it_was_observed_is_left_alone(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    let seen = kit.one(&db).await;
+    assert_eq!(kit.act(&db, Action::Destroy).await, Ok(Outcome::Changed));
+    // It may get the inode of the first one.
+    kit.volume("between").await;
+    let (db, object) = kit.volume("db").await;
+    let now = kit.one(&db).await;
+    assert_eq!(now, kiln::model::Object { id: now.id.clone(), ..seen.clone() }, "nothing else tells them apart");
+    assert_ne!(now.id, seen.id);
+    let has_snapshots = kit.can().snapshots.is_some();
+    let (monday, frozen) = match has_snapshots {
+        true => kit.snapshot("monday", &object).await,
+        false => (kit.identity(Kind::Snapshot, "monday"), object.clone()),
+    };
+    for step in changes(&kit, &db, &frozen) {
+        let step = Step { expect: Expect::live(&seen), ..step };
+        kit.refused_for("id", &step, &[ErrorKind::Conflict]).await;
+    }
+    if has_snapshots {
+        let of_first = kiln::model::ObjectRef { id: seen.id, ..object };
+        let tuesday = kit.step(&kit.identity(Kind::Snapshot, "tuesday"), kit.snapshot_action(&of_first));
+        kit.refused_for("the id of the source", &tuesday, &[ErrorKind::Conflict]).await;
+        assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
+    }
+
+    if !kit.trash(&db).await {
+        return;
+    }
+    let trash = Action::Trash { ttl: TTL, with: Vec::new() };
+    let trashed = kit.one(&db).await;
+    assert_eq!(trashed.id, now.id, "it is the same object in the trash");
+    assert_eq!(kit.act(&db, Action::Purge).await, Ok(Outcome::Changed));
+    kit.volume("beside").await;
+    kit.volume("db").await;
+    assert_eq!(kit.act(&db, trash).await, Ok(Outcome::Changed));
+    for action in [Action::Undelete { tags: Tags::default(), with: Vec::new() }, Action::Purge] {
+        let expect = Expect { place: Some(Place::Trash), ..Expect::live(&trashed) };
+        kit.refused_for("id", &Step { expect, ..kit.step(&db, action) }, &[ErrorKind::Conflict]).await;
+    }
+}
+
+pub(crate) async fn a_foreign_object_made_again_after_it_was_observed_is_not_adopted(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    if !kit.can().adopt {
+        return kit.does_not_apply("it does not adopt");
+    }
+    let native = NativeName::new("volume-77");
+    let db = kit.identity(Kind::Volume, "db");
+    let tags = Tags { identity: Some(Box::new(db.clone())), adopted: true, ..Tags::default() };
+    let adopt =
+        |expect| Step { native: native.clone(), expect, ..kit.step(&db, Action::Adopt { tags: tags.clone(), n: 0 }) };
+    bench.make_foreign(&native, kit.size.bytes(), 77);
+    let seen = kit.named(&native).await;
+    // The only way to have it removed here.
+    assert_eq!(kit.run(&adopt(Expect::live(&seen))).await, Ok(Outcome::Changed));
+    assert_eq!(kit.named(&native).await.id, seen.id, "it is the same object");
+    let destroy = Step { native: native.clone(), ..kit.step(&db, Action::Destroy) };
+    assert_eq!(kit.run(&destroy).await, Ok(Outcome::Changed));
+    kit.volume("between").await;
+    bench.make_foreign(&native, kit.size.bytes(), 77);
+    kit.refused_for("id", &adopt(Expect::live(&seen)), &[ErrorKind::Conflict]).await;
+    let now = kit.named(&native).await;
+    assert_eq!(kit.run(&adopt(Expect::live(&now))).await, Ok(Outcome::Changed));
 }
 
 /// Every action, aimed at a name.
