@@ -111,7 +111,8 @@ fn no_secret_is_read_or_shown() {
         "specs/array.yaml",
         &format!(
             "apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: array}}\n\
-             spec: {{driver: cinder, cinder: {{options: {{san_ip: 10.0.0.9, san_password: {CANARY}}}, keys: [{{token: {CANARY}}}]}}}}\n\
+             spec: {{driver: cinder, cinder: {{options: {{san_ip: 10.0.0.9, san_password: {CANARY}}}, keys: [{{token: {CANARY}}}], \
+             api: \"https://admin:{CANARY}@array.example/v2\", auth: {{chap: {CANARY}}}}}}}\n\
              ---\napiVersion: kiln/v1\nkind: Target\nmetadata: {{name: door}}\n\
              spec: {{driver: lio, lio: {{chap: {{password: {CANARY}}}}}}}\n"
         ),

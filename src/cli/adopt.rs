@@ -111,7 +111,7 @@ fn unowned_objects(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure>
 }
 
 fn view<'a>(backend: &'a Name, unowned: &'a Unowned) -> UnownedView<'a> {
-    let Unowned { kind, native, of, shown: _, size, used, declared, adoption } = unowned;
+    let Unowned { kind, native, of, shown: _, size, used, qos: _, declared, adoption } = unowned;
     UnownedView {
         backend,
         kind: *kind,
@@ -144,7 +144,7 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
     table(["OBJECT", "SIZE", "USED", "MANIFEST"], rows, paint)
 }
 
-/// Returns a manifest that adopts an object as it is. `onRemove` is left out: adopted objects are released by default.
+/// Returns a manifest that adopts an object as it is, with its limits. `onRemove` is left out: adopted objects are released by default.
 fn document(backend: &Name, adoption: &Adoption, unowned: &Unowned) -> String {
     // JSON strings are YAML strings.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
@@ -159,6 +159,10 @@ fn document(backend: &Name, adoption: &Adoption, unowned: &Unowned) -> String {
         Some(volume) => writeln!(out, "  volume: {}", quoted(volume.as_str())),
         None => writeln!(out, "  backend: {}\n  size: {}", quoted(backend.as_str()), unowned.size),
     };
+    if !unowned.qos.is_empty() {
+        let limits: Vec<String> = unowned.qos.iter().map(|(field, limit)| format!("{field}: {limit}")).collect();
+        let _ = writeln!(out, "  qos: {{{}}}", limits.join(", "));
+    }
     let _ = writeln!(out, "  adopt: {{name: {}}}", quoted(&unowned.native));
     out
 }

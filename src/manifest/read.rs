@@ -62,7 +62,14 @@ pub(super) fn written_map(at: At<'_>) -> Option<Settings> {
 /// Whether the name of a field of an unknown driver suggests a secret, besides the names that problems hide.
 fn may_be_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name.contains("token") || ["key", "pass", "passwd", "pwd"].iter().any(|end| name.ends_with(end))
+    ["token", "auth", "cred"].iter().any(|part| name.contains(part))
+        || ["key", "pass", "passwd", "pwd"].iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a text contains a password as URLs do: `https://user:password@host`.
+fn has_password(text: &str) -> bool {
+    let authority = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+    authority.and_then(|authority| authority.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// Returns a value without a form as it is written; none for null.
@@ -71,6 +78,9 @@ fn written(at: At<'_>) -> Option<Setting> {
         return Some(Setting::Text(HIDDEN.to_owned()));
     }
     match &at.node.content {
+        NodeContent::Scalar { means: Scalar::Text, text, .. } if has_password(text) => {
+            Some(Setting::Text(HIDDEN.to_owned()))
+        }
         NodeContent::Scalar { means: Scalar::Null, .. } => None,
         NodeContent::Scalar { means: Scalar::Bool(flag), .. } => Some(Setting::Bool(*flag)),
         NodeContent::Scalar { means: Scalar::Whole(number), .. } => Some(Setting::Whole(*number)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::model::{
@@ -26,6 +27,8 @@ pub struct Unowned {
     pub size: Size,
     /// Its allocated bytes, if cheap to know.
     pub used: Option<u64>,
+    /// The limits that are set on it, by the names of their fields in `qos`: a document without them takes them away.
+    pub qos: Map<String, Value>,
     /// The declared volume or snapshot that adopts it, if any.
     pub declared: Option<Name>,
     /// How it could be declared, or why it cannot be adopted.
@@ -159,6 +162,7 @@ impl UnownedList<'_> {
             shown: object.address().to_string(),
             size: object.size,
             used: object.used,
+            qos: object.settings.limits(),
             declared,
             adoption,
         }
@@ -176,6 +180,9 @@ impl UnownedList<'_> {
     fn adoption(&mut self, object: &Object, of: Option<&str>) -> Result<Adoption, String> {
         if let Some(why) = why_not(object) {
             return Err(why);
+        }
+        if object.settings.encrypted {
+            return Err("it is encrypted, and its document needs `encryption`: write one by hand".to_owned());
         }
         let native = object.native.as_str();
         let (name, volume) = match object.kind() == Kind::Snapshot {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use kiln::driver::sim::{SimDriver, SimObject};
-use kiln::model::{NativeName, Size};
+use kiln::model::{NativeName, Qos, Size, VolumeSettings};
 use serde_json::{Value, json};
 
 use super::sandbox::Sandbox;
@@ -198,4 +198,33 @@ fn snapshots_without_an_owner_are_listed_as_such_and_adopted_with_their_volumes(
         let gone = by_hand.edit(|world| world.trashed_objects().count()).unwrap();
         assert_eq!(gone, 0, "nested {nested}");
     }
+}
+
+#[test]
+fn a_manifest_that_adopts_a_volume_keeps_its_limits() {
+    let sandbox = Sandbox::with_stack();
+    let backend = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: pool}\n";
+    sandbox.write("specs/pool.yaml", &format!("{backend}spec: {{driver: sim, sim: {{path: ../sim.pool}}}}\n"));
+    let db = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: db}\nspec: {backend: pool, size: 1Mi}\n";
+    sandbox.write("specs/db.yaml", db);
+    sandbox.kiln("apply").ends(0);
+    let qos = Some(Box::new(Qos { iops: Some(500), write_bps: Some(Size(3 << 20)), ..Qos::default() }));
+    let limited = VolumeSettings { qos, encrypted: false };
+    let encrypted = VolumeSettings { qos: None, encrypted: true };
+    let by_hand = SimDriver::at(&sandbox.path("sim.pool"), 0);
+    by_hand
+        .edit(|world| {
+            for (native, settings) in [("limited", &limited), ("dark", &encrypted)] {
+                let object = SimObject { settings: settings.clone(), ..SimObject::empty(Size(1 << 20)) };
+                world.make_by_hand(&NativeName::new(native), object);
+            }
+        })
+        .unwrap();
+    sandbox.kiln("adopt pool").ends(0).says("it is encrypted");
+    sandbox.kiln("adopt pool --write specs/adopted").ends(0).says("Wrote 1 manifest");
+    assert_eq!(planned(&sandbox), (vec!["adopt".to_owned()], 0));
+    sandbox.kiln("apply").ends(0);
+    assert_eq!(planned(&sandbox), (Vec::new(), 0));
+    let settings = by_hand.edit(|world| world.live_objects().map(|(_, one)| one.settings.clone()).collect::<Vec<_>>());
+    assert!(settings.unwrap().contains(&limited));
 }
