@@ -309,7 +309,9 @@ fn check_leaves<'a>(
     let verb = if object.tags.on_remove() == OnRemove::Delete { Verb::Destroy } else { Verb::Remove };
     let subject = Subject::existing(object.identity, object.backend, verb);
     check_removable(inventory, usable, &subject, object)?;
-    check_trash_is_free(inventory, usable, &subject, object)?;
+    if verb == Verb::Remove {
+        check_trash_is_free(inventory, usable, &subject, object)?;
+    }
     let needs_detach = check_not_needed(inventory, draft, usable, &subject, object, leaving)?;
     check_not_open(&subject, object, "Kiln does not remove an object in use")?;
     Ok(needs_detach)
