@@ -10,7 +10,7 @@ use crate::model::{
     Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Listed, Object, Observed, Owner,
     Place, Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
-use crate::plan::Plan;
+use crate::plan::{Plan, SettledState};
 
 /// A ledger of a session: that of the observation until it is changed, and then a copy.
 #[derive(Clone)]
@@ -44,12 +44,21 @@ impl DerefMut for SharedLedger {
 
 /// Settles a ledger from a complete observation, before a plan is made from it. One that is settled already is not copied.
 ///
-/// - An object of this owner that is there and has no entry is entered: a crash came before its entry.
+/// - An object of this owner that is there and has no entry is entered: a crash came before its entry, or a person moved it here. What the
+///   store and other ledgers know of it is kept, so that what is lost remains visible.
 /// - An object that was leaving and is gone gets a tombstone, and so does one that is Lost and no longer declared.
 /// - A removal that was not counted is counted: a crash came before its count.
 /// - Copies of objects of another pool are listed as such.
 /// - Tombstones and removals that are too old to matter are dropped.
-pub(super) fn settle(ledger: &mut SharedLedger, observed: &Observed, reading: &Reading, now: u64) {
+///
+/// `known`: what is known of an object that has no entry.
+pub(super) fn settle(
+    ledger: &mut SharedLedger,
+    observed: &Observed,
+    reading: &Reading,
+    known: impl Fn(Uid) -> SettledState,
+    now: u64,
+) {
     let mut there: HashMap<Uid, (&Object, &Identity)> = HashMap::with_capacity(observed.objects.len());
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
         if let Some(identity) = object.identity.as_ref().filter(|id| id.owner == ledger.owner) {
@@ -61,6 +70,13 @@ pub(super) fn settle(ledger: &mut SharedLedger, observed: &Observed, reading: &R
             None => {
                 let n = guess_n(&reading.specs, identity, ledger);
                 enter(ledger, identity, object, n);
+                if let Some(entry) = ledger.complete.get_mut(uid) {
+                    let SettledState { size, protected, restored, accepted } = known(*uid);
+                    entry.size = entry.size.max(size);
+                    entry.protected |= protected;
+                    entry.restored.extend(restored);
+                    entry.accepted = accepted;
+                }
             }
             // A rename by this owner, which was not entered because of a crash.
             Some(LedgerEntry { name, n, .. })

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::model::{DriverError, LedgerView, Name, Place, Uid, Verb};
-use crate::plan::{Observation, Plan};
+use crate::plan::{Observation, Plan, SettledState};
 
 use crate::text::rfc3339;
 
@@ -39,7 +39,8 @@ impl Session<'_> {
                      against the limits of the Stack for 24 h from now"
                 );
             }
-            ledger::settle(&mut ledger, observed, reading, self.now);
+            let known = |uid| SettledState::without_entry(uid, world, &self.records);
+            ledger::settle(&mut ledger, observed, reading, known, self.now);
             self.ledgers.insert(name.clone(), ledger);
         }
     }

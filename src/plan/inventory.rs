@@ -2,7 +2,7 @@
 //! change while a plan is made.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
@@ -10,11 +10,12 @@ use smallvec::SmallVec;
 
 use crate::model::{
     Identity, Kind, Ledger, LedgerEntry, Name, NativeName, Object, ObjectRecord, ObjectRef, Observed, Place,
-    PlacedField, Reading, Removal, Size, Specs, Stack, Uid,
+    PlacedField, Reading, Removal, Specs, Stack, Uid,
 };
 
 use super::backend_state::BackendState;
 use super::inputs::Inputs;
+use super::settled::SettledState;
 use super::usable::Usable;
 
 /// An object with an identity, and its backend.
@@ -64,19 +65,6 @@ pub(super) struct EnteredObject<'a> {
 
 /// The entries of one name: one, unless ledgers disagree.
 type EnteredObjects<'a> = SmallVec<[EnteredObject<'a>; 1]>;
-
-/// The state in which Kiln last settled an object.
-#[derive(Default)]
-pub(super) struct SettledState {
-    /// The size. An object that is smaller now lost data.
-    pub size: Size,
-    /// Whether it was protected. Tags can be lost; only a document lifts protection.
-    pub protected: bool,
-    /// The restore requests that are done.
-    pub restored: BTreeSet<String>,
-    /// The size that was declared when a smaller size was accepted.
-    pub accepted: Option<Size>,
-}
 
 /// The planner's inputs, indexed.
 pub(super) struct Inventory<'a> {
@@ -232,26 +220,13 @@ impl<'a> Inventory<'a> {
         all.get(&(kind, name)).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the state in which Kiln last settled an object: from the ledger or, if the ledger has no entry yet, from the store.
+    /// Returns the state in which Kiln last settled an object: from the ledger of its pool or, if that has no entry yet, from the store and
+    /// the ledgers of other pools.
     pub(super) fn settled(&self, object: &OwnedObject<'_>) -> SettledState {
         let uid = object.uid();
-        if let Some(entry) = self.ledger(object.backend).and_then(|ledger| ledger.complete.get(&uid)) {
-            let LedgerEntry { size, protected, restored, accepted, .. } = entry;
-            return SettledState {
-                size: *size,
-                protected: *protected,
-                restored: restored.clone(),
-                accepted: *accepted,
-            };
-        }
-        match self.inputs.records.objects.get(&uid) {
-            Some(record) => SettledState {
-                size: record.size,
-                protected: record.tags.protected,
-                restored: record.tags.restored.clone().into_iter().collect(),
-                accepted: None,
-            },
-            None => SettledState::default(),
+        match self.ledger(object.backend).and_then(|ledger| ledger.complete.get(&uid)) {
+            Some(entry) => entry.into(),
+            None => SettledState::without_entry(uid, self.inputs.world, self.inputs.records),
         }
     }
 

@@ -5,7 +5,7 @@
 //! step carries what it expects to find. What is not done is Held, with a reason, a message and a fix.
 //!
 //! In order of use: `inputs` are judged once for each backend (`backend_state`, `owner_conflict`), which is `usable`, or `blocked` with
-//! the hold of everything on it; the `inventory` finds the objects of usable backends by name and uid. `plan` then writes a `draft` of
+//! the hold of everything on it; the `inventory` finds the objects of usable backends by name and uid, and how they were last `settled`. `plan` then writes a `draft` of
 //! steps and `hold`s, rule by rule: `kind` plans each object, and asks `locate` where it is and `lost` whether it should exist; `doubt` has
 //! the texts for removals in doubt, and `room`, `tags` and `name_conflict` what several kinds share. `unreachable` holds what only the store
 //! knows, and `gate` what concerns the plan as a whole, such as limits and approvals. Last come `order` and `drift`.
@@ -40,6 +40,7 @@ mod room;
 mod saved;
 mod select;
 mod settings;
+mod settled;
 mod tags;
 mod types;
 mod unreachable;
@@ -58,4 +59,5 @@ pub use questions::{images, objects_to_observe};
 pub use referenced::Referenced;
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
 pub use select::{Selected, begun_without, select, without};
+pub use settled::SettledState;
 pub use types::{Drift, Held, HeldReason, Observation, Plan, Unobserved, Warning, World};

@@ -81,3 +81,29 @@ fn a_volume_moves_by_hand_in_either_order_of_the_edits() {
         assert!(sandbox.has(&copy));
     }
 }
+
+/// `cp` that ended early looks like a volume that lost its end, in every pass.
+#[test]
+fn a_volume_that_was_moved_by_a_copy_cut_short_is_not_grown_with_zeroes() {
+    for with_store in [true, false] {
+        let (sandbox, copy) = with_copy("size: 1Mi");
+        let original = sandbox.live_file("db");
+        let of_copy = sandbox.path(&copy).join(original.file_name().unwrap());
+        fs::File::options().write(true).open(&of_copy).unwrap().set_len(300 << 10).unwrap();
+        sandbox.write("specs/db.yaml", &volume_on_slow("db"));
+        fs::remove_dir_all(original.parent().unwrap()).unwrap();
+        let size = || fs::metadata(&of_copy).unwrap().len();
+        for _ in 0..3 {
+            if !with_store {
+                sandbox.remove("state");
+            }
+            sandbox.kiln("apply --yes").ends(4).says("was 1Mi").says("Lost");
+            assert_eq!(size(), 300 << 10);
+        }
+        sandbox.kiln("forget volume/db").ends(0).says("accepted");
+        for _ in 0..2 {
+            sandbox.kiln("apply").ends(4).says("GrowRefused");
+            assert_eq!(size(), 300 << 10);
+        }
+    }
+}

@@ -13,7 +13,7 @@ fn object(kind: Kind, text: &str) -> Object {
 /// The ledger after it is settled.
 fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading, now: u64) {
     let mut settled = SharedLedger::from(ledger.clone());
-    super::settle(&mut settled, observed, reading, now);
+    super::settle(&mut settled, observed, reading, |_| SettledState::default(), now);
     *ledger = Ledger::clone(&settled);
 }
 
@@ -187,9 +187,15 @@ fn a_settled_ledger_is_not_copied() {
     settle(&mut ledger, &observed, &specs(), NOW + 2 * 86_400);
     let before = Arc::new(ledger);
     let mut shared = SharedLedger::from(Arc::clone(&before));
-    super::settle(&mut shared, &observed, &specs(), NOW + 3 * 86_400);
+    super::settle(&mut shared, &observed, &specs(), |_| SettledState::default(), NOW + 3 * 86_400);
     assert!(Arc::ptr_eq(&shared.0, &before));
     let protected = Object { tags: Tags { protected: true, ..kept.tags.clone() }, ..kept };
-    super::settle(&mut shared, &Observed { objects: vec![protected], ..observed }, &specs(), NOW + 3 * 86_400);
+    super::settle(
+        &mut shared,
+        &Observed { objects: vec![protected], ..observed },
+        &specs(),
+        |_| SettledState::default(),
+        NOW + 3 * 86_400,
+    );
     assert!(shared.complete.values().any(|entry| entry.protected) && !Arc::ptr_eq(&shared.0, &before));
 }

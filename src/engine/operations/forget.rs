@@ -6,7 +6,7 @@ use crate::model::{
     BackendRecord, DriverError, Identity, JournalAction, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView, Listed,
     Name, Object, ObjectRecord, Place, Size, Specs, Uid,
 };
-use crate::plan::{self, Observation};
+use crate::plan::{self, Observation, SettledState};
 use crate::store::Batch;
 
 use super::error::OperationError;
@@ -225,7 +225,8 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     gone.extend(unseen.map(|record| (record.identity.uid, record.identity.clone())));
     batch.objects = remembered.keys().map(|uid| (*uid, None)).collect();
     let mut ledger = SharedLedger::from(ledger);
-    ledger::settle(&mut ledger, &observed, &setup.reading, session.now);
+    // The pool is accepted as it is.
+    ledger::settle(&mut ledger, &observed, &setup.reading, |_| SettledState::default(), session.now);
     let objects = ledger.complete.len();
     let line = |identity: &Identity, what: String| decided(&session, name, identity, what, by);
     batch.journal.extend(gone.values().map(|identity| line(identity, GIVEN_UP.to_owned())));
