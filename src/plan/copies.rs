@@ -117,8 +117,11 @@ impl<'a> KnownUids<'a> {
         let known_copy = self.ledgers.get(backend).is_some_and(|ledger| ledger.copies.contains(&uid));
         match declared {
             Some(declared) if declared == backend => false,
-            // It is held as moved, unless the object was removed.
-            Some(_) => known_copy || others.any(|ledger| ledger.has_tombstone(uid)),
+            // It is held as moved, unless the object was removed. A known copy is one only while another ledger knows its object: without
+            // that ledger, nothing else shows that there was an object.
+            Some(_) => {
+                others.any(|ledger| ledger.has_tombstone(uid) || (known_copy && ledger.complete.contains_key(&uid)))
+            }
             None => known_copy || others.any(|ledger| ledger.complete.contains_key(&uid) || ledger.has_tombstone(uid)),
         }
     }

@@ -76,6 +76,8 @@ pub(super) struct Inventory<'a> {
     pub by_uid: HashMap<Uid, OwnedObject<'a>>,
     /// Uids that more than one object has, because a copy was made outside of Kiln.
     pub duplicates: HashSet<Uid>,
+    /// Uids of copies, which have no owner, of objects of another pool.
+    pub copied: HashSet<Uid>,
     /// Bytes of all volumes of all owners, by backend.
     pub provisioned: HashMap<&'a Name, u64>,
     /// Native names that several documents ask for.
@@ -95,7 +97,7 @@ impl<'a> Inventory<'a> {
         let all: usize = usable_backends(&backends).map(|usable| usable.observed.objects.len()).sum();
         let mut by_name: HashMap<_, OwnedObjects<'_>> = HashMap::with_capacity(all);
         let mut by_uid = HashMap::with_capacity(all);
-        let mut duplicates = HashSet::new();
+        let (mut duplicates, mut copied) = (HashSet::new(), HashSet::new());
         let mut provisioned = HashMap::new();
         for usable in usable_backends(&backends) {
             for object in &usable.observed.objects {
@@ -105,7 +107,10 @@ impl<'a> Inventory<'a> {
                 if object.kind() == Kind::Volume {
                     *provisioned.entry(usable.name).or_default() += object.size.bytes();
                 }
-                let Some(object) = OwnedObject::of(usable.name, object) else { continue };
+                let Some(object) = OwnedObject::of(usable.name, object) else {
+                    copied.extend(object.copy_of.as_ref().map(|identity| identity.uid));
+                    continue;
+                };
                 let identity = object.identity;
                 if by_uid.insert(identity.uid, object).is_some() {
                     duplicates.insert(identity.uid);
@@ -117,7 +122,19 @@ impl<'a> Inventory<'a> {
         }
         let requested_twice = requested_twice(&inputs.reading.specs, &backends);
         let (inside, entered, recorded) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { inputs, backends, by_name, by_uid, duplicates, provisioned, requested_twice, inside, entered, recorded }
+        Self {
+            inputs,
+            backends,
+            by_name,
+            by_uid,
+            duplicates,
+            copied,
+            provisioned,
+            requested_twice,
+            inside,
+            entered,
+            recorded,
+        }
     }
 
     pub(super) fn reading(&self) -> &'a Reading {

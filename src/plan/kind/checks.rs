@@ -99,6 +99,7 @@ pub(super) fn new_identity<'a>(
     let ledger = usable.ledger;
     let is_used = |uid: &Uid| {
         inventory.by_uid.contains_key(uid)
+            || inventory.copied.contains(uid)
             || draft.new_uids.contains(uid)
             || ledger.is_some_and(|l| l.complete.contains_key(uid) || l.tombstones.contains_key(uid))
     };
