@@ -259,6 +259,35 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
     });
 }
 
+#[test]
+fn a_takeover_leaves_copies_of_objects_of_another_pool() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("a", "size: 1Mi"), volume("copy", "size: 1Mi")]), 3, "made").await;
+        let (copy, prod, neu) = (rig.native("copy"), "prod".parse().unwrap(), "neu".parse().unwrap());
+        let mut ledger = rig.world().ledger(&prod).unwrap().clone();
+        let uid = *ledger.complete.iter().find(|(_, entry)| entry.native == copy).unwrap().0;
+        ledger.complete.remove(&uid);
+        ledger.copies.insert(uid);
+        ledger.serial += 1;
+        let driver = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
+        let lock = driver.lock(&prod).await.unwrap();
+        driver.write_ledger(&ledger).await.unwrap();
+        drop(lock);
+        let rig = rig.fork(false);
+        let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "a123456789");
+        let ours = specs(&format!("{text}{}", volume("a", "size: 1Mi")));
+        adopt_owner(&rig.setup(&ours), &name("pool"), &prod).await.unwrap();
+        assert_eq!(rig.native("copy"), copy);
+        assert!(rig.native("a").as_str().contains("neu"));
+        // Without a document for it, it is not removed either.
+        rig.settle(&ours, 3, "taken over").await;
+        assert_eq!(rig.native("copy"), copy);
+        let world = rig.world();
+        assert!(!world.ledger(&neu).unwrap().complete.contains_key(&uid));
+    });
+}
+
 /// Why an operation did nothing.
 fn refusal(result: Result<Executed, OperationError>) -> OperationError {
     let mut executed = result.unwrap();

@@ -17,7 +17,7 @@ use crate::plan::Observation;
 use crate::text::did_you_mean;
 
 /// Makes this Stack the owner of all objects of `from` on a declared backend; names and uids stay. Objects that `from` suspended stay
-/// suspended.
+/// suspended. Copies of objects of another pool stay as they are.
 ///
 /// # Errors
 /// See [`OperationError`]. Then no object was given.
@@ -68,6 +68,10 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         None => ledger::first(pool, owner, specs),
     };
     ledger::take_over(&mut ours, theirs);
+    // Copies of objects of another pool are not theirs to give.
+    let gives = |id: &Identity| {
+        id.owner == *from && (theirs.complete.contains_key(&id.uid) || !theirs.copies.contains(&id.uid))
+    };
     // Names in use: this owner's, and those of live objects of `from`.
     let (mut taken, mut live) = (HashSet::new(), HashSet::new());
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary) {
@@ -75,7 +79,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         let key = (identity.kind, &identity.name);
         if identity.owner == *owner {
             taken.insert(key);
-        } else if identity.owner == *from && object.place == Place::Live {
+        } else if gives(identity) && object.place == Place::Live {
             live.insert(key);
         }
     }
@@ -85,7 +89,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     let moves_inside = capabilities.trash == TrashAbility::Volumes;
     let mut giving = Giving { moves_inside, ..Giving::default() };
     let mut left = 0;
-    let is_theirs = |object: &&Object| object.identity.as_ref().is_some_and(|id| id.owner == *from);
+    let is_theirs = |object: &&Object| object.identity.as_ref().is_some_and(gives);
     let mut objects: Vec<&Object> =
         observed.objects.iter().filter(|o| o.place != Place::Temporary).filter(is_theirs).collect();
     // Volumes first: the snapshots inside of one are then found under its new name.
