@@ -116,8 +116,8 @@ fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
     identity.is_some_and(|id| plan::suspension_of(&report.suspensions, id.kind, &id.name).is_some())
 }
 
-/// The objects that a step or hold of a pass is about, by uid and by name, and those that a step moves inside of its volume. Built once
-/// for all objects in the trash.
+/// The objects that a step or hold of a pass is about, by uid and by name, those that a step moves inside of its volume, and the snapshots
+/// of restores that are not complete. Built once for all objects in the trash.
 struct Concerned<'a> {
     uids: HashSet<Uid>,
     names: HashSet<(Kind, &'a Name)>,
@@ -129,7 +129,9 @@ impl<'a> Concerned<'a> {
         let inner = |step: &'a Step| step.action.with().iter().map(|inner| &inner.identity);
         let steps = || plan().flat_map(|plan| &plan.steps).flat_map(move |step| inner(step).chain([&step.identity]));
         let held = || plan().flat_map(|plan| &plan.held);
-        let uids = steps().map(|id| id.uid).chain(held().filter_map(|held| held.uid)).collect();
+        let uids = steps().map(|id| id.uid).chain(held().filter_map(|held| held.uid));
+        // The purge observes only what it destroys, not the volumes whose restore needs it.
+        let uids = uids.chain(engine::sources_of_restores(&report.world).into_keys()).collect();
         let names = steps().map(|id| (id.kind, &id.name)).chain(held().map(|held| (held.kind, &held.name))).collect();
         Self { uids, names }
     }
@@ -168,7 +170,8 @@ mod tests {
     use crate::manifest::fixtures::reading_of;
     use crate::model::fixtures::{name, nth};
     use crate::model::{
-        Action, Capabilities, InnerSnapshot, Object, Observed, Place, PoolId, Reason, Size, Tags, Verb,
+        Action, Capabilities, InnerSnapshot, NativeName, Object, Observed, Place, PoolId, Reason, Restoring, Size,
+        Tags, Verb,
     };
     use crate::plan::{Held, HeldReason, Plan};
 
@@ -227,6 +230,17 @@ mod tests {
         Report { world: [(name("fast"), view)].into(), ..report() }
     }
 
+    /// The restore of another volume from the object is not complete.
+    fn half_restored(place: Place, parent_volume: Option<NativeName>) -> Report {
+        let begun = Restoring { request: "one".to_owned(), snapshot: trashed().object.uid(), size: None };
+        let mut half = Object::of(nth(Kind::Volume, "web", 0), place, Size(1));
+        half.tags.restoring = Some(Box::new(begun));
+        let mut observed = observed();
+        observed.objects[0].parent_volume = parent_volume;
+        observed.objects.push(half);
+        in_world(seen(observed))
+    }
+
     fn declared(volume: &str) -> Reading {
         let head = "apiVersion: kiln/v1\nkind:";
         let text = format!(
@@ -271,6 +285,9 @@ mod tests {
             capabilities: Capabilities::everything(),
             observed: observed(),
         };
+        let inside = nth(Kind::Volume, "web", 0).native();
+        let goes_along = half_restored(Place::Trash, Some(inside.clone()));
+        assert!(certain(&trashed(), &reading, &goes_along), "it goes before the volume that it is inside of");
         for (doubt, report) in [
             ("a step is planned for it", with_step(nth(Kind::Volume, "db", 0))),
             ("a step brings it back with its volume", with_volume()),
@@ -280,6 +297,12 @@ mod tests {
             ("volumes are not listed completely", partly(Listed { volumes: false, ..all })),
             ("snapshots are not listed completely", partly(Listed { snapshots: false, ..all })),
             ("the trash is not listed completely", partly(Listed { trash: false, ..all })),
+            ("the restore of a volume from it is not complete", half_restored(Place::Live, None)),
+            ("a volume whose restore from it is not complete may come back", half_restored(Place::Trash, None)),
+            (
+                "it is inside of a volume whose restore from it is not complete",
+                half_restored(Place::Live, Some(inside)),
+            ),
             ("its backend has gaps", in_world(seen(gaps))),
             ("another process holds the lock", in_world(locked)),
             ("its backend was not observed", in_world(Observation::Failed { why: "away".to_owned(), fix: None })),

@@ -51,8 +51,8 @@ pub use foreign::with_content;
 pub use open_pass::OpenPass;
 pub use operations::{
     Executed, ImageExport, Operation, OperationError, OperationResult, Purge, SuspensionResult, Trashed, adopt_owner,
-    approve, forget_backend, forget_object, image_export, is_kept_by_reading, operate, resume, suspend, trash_in,
-    trash_purge, trash_purge_after, trash_purge_list, trash_restore,
+    approve, forget_backend, forget_object, image_export, is_kept_by_reading, operate, resume, sources_of_restores,
+    suspend, trash_in, trash_purge, trash_purge_after, trash_purge_list, trash_restore,
 };
 pub use options::Options;
 pub use overview::{JOURNAL_SHOWN, overview, overview_while};

@@ -19,7 +19,7 @@ pub use error::OperationError;
 pub use forget::{forget_backend, forget_object};
 pub use image::{ImageExport, image_export};
 pub use operation::{Operation, OperationResult, operate};
-pub use purge::{Purge, is_kept_by_reading, trash_purge, trash_purge_after, trash_purge_list};
+pub use purge::{Purge, is_kept_by_reading, sources_of_restores, trash_purge, trash_purge_after, trash_purge_list};
 pub use run::Executed;
 pub use suspend::{SuspensionResult, resume, suspend};
 pub use trash::{Trashed, trash_in, trash_restore};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, ObjectId, Place, Reading, Reason, Risk, Step,
-    Tags, Uid, Withdrawal,
+    Action, Identity, Kind, Ledger, LedgerView, Name, Object, ObjectId, Place, Reading, Reason, Risk, Step, Tags, Uid,
+    Withdrawal,
 };
 use crate::plan::{self, Observation, Referenced};
 use crate::text::rfc3339;
@@ -242,19 +242,34 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
     Ok(executed)
 }
 
-/// Returns, by the uid of the snapshot, the volumes whose restore from it is not complete.
-fn sources_of_restores(world: &plan::World) -> HashMap<Uid, NativeName> {
-    let live = world.values().flat_map(Observation::objects).filter(|object| object.place == Place::Live);
-    live.filter_map(|volume| Some((volume.tags.restoring.as_ref()?.snapshot?, volume.native.clone()))).collect()
+/// Returns, by the uid of the snapshot, the volumes whose restore from it is not complete, also those in the trash: they may come back.
+/// A snapshot inside of a volume in the trash is left out: it goes with its volume, and before it.
+pub fn sources_of_restores(world: &plan::World) -> HashMap<Uid, &Object> {
+    let mut sources = HashMap::new();
+    for observed in world.values().filter_map(Observation::observed) {
+        for volume in &observed.objects {
+            let Some(uid) = volume.tags.restoring.as_ref().and_then(|begun| begun.snapshot) else { continue };
+            let is_inside =
+                |other: &Object| other.uid() == Some(uid) && other.parent_volume.as_ref() == Some(&volume.native);
+            if volume.place == Place::Live || !observed.objects.iter().any(is_inside) {
+                sources.insert(uid, volume);
+            }
+        }
+    }
+    sources
 }
 
 /// Checks that no restore from a snapshot in the trash is still to be completed.
-fn check_no_restore(sources: &HashMap<Uid, NativeName>, trashed: &Trashed) -> Result<(), OperationError> {
+fn check_no_restore(sources: &HashMap<Uid, &Object>, trashed: &Trashed) -> Result<(), OperationError> {
     let Some(volume) = trashed.object.uid().and_then(|uid| sources.get(&uid)) else { return Ok(()) };
-    let name = trashed.object.identity.as_ref().map_or_else(String::new, |id| id.id().to_string());
+    let named = |object: &Object| object.identity.as_ref().map_or_else(String::new, |id| id.id().to_string());
+    let fix = match volume.place {
+        Place::Trash => format!("`kiln trash purge {}` first", named(volume)),
+        Place::Live | Place::Temporary => format!("`kiln trash restore {}`, then `kiln apply`", named(&trashed.object)),
+    };
     Err(OperationError::Held(format!(
-        "{} is left: the restore of {volume} from it is not complete; fix: `kiln trash restore {name}`, then `kiln apply`",
-        trashed.object.native
+        "{} is left: the restore of {} from it is not complete; fix: {fix}",
+        trashed.object.native, volume.native
     )))
 }
 
