@@ -15,7 +15,7 @@ use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporte
 use kiln::model::{
     Access, Action, Address, BackendSpec, Capabilities, DriverError, Effect, Endpoint, ErrorKind, Identity, IntentId,
     JournalAction, JournalEntry, JournalOutcome, Kind, NativeName, Observed, OpenIntent, Outcome, Owner, Percent,
-    Reading, Records, Scope, Size, Step, Tags,
+    Reading, Records, Restores, Restoring, Scope, Size, Step, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
@@ -241,6 +241,38 @@ fn a_later_call_without_effect_does_not_hide_an_earlier_one() {
         assert_eq!(run.report.failed.len(), 1, "{first:?}");
         assert_eq!(run.store.intents().unwrap().len(), open, "{first:?}");
     }
+}
+
+/// Nor does it where calls cannot be repeated, and the observation in between showed the first one half done.
+#[test]
+fn a_later_call_without_effect_does_not_hide_a_half_restore() {
+    run(async {
+        let mut rig = Rig::new();
+        rig.capabilities = Capabilities { restore: Restores::InSteps, repeatable: false, ..Capabilities::everything() };
+        let made = join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]);
+        rig.settle(&made, 3, "made").await;
+        let db = rig.native("db");
+        let uid = rig
+            .overview(&made)
+            .await
+            .world
+            .values()
+            .flat_map(Observation::objects)
+            .find_map(|object| (object.kind() == Kind::Snapshot).then(|| object.uid()).flatten());
+        let begun = Restoring { request: "one".to_owned(), snapshot: uid, size: None };
+        rig.world().change_by_hand(&db, |object| object.tags.restoring = Some(Box::new(begun)));
+        let fails = |_: &Step, nth| {
+            let (effect, kind) =
+                if nth == 1 { (Effect::Unknown, ErrorKind::Transient) } else { (Effect::No, ErrorKind::Busy) };
+            Some(Play::Fail(DriverError { effect, ..DriverError::before(kind, "as the script says") }))
+        };
+        let sim =
+            SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0).with_capabilities(rig.capabilities.clone());
+        let setup = Setup { connect: Arc::new(Played::new(sim, Box::new(fails), false)), ..rig.setup(&made) };
+        reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();
+        let open = setup.store.unwrap().intents().unwrap();
+        assert_eq!(open.len(), 1, "the restore has begun");
+    });
 }
 
 #[test]

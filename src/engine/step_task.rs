@@ -1,5 +1,6 @@
 //! One step: its intent, its call with retries and time limits, its outcome.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -124,10 +125,10 @@ impl StepTask {
             }
             match self.attempt().await {
                 Err(error) if error.kind.retryable() && tried < TRIES => {
-                    if let Some(end) = self.seen_before_repeating(&error).await {
-                        return Ok(end);
+                    match self.seen_before_repeating(&error).await {
+                        ControlFlow::Break(end) => return Ok(end),
+                        ControlFlow::Continue(may_have) => may_have_changed |= may_have,
                     }
-                    may_have_changed |= error.effect != Effect::No && self.is_repeatable();
                     failed = Some(error.clone());
                     let pausing = pause + jitter(self.step.identity.uid, pause);
                     let millis = u64::try_from(pausing.as_millis()).unwrap_or(u64::MAX);
@@ -141,22 +142,19 @@ impl StepTask {
         }
     }
 
-    fn is_repeatable(&self) -> bool {
-        self.backend.driver.capabilities().repeatable
-    }
-
-    /// Observes whether a call that failed had its effect, if it may have had one and cannot be repeated without harm. Returns how the step
-    /// ends, or `None` if the call can be made again.
-    async fn seen_before_repeating(&self, error: &DriverError) -> Option<Result<Outcome, DriverError>> {
-        if error.effect == Effect::No || self.is_repeatable() {
-            return None;
+    /// Observes whether a call that failed had its effect, if it may have had one and cannot be repeated without harm. Breaks with how the
+    /// step ends; or continues, if the call can be made again, with whether it may have changed something.
+    async fn seen_before_repeating(&self, error: &DriverError) -> ControlFlow<Result<Outcome, DriverError>, bool> {
+        if error.effect == Effect::No || self.backend.driver.capabilities().repeatable {
+            return ControlFlow::Continue(error.effect != Effect::No);
         }
         // An error of the observation hides no effect: the intent stays open, and the next pass observes again.
-        let seen = self.backend.observe(&scope_of(&self.step)).await;
-        match seen.ok().and_then(|seen| ObservedObjects::new(&seen).shows(&self.step)) {
-            Some(true) => Some(Ok(Outcome::Changed)),
-            Some(false) => None,
-            None => Some(Err(DriverError { effect: Effect::Unknown, ..error.clone() })),
+        let seen = self.backend.observe(&scope_of(&self.step)).await.ok();
+        let seen = seen.as_ref().map(ObservedObjects::new);
+        match seen.and_then(|seen| Some((seen.shows(&self.step)?, seen.shows_begun(&self.step)))) {
+            Some((true, _)) => ControlFlow::Break(Ok(Outcome::Changed)),
+            Some((false, is_begun)) => ControlFlow::Continue(is_begun),
+            None => ControlFlow::Break(Err(DriverError { effect: Effect::Unknown, ..error.clone() })),
         }
     }
 
