@@ -461,8 +461,10 @@ impl SimCall<'_> {
     }
 
     fn configure(&mut self, settings: &VolumeSettings) -> Result<Outcome> {
-        self.can_have(settings)?;
         let object = self.ours_to_change()?;
+        // The encryption that it has stays.
+        let encrypted = settings.encrypted && !object.settings.encrypted;
+        self.can_have(&VolumeSettings { encrypted, ..settings.clone() })?;
         if object.settings == *settings {
             return Ok(Outcome::Unchanged);
         }
