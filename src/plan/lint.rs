@@ -133,7 +133,8 @@ fn check_restores(
     breach: &mut dyn FnMut(&str),
 ) {
     let is_volume = |object: &Object| object.place == Place::Live && object.kind() == Kind::Volume;
-    let begun = |object: &Object| object.tags.restoring.clone().filter(|_| is_volume(object));
+    let is_ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.owner == step.identity.owner);
+    let begun = |object: &Object| object.tags.restoring.clone().filter(|_| is_volume(object) && is_ours(object));
     let is_restore = matches!(step.action, Action::Restore { .. });
     match object.and_then(begun) {
         Some(begun) if step.action.completes(&begun) => {}
@@ -158,8 +159,12 @@ fn check_restores(
         breach("it copies a volume whose restore is not complete");
     }
     let is_retag = matches!(&step.action, Action::SetTags { tags } if !tags.retained);
+    // The completion waits for these.
+    let completes_rename =
+        matches!(step.action, Action::Rename { .. }) && object.is_some_and(|object| object.unfinished);
+    let is_allowed = is_retag || completes_rename || matches!(step.action, Action::Undelete { .. });
     let needs_it = |object: &&Object| begun(object).is_some_and(|begun| begun.snapshot == Some(step.identity.uid));
-    if step.identity.kind == Kind::Snapshot && !is_retag && objects.values().any(needs_it) {
+    if step.identity.kind == Kind::Snapshot && !is_allowed && objects.values().any(needs_it) {
         breach("a restore from its object is not complete");
     }
 }
@@ -215,7 +220,9 @@ fn check_action(
         Action::Create { settings, .. } if !is_as_declared(inputs, step, settings) => {
             breach("it creates a volume with other settings than its document declares");
         }
-        Action::Create { settings, .. } | Action::Configure { settings } if exceeds(settings) => {
+        Action::Create { settings, .. } if exceeds(settings) => breach("its backend does not support its settings"),
+        // The encryption that it has stays.
+        Action::Configure { settings } if settings.qos.is_some() && !can.qos => {
             breach("its backend does not support its settings");
         }
         Action::Configure { settings } => match object {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::model::{Action, Expect, Kind, Place, PlacedField, Reason, Restores, Restoring, Step, Verb};
+use crate::model::{Action, Expect, Kind, Place, PlacedField, Reason, Restores, Restoring, Risk, Step, Verb};
 
 use crate::plan::draft::{Draft, UnfinishedRestore};
 use crate::plan::hold::{Hold, Subject, see_what_holds};
@@ -14,8 +14,9 @@ use crate::plan::usable::Usable;
 use super::checks::{check_not_open, unseen_clients};
 use super::step::step_on;
 
-/// Drafts the completion of every restore that was begun, whether a document still asks for it or not. It needs no approval: the
-/// restore was approved before it began, and what it overwrites is of no use any more.
+/// Drafts the completion of every restore that was begun, whether a document still asks for it or not. It needs no second approval: the
+/// restore was approved before it began, and what it overwrites is of no use any more; unless a client that cannot be seen may write to
+/// the volume.
 pub(in crate::plan) fn complete_restores<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     for usable in inventory.usable_backends() {
         let objects = usable.observed.objects.iter().filter(|object| object.place != Place::Temporary);
@@ -89,7 +90,9 @@ fn completion(
     check_not_open(&subject, volume, "completing its restore would change the data under its client")?;
     let action = Action::Restore { snapshot: snapshot.reference(), request: begun.request.clone() };
     let expect = Expect { idle: true, ..Expect::live(volume) };
+    let risk = unseen_clients(usable, volume).map_or(Risk::None, |_| Risk::Irreversible);
     Ok(Some(Step {
+        risk,
         changes: vec![change("restore.request", json!(volume.tags.restored), json!(begun.request))],
         bytes: volume.whole_size(),
         ..step_on(volume, action, Reason::LeftOver, expect)
@@ -106,15 +109,34 @@ pub(in crate::plan) fn hold_beside_restores<'a>(inventory: &Inventory<'a>, draft
         if restore.may_be_replaced {
             draft.hold(without_snapshot(inventory, restore));
         }
+        await_snapshot(draft, restore);
         hold_changes(draft, restore);
         for index in 0..draft.steps.len() {
+            // The completion itself waits for the rename of its snapshot.
+            let is_awaited = draft.completing.get(&draft.steps[index].identity.uid) == Some(&index);
             if !draft.dropped.contains(&index)
+                && !is_awaited
                 && let Some(message) = needs_it_complete(restore, &draft.steps[index])
             {
                 draft.hold_step(index, HeldReason::HalfRestored, message, &fix(restore));
             }
         }
     }
+}
+
+/// If its snapshot comes back from the trash in this plan, says that instead of asking a person for it.
+fn await_snapshot(draft: &mut Draft<'_>, restore: &UnfinishedRestore<'_>) {
+    let volume = &restore.volume;
+    let is_back = |(_, step): (usize, &Step)| {
+        matches!(step.action, Action::Undelete { .. }) && Some(step.identity.uid) == restore.begun.snapshot
+    };
+    if volume.place != Place::Live || !draft.live_steps().any(is_back) {
+        return;
+    }
+    let message = format!("{}, and its snapshot comes back from the trash first", not_complete(restore.begun));
+    let subject = Subject::existing(volume.identity, volume.backend, Verb::Update);
+    draft.held.retain(|held| held.uid != Some(volume.uid()) || held.reason != HeldReason::SourceMissing);
+    draft.hold(subject.hold(HeldReason::HalfRestored, message, "`kiln apply` again, when it is back"));
 }
 
 /// Holds all other steps on the volume. If its restore cannot be completed, the volume is held for that, under its present name.
@@ -156,7 +178,8 @@ fn needs_it_complete(restore: &UnfinishedRestore<'_>, step: &Step) -> Option<Str
         return Some(format!("the restore of volume {name} ({begun}) is not complete"));
     }
     let is_retag = matches!(&step.action, Action::SetTags { tags } if !tags.retained);
-    let changes_source = volume.place == Place::Live && begun.snapshot == Some(step.identity.uid) && !is_retag;
+    let is_harmless = is_retag || matches!(step.action, Action::Undelete { .. });
+    let changes_source = volume.place == Place::Live && begun.snapshot == Some(step.identity.uid) && !is_harmless;
     changes_source.then(|| format!("the restore of volume {name} from it ({begun}) is not complete"))
 }
 
