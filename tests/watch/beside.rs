@@ -25,7 +25,7 @@ pub(crate) fn without_place_and_time(sandbox: &Sandbox, text: &str) -> String {
     out.push_str(rest);
     let is_of_the_host = |line: &&str| {
         let key = line.trim_start().trim_start_matches('"');
-        ["millis\":", "millis:", "pool\":", "pool:", "pool ", "used\":", "used:", "used "]
+        ["millis\":", "millis:", "pool\":", "pool:", "pool ", "used\":", "used:", "used ", "inodes "]
             .iter()
             .any(|start| key.starts_with(start))
     };
