@@ -112,7 +112,7 @@ fn no_secret_is_read_or_shown() {
         &format!(
             "apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: array}}\n\
              spec: {{driver: cinder, cinder: {{options: {{san_ip: 10.0.0.9, san_password: {CANARY}}}, keys: [{{token: {CANARY}}}], \
-             api: \"https://admin:{CANARY}@array.example/v2\", auth: {{chap: {CANARY}}}}}}}\n\
+             api: \"https://admin:{CANARY}@array.example/v2\", peers: \"http://a,https://b:x/{CANARY}@c\", auth: {{chap: {CANARY}}}}}}}\n\
              ---\napiVersion: kiln/v1\nkind: Target\nmetadata: {{name: door}}\n\
              spec: {{driver: lio, lio: {{chap: {{password: {CANARY}}}}}}}\n"
         ),

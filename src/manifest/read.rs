@@ -66,10 +66,11 @@ fn may_be_secret(name: &str) -> bool {
         || ["key", "pass", "passwd", "pwd"].iter().any(|end| name.ends_with(end))
 }
 
-/// Whether a text contains a password as URLs do: `https://user:password@host`.
+/// Whether a text may contain a password as URLs do: `https://user:password@host`. A password may contain any character, and a text
+/// several URLs.
 fn has_password(text: &str) -> bool {
-    let authority = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
-    authority.and_then(|authority| authority.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
+    let before_host = text.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+    before_host.is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// Returns a value without a form as it is written; none for null.
