@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Address, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, PlacedField, Reason, Step, Tags,
-    Verb, VolumeSpec,
+    Action, Address, Expect, Identity, Kind, NativeName, Object, ObjectRef, OnRemove, Place, PlacedField, Reason, Step,
+    Tags, Verb, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -22,6 +22,17 @@ use crate::text::quoted;
 use super::checks::new_identity;
 use super::configure::{check_settings, configure};
 use super::volume::grow;
+
+/// The room that an adopted object takes.
+pub(super) const ADOPTED: Room = Room { provisioned: 0, taken: 0, objects: 0, adopted: 1 };
+
+/// Returns the tags of an adopted object. By default it is released when its document is removed.
+pub(super) fn adopted_tags(inventory: &Inventory<'_>, desired: DesiredTags<'_>, identity: &Identity) -> Tags {
+    let on_remove = desired.on_remove.or(Some(OnRemove::Retain));
+    let mut tags = desired_tags(&DesiredTags { on_remove, ..desired }, &Tags::default());
+    tags.protected |= desired.protected.is_none() && inventory.stack().defaults.protected == Some(true);
+    Tags { identity: Some(Box::new(identity.clone())), adopted: true, ..tags }
+}
 
 /// Drafts the adoption of an object without an owner.
 pub(super) fn adopt<'a>(
@@ -52,20 +63,8 @@ pub(super) fn adopt<'a>(
     check_requested_once(inventory, usable, &subject, native, None)?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..subject };
-    // The default for adopted objects: they are released when their document is removed.
-    let on_remove = spec.on_remove.or(Some(OnRemove::Retain));
-    let mut tags = desired_tags(&DesiredTags { on_remove, ..DesiredTags::of_volume(spec) }, &Tags::default());
-    take_room(
-        inventory,
-        draft,
-        usable,
-        &subject,
-        object.size,
-        Room { provisioned: 0, taken: 0, objects: 0, adopted: 1 },
-    )?;
-    tags.protected |= spec.protected.is_none() && inventory.stack().defaults.protected == Some(true);
-    tags.identity = Some(Box::new(identity.clone()));
-    tags.adopted = true;
+    take_room(inventory, draft, usable, &subject, object.size, ADOPTED)?;
+    let mut tags = adopted_tags(inventory, DesiredTags::of_volume(spec), &identity);
     tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
     let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
     changes.extend(first_tags(&tags));

@@ -3,20 +3,20 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Address, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, PlacedField, Reason, SnapshotSpec,
-    Step, Tags, Verb,
+    Action, Address, Expect, Kind, NativeName, Object, ObjectRef, Place, PlacedField, Reason, SnapshotSpec, Step, Tags,
+    Verb,
 };
 
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::Inventory;
 use crate::plan::name_conflict::check_requested_once;
-use crate::plan::room::{Room, take_room};
-use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
+use crate::plan::room::take_room;
+use crate::plan::tags::{DesiredTags, change, first_tags};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
-use super::adopt::check_not_copy;
+use super::adopt::{ADOPTED, adopted_tags, check_not_copy};
 use super::checks::new_identity;
 use super::snapshot::volume_of;
 
@@ -56,20 +56,8 @@ pub(super) fn adopt_snapshot<'a>(
     check_requested_once(inventory, usable, &subject, native, Some(&spec.volume))?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Snapshot, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..subject };
-    take_room(
-        inventory,
-        draft,
-        usable,
-        &subject,
-        object.size,
-        Room { provisioned: 0, taken: 0, objects: 0, adopted: 1 },
-    )?;
-    // The default for adopted objects: they are released when their document is removed.
-    let on_remove = spec.on_remove.or(Some(OnRemove::Retain));
-    let mut tags = desired_tags(&DesiredTags { on_remove, ..DesiredTags::of_snapshot(spec) }, &Tags::default());
-    tags.protected |= spec.protected.is_none() && inventory.stack().defaults.protected == Some(true);
-    tags.identity = Some(Box::new(identity.clone()));
-    tags.adopted = true;
+    take_room(inventory, draft, usable, &subject, object.size, ADOPTED)?;
+    let mut tags = adopted_tags(inventory, DesiredTags::of_snapshot(spec), &identity);
     tags.volume = Some(volume.uid);
     let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
     changes.extend(first_tags(&tags));
