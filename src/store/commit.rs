@@ -22,7 +22,7 @@ use super::record_cache::RecordCache;
 const GROUP: usize = 256;
 
 /// A group is closed when no batch came for this long: steps that start together queue their batches within it.
-const LULL: Duration = Duration::from_micros(300);
+const LULL: Duration = Duration::from_micros(100);
 
 /// Maximum time that a batch which can wait is held back.
 const HELD_BACK: Duration = Duration::from_millis(5);
