@@ -150,9 +150,9 @@ impl ObjectRecord {
         if let Some(object) = seen {
             let Object { place, used, created, tags: Tags { expires, .. }, .. } = object;
             self.seen = LastSeen::AsRecorded { place: *place, used: *used, created: *created, expires: *expires };
-            let unnumbered = Object { id: None, ..object.clone() };
-            if self.seen_object().as_ref() != Some(&unnumbered) {
-                self.seen = LastSeen::Otherwise(Box::new(unnumbered));
+            let without_id = Object { id: None, ..object.clone() };
+            if self.seen_object().as_ref() != Some(&without_id) {
+                self.seen = LastSeen::Otherwise(Box::new(without_id));
             }
         }
         self

@@ -40,7 +40,7 @@ impl Needed {
         Self { capacity: *capacity, used: capacity.used.saturating_add(more) }
     }
 
-    /// Whether a step that takes this room may not be made for want of it.
+    /// Whether a step that takes this room must be held because too little of it is left.
     fn exceeds(&self, max_fill: Percent, room: Room) -> bool {
         let above = self.used > self.capacity.total;
         match self.capacity.resource {
@@ -55,7 +55,7 @@ impl Needed {
         (u128::from(self.used) * 1000).checked_div(u128::from(self.capacity.total)).unwrap_or(u128::MAX)
     }
 
-    /// Returns the message and the fix of a hold for want of it. `taken`: the bytes that the step allocates; `made`: the objects of the plan;
+    /// Returns the message and the fix of a hold because too little of it is left. `taken`: the bytes that the step allocates; `made`: the objects of the plan;
     /// `place`: that of `maxFill`.
     fn text(&self, usable: &Usable<'_>, taken: u64, made: u64, place: &str) -> (String, String) {
         let (used, total) = (Size(self.used).rounded(), Size(self.capacity.total).rounded());

@@ -181,7 +181,7 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
     if differ(read(action).as_ref(), read(&now.action).as_ref()) {
         note("identity of the source", shown(read(action).as_ref()), shown(read(&now.action).as_ref()));
     }
-    let unnumbered = |action: &Action| {
+    let without_id = |action: &Action| {
         let mut action = action.clone();
         if let Some(object) = action.read_mut() {
             object.id = None;
@@ -196,7 +196,7 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
     note("risk", format!("{risk:?}"), format!("{:?}", now.risk));
     note("bytes removed", bytes.bytes().to_string(), now.bytes.bytes().to_string());
     if out.is_empty()
-        && (identity != &now.identity || unnumbered(action) != unnumbered(&now.action) || changes != &now.changes)
+        && (identity != &now.identity || without_id(action) != without_id(&now.action) || changes != &now.changes)
     {
         out.push("the tags or fields that it writes differ".to_owned());
     }

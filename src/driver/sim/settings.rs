@@ -79,7 +79,7 @@ fields! {
         "qos" => qos: bool = FieldRule::default(FieldForm::Bool, "true"),
         /// Whether the limits of an open volume can be changed.
         "qosLive" => qos_live: bool = FieldRule::default(FieldForm::Bool, "true"),
-        /// Whether volumes can be created encrypted. Only that they are is simulated.
+        /// Whether volumes can be created encrypted. The simulator only records it, and encrypts nothing.
         "encryption" => encryption: bool = FieldRule::default(FieldForm::Bool, "true"),
     }
 }

@@ -471,7 +471,7 @@ pub(crate) async fn settings_are_observed_as_they_were_set(bench: &dyn Bench) {
     assert_eq!(kit.act(&db, configure).await, Ok(Outcome::Unchanged));
     assert_eq!(kit.one(&db).await.settings, slower);
     if can.encryption {
-        // What is there as plain text stays so, and what is encrypted is not laid open.
+        // A volume is neither encrypted nor decrypted once it exists.
         let kinds = [ErrorKind::Conflict, ErrorKind::Permanent, ErrorKind::Unsupported];
         for (identity, encrypted) in [(&db, false), (&plain, true)] {
             let settings = VolumeSettings { encrypted, ..kit.one(identity).await.settings };
