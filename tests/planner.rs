@@ -149,6 +149,11 @@ fn thing() -> BoxedStrategy<String> {
             (2, ", written: true"),
             (4, ", written: false, used: 0"),
             (1, ", recent: true"),
+            (1, ", shown: thin"),
+            (1, ", shown: thick"),
+            (1, ", shown: thick, provisioning: thick"),
+            (2, ", shown: thin, provisioning: thick, used: 1Mi"),
+            (1, ", shown: thin, provisioning: thick, clients: [qemu]"),
             (1, ", restoring: {request: r, snapshot: s, size: 2Gi}"),
             (1, ", restoring: {request: q, snapshot: t}"),
         ]),
@@ -182,6 +187,7 @@ fn pool() -> BoxedStrategy<(String, Vec<String>)> {
         (1, "{can: {snapshots: {nested: true}}}"),
         (1, "{can: {snapshots: {nested: true}, trash: Volumes}}"),
         (1, "{can: {snapshots: {nested: true}, trash: None}}"),
+        (1, "{can: {reservation: Fixed}}"),
         (1, "{next: {volume/a: 1}}"),
     ]);
     (settings, vec(thing(), 0..8)).boxed()

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use crate::model::{
-    Action, DriverError, ErrorKind, Identity, InnerSnapshot, Kind, NativeName, Object, Observed, Place, Step, Tags, Uid,
+    Action, DriverError, ErrorKind, Identity, InnerSnapshot, Kind, NativeName, Object, Observed, Place, Provisioning,
+    Step, Tags, Uid,
 };
 
 /// The observed objects of one backend, by native name and place. Several snapshots have one name where each is inside of another volume.
@@ -78,6 +79,7 @@ impl<'o> ObservedObjects<'o> {
             Action::Restore { request, .. } => {
                 live.is_some_and(|o| o.tags.restored.as_ref() == Some(request) && o.tags.restoring.is_none())
             }
+            Action::Reserve => live.is_some_and(|object| object.provisioning != Some(Provisioning::Thin)),
             Action::Configure { settings } => live.is_some_and(|object| object.settings == *settings),
             Action::SetTags { tags } | Action::Adopt { tags, .. } => tagged(tags),
             Action::Undelete { tags, with } => tagged(tags) && with.iter().all(|inner| inner_in(Place::Live, inner)),

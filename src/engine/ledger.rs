@@ -294,6 +294,7 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
         | Action::Grow { .. }
         | Action::Restore { .. }
         | Action::SetTags { .. }
+        | Action::Reserve
         | Action::Configure { .. } => {
             let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
             object.into_iter().for_each(|object| enter(ledger, &step.identity, object, n));

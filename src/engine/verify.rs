@@ -136,6 +136,7 @@ fn as_reported(step: &Step) -> Option<Object> {
         Action::Grow { .. }
         | Action::Restore { .. }
         | Action::SetTags { .. }
+        | Action::Reserve
         | Action::Configure { .. }
         | Action::Trash { .. }
         | Action::Destroy

@@ -22,6 +22,9 @@ pub struct Capabilities {
     pub thin: bool,
     /// Whether objects can be thick.
     pub thick: bool,
+    /// Whether it is shown that the space of a volume is reserved, and whether it can be reserved later.
+    #[serde(default = "hidden")]
+    pub reservation: Reservation,
     /// When volumes can be grown.
     pub grow: Growth,
     /// Snapshots of volumes. `None`: the backend has none.
@@ -52,6 +55,10 @@ pub struct Capabilities {
     /// Why no step can be executed on this pool, as the end of a sentence about it. `None`: steps can be executed.
     #[serde(default)]
     pub unusable: Option<String>,
+}
+
+fn hidden() -> Reservation {
+    Reservation::Hidden
 }
 
 /// When volumes can be grown.
@@ -125,6 +132,19 @@ choices! {
     }
 }
 
+choices! {
+    /// Whether a backend shows that the space of a volume is reserved (thick), and whether that can change.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    pub enum Reservation("Reservation") {
+        /// It is not shown.
+        "Hidden" => Hidden,
+        /// It is shown, and cannot be changed.
+        "Fixed" => Fixed,
+        /// It is shown, and the space of a thin volume can be reserved without a change of its content.
+        "Changeable" => Changeable,
+    }
+}
+
 impl<'de> Deserialize<'de> for Restores {
     /// Reads also `true` and `false`, as an earlier version wrote it.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -166,6 +186,7 @@ impl Capabilities {
             names: NameRules::up_to(128),
             thin: true,
             thick: true,
+            reservation: Reservation::Changeable,
             grow: Growth::Open,
             snapshots: Some(SnapshotAbility { nested: false, while_open: true, adopt: true }),
             clones: Some(CloneAbility { of_volume: true, depend: true, detach: true }),

@@ -83,6 +83,13 @@ impl Observed {
     pub fn capacity(&self, resource: Resource) -> Option<Capacity> {
         self.capacities.iter().copied().find(|capacity| capacity.resource == resource)
     }
+
+    /// Removes what does not show whether space is reserved, on a backend that does not count it.
+    #[must_use]
+    pub fn without_provisioning(mut self) -> Self {
+        self.objects.iter_mut().for_each(|object| object.provisioning = None);
+        self
+    }
 }
 
 /// Which lists of a report are complete.
@@ -300,6 +307,10 @@ pub struct Object {
     /// When a snapshot was created, in seconds since 1970, if the backend reports it. `None` for other objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<u64>,
+    /// Whether all of its space is reserved (thick) or not (thin), for a volume whose backend shows it. Where the space of a thin volume
+    /// becomes as large by writing, a volume that is not tagged as thick is never shown as thick.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<Provisioning>,
     /// Its tags.
     pub tags: Tags,
     /// Its settings.
@@ -357,6 +368,7 @@ impl Object {
             size,
             used: None,
             created: None,
+            provisioning: None,
             tags: Tags::default(),
             settings: VolumeSettings::default(),
             conflict: None,
@@ -444,7 +456,7 @@ pub struct Tags {
     /// What happens when its document is removed; `None` means Trash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_remove: Option<OnRemove>,
-    /// Thick if it was created so; `None` means thin or unknown.
+    /// Thick if it was created so, or its space was reserved later; `None` means thin or unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning: Option<Provisioning>,
     /// It was released when its document was removed. It stays, and nothing is planned for it until it is declared again.

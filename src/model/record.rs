@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Address, Identity, Kind, Ledger, Name, NativeName, Object, Owner, Place, PoolId, Size, Step, Suspension, Tags, Uid,
-    VolumeSettings,
+    Address, Identity, Kind, Ledger, Name, NativeName, Object, Owner, Place, PoolId, Provisioning, Size, Step,
+    Suspension, Tags, Uid, VolumeSettings,
 };
 
 /// Everything that the planner reads from the store.
@@ -97,16 +97,18 @@ pub struct SeenObject<'a> {
     pub tags: &'a Tags,
     /// Its settings.
     pub settings: &'a VolumeSettings,
+    /// Whether all of its space was reserved, if the backend showed it.
+    pub provisioning: Option<Provisioning>,
     /// In the trash: when it may be purged.
     pub expires: Option<u64>,
 }
 
 impl<'a> From<&'a Object> for SeenObject<'a> {
     fn from(object: &'a Object) -> Self {
-        let Object { native, place, size, used, created, tags, settings, .. } = object;
-        let (place, size, used, created) = (*place, *size, *used, *created);
+        let Object { native, place, size, used, created, provisioning, tags, settings, .. } = object;
+        let (place, size, used, created, provisioning) = (*place, *size, *used, *created, *provisioning);
         let (uid, expires, parent_volume) = (object.uid(), tags.expires, object.parent_volume.as_ref());
-        Self { uid, native, parent_volume, place, size, used, created, tags, settings, expires }
+        Self { uid, native, parent_volume, place, size, used, created, tags, settings, provisioning, expires }
     }
 }
 
@@ -150,7 +152,8 @@ impl ObjectRecord {
         if let Some(object) = seen {
             let Object { place, used, created, tags: Tags { expires, .. }, .. } = object;
             self.seen = LastSeen::AsRecorded { place: *place, used: *used, created: *created, expires: *expires };
-            let without_id = Object { id: None, ..object.clone() };
+            // The tags say whether it is thick.
+            let without_id = Object { id: None, provisioning: None, ..object.clone() };
             if self.seen_object().as_ref() != Some(&without_id) {
                 self.seen = LastSeen::Otherwise(Box::new(without_id));
             }
@@ -172,6 +175,7 @@ impl ObjectRecord {
                 created: *created,
                 tags: &self.tags,
                 settings: &self.settings,
+                provisioning: None,
                 expires: *expires,
             }),
             LastSeen::Otherwise(object) => Some(SeenObject::from(&**object)),

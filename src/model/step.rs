@@ -145,6 +145,8 @@ pub enum Action {
         /// All of them.
         tags: Tags,
     },
+    /// Reserves all space of a volume, so that it is thick. Its content stays.
+    Reserve,
     /// Replaces the settings of a volume. Never changes whether it is encrypted.
     Configure {
         /// All of them.
@@ -265,6 +267,7 @@ impl Action {
                 let verb = if tags.retained { Verb::Remove } else { Verb::Update };
                 ActionFacts { replaced_tags: Some(tags), ..only(verb) }
             }
+            Action::Reserve => ActionFacts { is_long: true, ..only(Verb::Update) },
             Action::Configure { .. } => only(Verb::Update),
             Action::Rename { from, tags } => {
                 ActionFacts { replaced_tags: Some(tags), from: Some(from), ..only(Verb::Move) }
@@ -322,6 +325,7 @@ impl Action {
             Action::Create { origin: Some(Origin::Image { .. }) | None, .. }
             | Action::Grow { .. }
             | Action::SetTags { .. }
+            | Action::Reserve
             | Action::Configure { .. }
             | Action::Rename { .. }
             | Action::Adopt { .. }
@@ -364,6 +368,7 @@ impl fmt::Display for Action {
             Action::Restore { snapshot, request } => write!(f, "restore from {} ({request})", snapshot.native),
             Action::SetTags { tags } if tags.retained => f.write_str("release"),
             Action::SetTags { .. } => f.write_str("set tags"),
+            Action::Reserve => f.write_str("reserve its space"),
             Action::Configure { .. } => f.write_str("set limits"),
             Action::Rename { from, .. } => write!(f, "rename from {from}"),
             Action::Adopt { .. } => f.write_str("adopt"),
@@ -450,6 +455,8 @@ pub enum Reason {
     Grown,
     /// Labels, protection or `onRemove` differ.
     TagsDiffer,
+    /// It is thick, and its space is not reserved.
+    NotReserved,
     /// The limits differ.
     SettingsDiffer,
     /// A restore was requested.

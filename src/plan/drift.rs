@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{FieldChange, Object, ObjectRecord, Place, Tags};
+use crate::model::{FieldChange, Object, ObjectRecord, Place, Provisioning, Tags};
 
 use super::inventory::Inventory;
 use super::settings::settings_changes;
@@ -55,7 +55,7 @@ fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {
         labels,
         protected,
         on_remove: _,
-        provisioning: _,
+        provisioning: _, // Compared with what the backend shows, and not with the tag.
         retained,
         expires: _,
         identity: _,
@@ -76,6 +76,10 @@ fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {
     }
     if *retained != then.retained {
         found.push(entry(record, "retained", json!(then.retained), json!(retained)));
+    }
+    let provisioning = then.provisioning.unwrap_or(Provisioning::Thin);
+    if let Some(shown) = object.provisioning.filter(|shown| *shown != provisioning) {
+        found.push(entry(record, "provisioning", json!(provisioning), json!(shown)));
     }
     for FieldChange { path, before, after } in settings_changes(&record.settings, &object.settings) {
         found.push(entry(record, &path, before, after));

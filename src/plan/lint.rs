@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, Risk, SourceSpec, Step, Verb,
-    VolumeSettings, Withdrawal, Written,
+    Action, Address, Endpoint, Identity, Kind, Name, NativeName, Object, Place, Reservation, Risk, SourceSpec, Step,
+    Verb, VolumeSettings, Withdrawal, Written,
 };
 
 use super::backend_state::BackendState;
@@ -229,6 +229,13 @@ fn check_action(
             // One that this plan adopts has no identity yet.
             Some(object) if object.identity.is_some() && !ours(object) => breach("its object is not the one observed"),
             Some(object) if object.settings.encrypted != settings.encrypted => breach("it changes the encryption"),
+            _ => {}
+        },
+        Action::Reserve if usable.capabilities.reservation != Reservation::Changeable => {
+            breach("its backend cannot reserve space");
+        }
+        Action::Reserve => match object {
+            Some(object) if object.identity.is_some() && !ours(object) => breach("its object is not the one observed"),
             _ => {}
         },
         Action::Create { size, origin, .. } => {

@@ -16,12 +16,13 @@ fn rank(step: &Step) -> u8 {
         Action::SetTags { tags } if !tags.retained => 4,
         Action::Configure { .. } => 5,
         Action::Grow { .. } => 6,
-        Action::Snapshot { .. } => 7,
-        Action::Restore { .. } => 8,
-        Action::Detach => 9,
-        Action::SetTags { .. } => 10,
-        Action::Trash { .. } => 11,
-        Action::Destroy | Action::Purge | Action::Sweep => 12,
+        Action::Reserve => 7,
+        Action::Snapshot { .. } => 8,
+        Action::Restore { .. } => 9,
+        Action::Detach => 10,
+        Action::SetTags { .. } => 11,
+        Action::Trash { .. } => 12,
+        Action::Destroy | Action::Purge | Action::Sweep => 13,
     }
 }
 

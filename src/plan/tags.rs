@@ -9,22 +9,24 @@ pub(super) struct DesiredTags<'s> {
     pub meta: &'s Meta,
     pub protected: Option<bool>,
     pub on_remove: Option<OnRemove>,
+    /// `None`: as it is.
+    pub provisioning: Option<Provisioning>,
 }
 
 impl<'s> DesiredTags<'s> {
     pub(super) fn of_volume(spec: &'s VolumeSpec) -> Self {
-        Self { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
+        Self { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove, provisioning: None }
     }
 
     pub(super) fn of_snapshot(spec: &'s SnapshotSpec) -> Self {
-        Self { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
+        Self { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove, provisioning: None }
     }
 
     /// Takes fields that the document omits from the Stack. Only for new objects: those that exist keep theirs.
     pub(super) fn or_defaults(self, stack: &Stack) -> Self {
-        let Self { meta, protected, on_remove } = self;
         let defaults = &stack.defaults;
-        Self { meta, protected: protected.or(defaults.protected), on_remove: on_remove.or(defaults.on_remove) }
+        let (protected, on_remove) = (self.protected.or(defaults.protected), self.on_remove.or(defaults.on_remove));
+        Self { protected, on_remove, ..self }
     }
 }
 
@@ -49,6 +51,11 @@ pub(super) fn desired_tags(wanted: &DesiredTags<'_>, now: &Tags) -> Tags {
         Some(other) => Some(other),
         None => on_remove,
     };
+    let provisioning = match wanted.provisioning {
+        // The default, thin, is not stored.
+        Some(provisioning) => Some(provisioning).filter(|wanted| *wanted == Provisioning::Thick),
+        None => provisioning,
+    };
     Tags {
         labels: wanted.meta.labels.clone(),
         protected: wanted.protected.unwrap_or(protected),
@@ -71,7 +78,9 @@ pub(super) fn are_desired(wanted: &DesiredTags<'_>, now: &Tags) -> bool {
         Some(other) => now.on_remove == Some(other),
         None => true,
     };
+    let is_thick = now.provisioning == Some(Provisioning::Thick);
     on_remove
+        && wanted.provisioning.is_none_or(|wanted| (wanted == Provisioning::Thick) == is_thick)
         && wanted.protected.is_none_or(|protected| protected == now.protected)
         && !now.retained
         && now.expires.is_none()
@@ -94,6 +103,10 @@ pub(super) fn tag_changes(before: &Tags, after: &Tags) -> Vec<FieldChange> {
     if before.on_remove() != after.on_remove() {
         changes.push(change("onRemove", json!(before.on_remove()), json!(after.on_remove())));
     }
+    let provisioning = |tags: &Tags| tags.provisioning.unwrap_or(Provisioning::Thin);
+    if provisioning(before) != provisioning(after) {
+        changes.push(change("provisioning", json!(provisioning(before)), json!(provisioning(after))));
+    }
     if before.retained != after.retained {
         changes.push(change("retained", json!(before.retained), json!(after.retained)));
     }
@@ -108,13 +121,6 @@ pub(super) fn first_tags(tags: &Tags) -> Vec<FieldChange> {
 
 pub(super) fn change(path: &str, before: Value, after: Value) -> FieldChange {
     FieldChange { path: path.to_owned(), before, after }
-}
-
-pub(super) fn word(provisioning: Provisioning) -> &'static str {
-    match provisioning {
-        Provisioning::Thin => "thin",
-        Provisioning::Thick => "thick",
-    }
 }
 
 /// Returns a size for a sentence, with its unit.
@@ -132,19 +138,21 @@ mod tests {
         let labels_of = |on: bool| on.then(|| ("a".to_owned(), "b".to_owned())).into_iter().collect();
         let kinds = [None, Some(OnRemove::Trash), Some(OnRemove::Retain), Some(OnRemove::Delete)];
         let (mut same, mut other) = (0, 0);
-        for bits in 0..32_u8 {
+        for bits in 0..=u8::MAX {
             let bit = |index: u8| bits >> index & 1 == 1;
             let (name, labels) = ("db".parse().unwrap(), labels_of(bit(0)));
             let meta = Meta { name, labels, renamed_from: None };
             for (wanted_kind, kind) in kinds.iter().flat_map(|a| kinds.iter().map(move |b| (*a, *b))) {
                 for protected in [None, Some(false), Some(true)] {
-                    let wanted = DesiredTags { meta: &meta, protected, on_remove: wanted_kind };
+                    let provisioning = bit(5).then_some(if bit(6) { Provisioning::Thick } else { Provisioning::Thin });
+                    let wanted = DesiredTags { meta: &meta, protected, on_remove: wanted_kind, provisioning };
                     let now = Tags {
                         labels: labels_of(bit(1)),
                         protected: bit(2),
                         retained: bit(3),
                         expires: bit(4).then_some(1),
                         on_remove: kind,
+                        provisioning: bit(7).then_some(Provisioning::Thick),
                         ..Tags::default()
                     };
                     let changed = Tags { retained: false, ..desired_tags(&wanted, &now) } != now;

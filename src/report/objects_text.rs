@@ -228,6 +228,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
     field("place", status.place.as_deref().map(ToOwned::to_owned));
     field("protected", status.protected.map(|protected| protected.to_string()));
     field("onRemove", status.on_remove.map(|on_remove| format!("{on_remove:?}")));
+    field("provisioning", status.provisioning.map(|provisioning| provisioning.as_str().to_owned()));
     field("qos", Some(in_line(&status.qos)).filter(|limits| !limits.is_empty()));
     field("encrypted", status.encrypted.then(|| "yes".to_owned()));
     field("expires", status.expires.map(|at| at.to_string()));

@@ -426,6 +426,7 @@ fn detail(step: &Step, is_rounded: bool) -> String {
         }
         Action::SetTags { tags } if tags.retained => format!("release: stays on {at}, unmanaged"),
         Action::SetTags { .. } => format!("tags on {at}"),
+        Action::Reserve => format!("reserve its space on {at}"),
         Action::Configure { .. } => format!("limits on {at}"),
         Action::Rename { from, .. } if *from == step.native && step.changes.is_empty() => {
             format!("complete its interrupted rename on {at}")

@@ -13,7 +13,8 @@ use super::declared::{Declared, DeclaredView};
 use super::related::RelatedObjects;
 use crate::model::{
     BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
-    ObjectRecord, OnRemove, Owner, Place, PoolId, Reading, Resource, SeenObject, Specs, Step, Tags, Uid, Verb,
+    ObjectRecord, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Resource, SeenObject, Specs, Step, Tags, Uid,
+    Verb,
 };
 use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
@@ -91,6 +92,10 @@ pub struct Status<'a> {
     pub protected: Option<bool>,
     /// What happens when its document is removed, as tagged.
     pub on_remove: Option<OnRemove>,
+    /// `thick` if all of its space is reserved, as far as the backend shows it, else as tagged. A volume that is thin and was always so has
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<Provisioning>,
     /// The rate limits in force, by the names of their fields in `spec.qos`.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub qos: serde_json::Map<String, serde_json::Value>,
@@ -480,6 +485,11 @@ impl<'a> StatusIndex<'a> {
                 }),
                 protected: tags.map(|tags| tags.protected),
                 on_remove: tags.map(Tags::on_remove),
+                provisioning: object.and_then(|object| {
+                    let is_thin = |shown: Option<Provisioning>| shown.is_none_or(|shown| shown == Provisioning::Thin);
+                    let (shown, tagged) = (object.provisioning, object.tags.provisioning);
+                    shown.or(tagged).filter(|_| !(is_thin(shown) && is_thin(tagged)))
+                }),
                 qos: object.map(|object| object.settings.limits()).unwrap_or_default(),
                 encrypted: object.is_some_and(|object| object.settings.encrypted),
                 expires: object

@@ -196,7 +196,11 @@ fn cases() -> Vec<Case> {
         case(
             "Immutable",
             "volume/db",
-            |sandbox| sandbox.volume("db", "size: 1Mi, provisioning: thick"),
+            |sandbox| {
+                sandbox.volume("db", "size: 1Mi, provisioning: thick");
+                sandbox.kiln("apply").ends(0);
+                sandbox.volume("db", "size: 1Mi, provisioning: thin");
+            },
             |sandbox, printed| declare(sandbox, "db", &format!("size: 1Mi, {}", printed[0])),
             &[],
         ),

@@ -10,7 +10,8 @@ use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::model::{
     Access, Action, Address, Capabilities, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger,
     LedgerCommit, LedgerView, NameRules, NativeForm, NativeName, Object, Observed, Outcome, Owner, Place, PoolId,
-    Provisioning, Restores, Scope, SettingsAbility, Size, Step, Suspension, SuspensionId, Tags, TrashAbility, Written,
+    Provisioning, Reservation, Restores, Scope, SettingsAbility, Size, Step, Suspension, SuspensionId, Tags,
+    TrashAbility, Written,
 };
 
 use crate::suite::Bench;
@@ -155,6 +156,7 @@ impl ToyPool {
             }
             Action::Snapshot { .. }
             | Action::Restore { .. }
+            | Action::Reserve
             | Action::Rename { .. }
             | Action::Adopt { .. }
             | Action::Trash { .. }
@@ -360,6 +362,7 @@ impl Bench for ToyBench {
             granularity: BLOCK,
             names: NameRules { own: false, ..NameRules::up_to(128) },
             thick: false,
+            reservation: Reservation::Hidden,
             snapshots: None,
             clones: None,
             restore: Restores::No,

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, StatxFlags, fallocate, statx};
 use serde_json::{Value, json};
 
 /// Begins the line before each file, followed by its path.
@@ -63,7 +63,14 @@ pub(crate) fn install(text: &str, here: &Path) {
         let to = here.join(&path);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         match content {
-            Content::Zeroes(bytes) => fs::File::create(to).unwrap().set_len(bytes).unwrap(),
+            Content::Zeroes(bytes) => {
+                let file = fs::File::create(to).unwrap();
+                // The text of a state does not tell which files are allocated.
+                match path.contains(".thick.") {
+                    true => fallocate(&file, FallocateFlags::empty(), 0, bytes).unwrap(),
+                    false => file.set_len(bytes).unwrap(),
+                }
+            }
             Content::Values(lines) => write_store(&to, &lines),
             Content::Text(text) => {
                 let marked = path.strip_prefix(MARKS).and_then(|name| name.strip_suffix(".json"));

@@ -153,6 +153,7 @@ words! {
         Grown => "Grown",
         TagsDiffer => "TagsDiffer",
         SettingsDiffer => "SettingsDiffer",
+        NotReserved => "NotReserved",
         RestoreRequested => "RestoreRequested",
         RenamedFrom => "RenamedFrom",
         AdoptRequested => "AdoptRequested",
@@ -228,6 +229,7 @@ words! {
         Sweep => "Sweep",
         Detach => "Detach",
         Configure = actions()[13].clone() => "Configure",
+        Reserve => "Reserve",
     }
 }
 
@@ -257,6 +259,7 @@ fn words_within_stored_texts() {
         item("destroy"),
         item("destroy"),
         item("destroy"),
+        item("update"),
         item("update"),
         item("update"),
     ];
@@ -431,6 +434,7 @@ fn object() -> Object {
         created: Some(1_785_657_600),
         tags: tags(),
         settings: in_force(),
+        provisioning: Some(Provisioning::Thick),
         conflict: Some("its tags cannot be read".to_owned()),
         unfinished: true,
         parent: Some(identity().uid),
@@ -446,7 +450,7 @@ fn object() -> Object {
     }
 }
 
-fn actions() -> [Action; 14] {
+fn actions() -> [Action; 15] {
     [
         Action::Create {
             size: Size(4096),
@@ -469,6 +473,7 @@ fn actions() -> [Action; 14] {
         Action::Sweep,
         Action::Detach,
         Action::Configure { settings: in_force() },
+        Action::Reserve,
     ]
 }
 

@@ -1,8 +1,8 @@
 //! Each capability is read where a step is planned: without it, another plan is made.
 
 use kiln::model::{
-    Action, Capabilities, ClientVisibility, CloneAbility, Growth, NameAlphabet, NameRules, Provisioning, Restores,
-    SettingsAbility, SnapshotAbility, TrashAbility,
+    Action, Capabilities, ClientVisibility, CloneAbility, Growth, NameAlphabet, NameRules, Provisioning, Reservation,
+    Restores, SettingsAbility, SnapshotAbility, TrashAbility,
 };
 use kiln::plan::{HeldReason, Irreversible, Observation, Plan, plan};
 
@@ -44,6 +44,7 @@ fn all() -> Vec<Read> {
         names,
         thin,
         thick,
+        reservation,
         grow,
         snapshots,
         clones,
@@ -125,6 +126,15 @@ fn all() -> Vec<Read> {
             (&["Volume db size: 1Gi, provisioning: thick"], ""),
             move |can| can.thick = !thick,
             unsupported(),
+        ),
+        read(
+            "reservation",
+            (&["Volume db size: 1Gi, provisioning: thick"], "{volume: db, shown: thin}"),
+            move |can| {
+                assert_eq!(reservation, Reservation::Changeable);
+                can.reservation = Reservation::Fixed;
+            },
+            held(HeldReason::Immutable),
         ),
         read("grow", (&["Volume db size: 2Gi"], "{volume: db}"), |can| can.grow = Growth::No, unsupported()),
         read(

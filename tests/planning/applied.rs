@@ -78,6 +78,10 @@ fn taken(step: &Step, scene: &Scene, objects: &[Object], shares_blocks: bool) ->
         },
         Action::Create { origin: Some(Origin::Snapshot(source) | Origin::Volume(source)), .. } => copy(source),
         Action::Snapshot { volume, .. } => copy(volume),
+        Action::Reserve => objects
+            .iter()
+            .find(|object| is(object, step))
+            .map_or(0, |object| object.size.bytes().saturating_sub(object.used.unwrap_or(0))),
         _ => 0,
     }
 }
@@ -130,6 +134,10 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
             (object.tags.restored, object.tags.restoring) = (Some(request.clone()), None);
         }
         Action::SetTags { tags } => object.tags = tags.clone(),
+        Action::Reserve => {
+            object.provisioning = Some(Provisioning::Thick);
+            object.used = Some(object.size.bytes());
+        }
         Action::Configure { settings } => object.settings = settings.clone(),
         Action::Rename { tags, .. } => {
             (object.native, object.identity) = (step.native.clone(), Some(step.identity.clone()));

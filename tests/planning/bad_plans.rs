@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
     Action, ClientVisibility, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, NativeName, Object, Place, Reading,
-    Restoring, Risk, SettingsAbility, Size, SnapshotAbility, Suspension, Uid, VolumeSettings, Written,
+    Reservation, Restoring, Risk, SettingsAbility, Size, SnapshotAbility, Suspension, Uid, VolumeSettings, Written,
 };
 use kiln::plan::{Irreversible, Observation, Plan, lint, plan};
 
@@ -101,6 +101,7 @@ struct Bad {
 const OLD: &str = "{volume: db}, {volume: old}";
 const DESTROYED: &str = "{volume: db}, {volume: old, onRemove: Delete, declaredIn: gone/web.yaml}";
 const DB: &[&str] = &["Volume db size: 1Gi"];
+const THICK: &[&str] = &["Volume db size: 1Gi, provisioning: thick"];
 const GROWN: &[&str] = &["Volume db size: 2Gi"];
 /// An unused volume gives way to the one that it was renamed from.
 const RENAMED_LATER: &[&str] = &["Volume database, renamedFrom: db size: 1Gi"];
@@ -179,6 +180,13 @@ fn bad_plans() -> Vec<Bad> {
             for view in scene.world.values_mut() {
                 if let Observation::Seen { capabilities, observed } = view.clone() {
                     *view = Observation::LockedBy { by: "process 17".to_owned(), capabilities, observed };
+                }
+            }
+        }),
+        bad("its backend cannot reserve space", THICK, "{volume: db, shown: thin}", any, |_, scene| {
+            for view in scene.world.values_mut() {
+                if let Observation::Seen { capabilities, .. } = view {
+                    capabilities.reservation = Reservation::Fixed;
                 }
             }
         }),

@@ -183,6 +183,8 @@ pub(crate) struct Thing {
     protected: bool,
     on_remove: Option<OnRemove>,
     provisioning: Option<Provisioning>,
+    /// What the backend shows of its provisioning.
+    shown: Option<Provisioning>,
     qos: Option<Qos>,
     encrypted: bool,
     retained: bool,
@@ -539,6 +541,7 @@ impl Pool {
             of_volume: volume.filter(|_| !nested && thing.foreign.is_some()),
             needed_by: thing.needed_by.clone(),
             settings: VolumeSettings { qos: thing.qos.clone().map(Box::new), encrypted: thing.encrypted },
+            provisioning: thing.shown,
             used: thing.used.as_ref().map(|used| used.parse::<Size>().unwrap().bytes()),
             tags: Tags {
                 labels: thing.labels.clone(),

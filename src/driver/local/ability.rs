@@ -14,8 +14,8 @@ use super::content::{self, GRANULARITY};
 use super::evidence::lease_proves_idleness;
 use super::pool::{self, FILE_MODE, MARK, MAX_NAME, TRIES};
 use crate::model::{
-    Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, Restores, SettingsAbility, Size, SnapshotAbility,
-    TrashAbility,
+    Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, Reservation, Restores, SettingsAbility, Size,
+    SnapshotAbility, TrashAbility,
 };
 
 const FILES: [&str; 3] = ["a", "b", "c"];
@@ -29,6 +29,8 @@ static TRIED: Mutex<BTreeMap<(u64, u64, i64, u64), Ability>> = Mutex::new(BTreeM
 struct Ability {
     shares_blocks: Option<u64>,
     thick: bool,
+    /// Whether space that is allocated is counted at once.
+    counts_allocated: bool,
     max_size: u64,
     exchange: bool,
     /// What every step needs and the file system does not support.
@@ -38,7 +40,14 @@ struct Ability {
 impl Ability {
     /// The assumption if nothing can be tried (no space, read-only, not permitted): everything that a step needs, and nothing else.
     fn unknown() -> Self {
-        Self { shares_blocks: None, thick: true, max_size: Size::MAX.bytes(), exchange: true, lacks: Vec::new() }
+        Self {
+            shares_blocks: None,
+            thick: true,
+            counts_allocated: false,
+            max_size: Size::MAX.bytes(),
+            exchange: true,
+            lacks: Vec::new(),
+        }
     }
 }
 
@@ -54,7 +63,8 @@ pub(super) fn known_capabilities(path: &Path) -> Capabilities {
 }
 
 fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities {
-    let Ability { shares_blocks, thick, max_size, exchange, lacks } = ability.unwrap_or_else(|_| Ability::unknown());
+    let Ability { shares_blocks, thick, counts_allocated, max_size, exchange, lacks } =
+        ability.unwrap_or_else(|_| Ability::unknown());
     let unusable = (!lacks.is_empty())
         .then(|| format!("the file system of {} has no {}", path.display(), lacks.join(", and no ")));
     Capabilities {
@@ -63,6 +73,7 @@ fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities
         names: NameRules::up_to(MAX_NAME),
         thin: true,
         thick,
+        reservation: if counts_allocated { Reservation::Changeable } else { Reservation::Hidden },
         grow: Growth::Open,
         snapshots: Some(SnapshotAbility { nested: false, while_open: shares_blocks.is_some(), adopt: false }),
         clones: Some(CloneAbility { of_volume: true, depend: false, detach: true }),
@@ -167,6 +178,8 @@ fn try_in(dir: BorrowedFd<'_>, synced: Result<(), Errno>) -> Result<Ability, Err
     let device = fs::fstat(&one)?.st_dev;
     let allotted = fs::fallocate(&other, FallocateFlags::empty(), 0, GRANULARITY);
     let thick = !matches!(allotted, Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL));
+    // Some file systems accept the call and allocate nothing, or count only what was written.
+    let counts_allocated = allotted.is_ok() && content::allocated(&fs::fstat(&other)?) >= GRANULARITY;
     let exchange = !is_unknown(pool::rename(dir, a, dir, b, RenameFlags::EXCHANGE));
     let lock = fs::flock(&one, FlockOperation::NonBlockingLockExclusive);
     let needed = [
@@ -176,7 +189,7 @@ fn try_in(dir: BorrowedFd<'_>, synced: Result<(), Errno>) -> Result<Ability, Err
         ("fsync of directories", synced.and_then(|()| pool::sync(dir))),
     ];
     let lacks = needed.into_iter().filter(|(_, answer)| is_unknown(*answer)).map(|(what, _)| what).collect();
-    Ok(Ability { shares_blocks: shares_blocks.then_some(device), thick, max_size, exchange, lacks })
+    Ok(Ability { shares_blocks: shares_blocks.then_some(device), thick, counts_allocated, max_size, exchange, lacks })
 }
 
 /// The largest length of a file on this file system, found by bisection. Sparse files need no space.

@@ -149,6 +149,11 @@ pub(super) fn shares_blocks(into: &OwnedFd, from: &OwnedFd) -> bool {
     fs::ioctl_ficlone(into, from).is_ok()
 }
 
+/// Allocates space for every block of a file, in holes too. Its content stays: what is allocated reads as zeroes until it is written.
+pub(super) fn reserve(file: &OwnedFd, size: u64) -> Result<(), Errno> {
+    if size > 0 { fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) } else { Ok(()) }
+}
+
 /// Allocates space for every block, shared blocks included where the file system supports that.
 fn make_thick(file: &OwnedFd, size: u64) -> Result<(), Errno> {
     match fs::fallocate(file, FallocateFlags::UNSHARE_RANGE, 0, size) {

@@ -15,8 +15,8 @@ use super::settings::LocalSettings;
 use super::{ability, content, fail, ledger, lock, marks, object, observe, steps, suspended};
 use crate::driver::contract::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
-    Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Observed,
-    Outcome, Owner, PoolId, Scope, Step, Suspension,
+    Access, Action, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView,
+    Observed, Outcome, Owner, PoolId, Reservation, Scope, Step, Suspension,
 };
 
 /// The `local` driver. Cheap to clone.
@@ -140,6 +140,10 @@ impl LocalState {
         let _claimed = self.claims.take(step);
         // An abandoned step is not begun: its caller may have left while it waited for its turn.
         work.check()?;
+        if step.action == Action::Reserve && self.capabilities.reservation != Reservation::Changeable {
+            let message = "the file system does not count the space that is reserved for files";
+            return Err(DriverError::before(ErrorKind::Unsupported, message));
+        }
         let pool = self.pool_for(&step.identity.owner)?;
         steps::Task { pool: &pool, step, work }.run()
     }
@@ -177,7 +181,12 @@ impl Driver for Local {
 
     async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
         let (inner, scope) = (self.0.clone(), scope.clone());
-        blocking(move || observe::observe(&inner.path, inner.create, &scope)).await
+        blocking(move || {
+            let seen = observe::observe(&inner.path, inner.create, &scope)?;
+            let hides = inner.capabilities.reservation == Reservation::Hidden;
+            Ok(if hides { seen.without_provisioning() } else { seen })
+        })
+        .await
     }
 
     fn access(&self, object: &Address) -> Access {

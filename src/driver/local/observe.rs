@@ -14,7 +14,7 @@ use super::{content, fail, lease, ledger, lock};
 use crate::driver::image;
 use crate::model::{
     Address, Capacity, Clients, DriverError, ErrorKind, Kind, LedgerView, Listed, NativeForm, NativeName, Object,
-    Observed, Owner, Place, Resource, Scope, Size, Tags, Written,
+    Observed, Owner, Place, Provisioning, Resource, Scope, Size, Tags, Written,
 };
 use crate::text::quoted;
 
@@ -311,12 +311,22 @@ impl FoundObject {
         self.own.filter(|_| self.identity.as_ref().is_some_and(|id| id.kind == Kind::Snapshot)).and_then(FileId::born)
     }
 
+    /// Whether all space of a volume is allocated. A file that clients have written in full is as large as a thick one, and tells nothing.
+    fn provisioning(&self) -> Option<Provisioning> {
+        let is_volume = self.identity.as_ref().is_none_or(|identity| identity.kind == Kind::Volume);
+        if !is_volume || self.place == Place::Temporary {
+            return None;
+        }
+        if self.used < self.size { Some(Provisioning::Thin) } else { self.tags.provisioning }
+    }
+
     fn into_object(self, clients: Clients) -> Object {
         Object {
             id: self.id(),
             unfinished: self.is_unfinished(),
             used: Some(self.used),
             created: self.created(),
+            provisioning: self.provisioning(),
             tags: self.tags,
             conflict: self.conflict,
             clients,

@@ -50,6 +50,7 @@ impl Task<'_> {
             Action::Create { settings, .. } | Action::Configure { settings } if !settings.is_plain() => {
                 Err(DriverError::before(ErrorKind::Unsupported, "a file is neither limited nor encrypted"))
             }
+            Action::Reserve => self.reserve(),
             // No file has settings.
             Action::Configure { settings: _ } => Ok(Outcome::Unchanged),
             Action::Create { size, provisioning, origin, tags, settings: _, n: _ } => {
@@ -418,6 +419,25 @@ impl Task<'_> {
         let data = self.open(&found, OFlags::WRONLY)?;
         let thick = found.tags.provisioning == Some(Provisioning::Thick);
         content::lengthen(&data, found.size, to, thick).map_err(|e| fail::before(&doing, e))?;
+        pool::sync(data.as_fd()).map_err(|e| fail::after(&doing, e))?;
+        Ok(Outcome::Changed)
+    }
+
+    fn reserve(&self) -> Result<Outcome, DriverError> {
+        let found = self.live()?;
+        self.mine(&found)?;
+        if self.step.identity.kind == Kind::Snapshot {
+            return Err(fail::conflict("a snapshot is not thick"));
+        }
+        if found.used >= found.size {
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(&found, None)?;
+        let doing = format!("reserving the space of {}", found.native);
+        let data = self.open(&found, OFlags::WRONLY)?;
+        let missing = found.size - found.used;
+        content::check_room(&data, missing, &found.native)?;
+        content::reserve(&data, found.size).map_err(|e| fail::before(&doing, e))?;
         pool::sync(data.as_fd()).map_err(|e| fail::after(&doing, e))?;
         Ok(Outcome::Changed)
     }

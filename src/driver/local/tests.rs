@@ -566,3 +566,35 @@ fn thick(size: u64) -> Action {
         n: 0,
     }
 }
+
+#[tokio::test]
+async fn discarded_space_of_a_thick_volume_is_shown_and_reserved_again() {
+    use rustix::fs::{FallocateFlags, fallocate};
+    let bench = Bench::new().await;
+    let db = volume("db");
+    assert_eq!(bench.run(&step(db.clone(), thick(4 * MIB))).await, Ok(Outcome::Changed));
+    let shown = async || bench.only().await.provisioning;
+    assert_eq!(shown().await, Some(Provisioning::Thick));
+    let file = fs::File::options().read(true).write(true).open(bench.image(&db)).unwrap();
+    file.write_all_at(b"kept", 3 * MIB).unwrap();
+    fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, MIB, MIB).unwrap();
+    assert_eq!(shown().await, Some(Provisioning::Thin));
+    let reserve = step(db.clone(), Action::Reserve);
+    let idle = Step { expect: Expect { idle: true, ..reserve.expect.clone() }, ..reserve };
+    bench.refused(&idle, ErrorKind::Busy).await;
+    drop(file);
+    assert_eq!(bench.run(&idle).await, Ok(Outcome::Changed));
+    assert_eq!(shown().await, Some(Provisioning::Thick));
+    assert_eq!(read_at(&bench.image(&db), 3 * MIB, 4), b"kept");
+    assert_eq!(read_at(&bench.image(&db), MIB, 4), [0; 4]);
+    assert_eq!(bench.run(&idle).await, Ok(Outcome::Unchanged));
+}
+
+#[tokio::test]
+async fn a_thin_volume_that_is_written_in_full_is_not_shown_as_thick() {
+    let bench = Bench::new().await;
+    let db = bench.volume("db", MIB).await;
+    assert_eq!(bench.only().await.provisioning, Some(Provisioning::Thin));
+    fs::write(bench.image(&db), vec![1; MIB as usize]).unwrap();
+    assert_eq!(bench.only().await.provisioning, None);
+}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::model::{
     Action, Address, Capabilities, ClientVisibility, DriverError, ErrorKind, Growth, Identity, InnerSnapshot, Kind,
-    NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Restores, Restoring, Size, Step, Tags, TrashAbility,
-    Uid, VolumeSettings,
+    NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Reservation, Restores, Restoring, Size, Step, Tags,
+    TrashAbility, Uid, VolumeSettings,
 };
 
 use super::world::{BLOCK, SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary};
@@ -44,6 +44,7 @@ pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: 
         Action::Grow { to } => call.grow(*to),
         Action::Restore { snapshot, request } => call.restore(snapshot, request, half),
         Action::SetTags { tags } => call.set_tags(tags),
+        Action::Reserve => call.reserve(),
         Action::Configure { settings } => call.configure(settings),
         Action::Rename { from, tags } => call.rename(from, tags),
         Action::Adopt { tags, n: _ } => call.adopt(tags),
@@ -393,6 +394,24 @@ impl SimCall<'_> {
         }
         self.world.change(&self.key(), |object| object.size = to);
         self.done(SimEffect::Grown)
+    }
+
+    fn reserve(&mut self) -> Result<Outcome> {
+        self.needs(self.can.reservation == Reservation::Changeable, "reserving space")?;
+        let object = self.ours_to_change()?;
+        if self.id().kind != Kind::Volume {
+            return conflict("a snapshot is not thick");
+        }
+        if object.thick {
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(Place::Live, &object)?;
+        if self.step.expect.idle {
+            self.idle(&self.step.address(), Place::Live)?;
+        }
+        self.room_for(object.size.bytes() - object.used())?;
+        self.world.change(&self.key(), |object| object.thick = true);
+        self.done(SimEffect::Reserved)
     }
 
     fn restore(&mut self, snapshot: &ObjectRef, request: &str, half: bool) -> Result<Outcome> {

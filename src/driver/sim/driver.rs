@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
     Access, Action, Address, BackendSpec, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind, Ledger,
-    LedgerCommit, LedgerView, Name, Observed, Outcome, Owner, PoolId, Restores, Scope, Step, Suspension,
+    LedgerCommit, LedgerView, Name, Observed, Outcome, Owner, PoolId, Reservation, Restores, Scope, Step, Suspension,
 };
 
 use super::apply::apply;
@@ -263,6 +263,7 @@ impl Driver for SimDriver {
         let (fault, choice) = self.meet(CallKind::Observe).await?;
         let (scope, file) = (scope.clone(), self.file.clone());
         let blind = self.capabilities.client_visibility == ClientVisibility::None;
+        let hides_reservation = self.capabilities.reservation == Reservation::Hidden;
         self.with(false, move |world| {
             let locked = match file {
                 Some(file) => file.locked(),
@@ -272,7 +273,7 @@ impl Driver for SimDriver {
             if blind {
                 seen.objects.iter_mut().for_each(|object| object.clients = Clients::Unknown);
             }
-            seen
+            if hides_reservation { seen.without_provisioning() } else { seen }
         })
         .await
     }
@@ -292,6 +293,7 @@ impl Driver for SimDriver {
             Action::Restore { .. } => self.capabilities.restore == Restores::InSteps,
             Action::Grow { .. }
             | Action::SetTags { .. }
+            | Action::Reserve
             | Action::Configure { .. }
             | Action::Rename { .. }
             | Action::Adopt { .. }

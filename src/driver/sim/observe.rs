@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Address, Clients, Kind, Listed, Object, Observed, Owner, Place, Scope, Written};
+use crate::model::{Address, Clients, Kind, Listed, Object, Observed, Owner, Place, Provisioning, Scope, Written};
 
 use super::copies::Copies;
 use super::fault::Fault;
@@ -55,6 +55,12 @@ fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -
         true => Kind::Snapshot,
         false => Kind::Volume,
     };
+    let place = match trashed {
+        Some(_) => Place::Trash,
+        None if is_temporary(native) => Place::Temporary,
+        None => Place::Live,
+    };
+    let is_volume = place != Place::Temporary && !is_snapshot(key, object);
     let written = match (closely, object.content.is_empty()) {
         (false, _) => Written::Unknown,
         (true, true) => Written::Never,
@@ -65,16 +71,12 @@ fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -
         (true, Some(clients)) if trashed.is_none() => Clients::Some(clients.clone()),
         (true, _) => Clients::None,
     };
-    let place = match trashed {
-        Some(_) => Place::Trash,
-        None if is_temporary(native) => Place::Temporary,
-        None => Place::Live,
-    };
     Object {
         id: object.id(),
         used: Some(object.used()),
         tags: object.tags.clone(),
         settings: object.settings.clone(),
+        provisioning: is_volume.then_some(if object.thick { Provisioning::Thick } else { Provisioning::Thin }),
         conflict,
         parent: object.parent,
         needed_by: object.needed_by.clone(),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
 use crate::model::{
-    Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, Restores, SettingsAbility,
-    Size, SnapshotAbility, TrashAbility,
+    Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, Reservation, Restores,
+    SettingsAbility, Size, SnapshotAbility, TrashAbility,
 };
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
@@ -55,6 +55,8 @@ fields! {
         "restore" => restore: Option<Restores> = FieldRule::optional(FieldForm::Choice(&Restores::CHOICES)),
         /// What the backend can run out of beside its capacity. Default: nothing.
         "capacities" => capacities: Option<SimCapacities> = FieldRule::optional(FieldForm::Map(&SimCapacities::TABLE)),
+        /// Whether it is shown that the space of a volume is reserved, and whether it can be reserved later. Default: Changeable.
+        "reservation" => reservation: Option<Reservation> = FieldRule::optional(FieldForm::Choice(&Reservation::CHOICES)),
         /// The settings that volumes can have. Default: all.
         "settings" => settings: Option<SimVolumeSettings> = FieldRule::optional(FieldForm::Map(&SimVolumeSettings::TABLE)),
     }
@@ -130,6 +132,7 @@ impl SimMode {
             unrepeatable,
             blind_to_clients,
             restore,
+            reservation,
             settings,
             capacities: _,
         } = *self;
@@ -144,6 +147,7 @@ impl SimMode {
             repeatable: !unrepeatable,
             client_visibility,
             restore: restore.unwrap_or(everything.restore),
+            reservation: reservation.unwrap_or(everything.reservation),
             settings: settings.map_or(everything.settings, |settings| settings.ability()),
             ..everything
         }

@@ -149,6 +149,8 @@ pub enum SimEffect {
     HalfMade,
     /// The size grew.
     Grown,
+    /// Its space was reserved.
+    Reserved,
     /// The content was restored.
     Restored,
     /// The content was restored in part.

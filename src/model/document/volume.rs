@@ -60,7 +60,7 @@ fields! {
 
 choices! {
     /// When space is allocated.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum Provisioning("Provisioning") {
         /// When the volume is written to.

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Address, Expect, Identity, Kind, NativeName, Object, ObjectRef, OnRemove, Place, PlacedField, Reason, Step,
-    Tags, Verb, VolumeSpec,
+    Action, Address, Expect, Identity, Kind, NativeName, Object, ObjectRef, OnRemove, Place, PlacedField, Provisioning,
+    Reason, Reservation, Step, Tags, Verb, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -21,6 +21,7 @@ use crate::text::quoted;
 
 use super::checks::new_identity;
 use super::configure::{check_settings, configure};
+use super::provisioning::reserve;
 use super::volume::grow;
 
 /// The room that an adopted object takes.
@@ -66,6 +67,10 @@ pub(super) fn adopt<'a>(
     take_room(inventory, draft, usable, &subject, object.size, ADOPTED)?;
     let mut tags = adopted_tags(inventory, DesiredTags::of_volume(spec), &identity);
     tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
+    let is_thick = object.provisioning == Some(Provisioning::Thick);
+    let can_reserve = usable.capabilities.reservation == Reservation::Changeable;
+    let becomes_thick = spec.provisioning == Some(Provisioning::Thick) && can_reserve && !is_thick;
+    tags.provisioning = (is_thick || becomes_thick).then_some(Provisioning::Thick);
     let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
     changes.extend(first_tags(&tags));
     let step = draft.add(Step {
@@ -81,6 +86,10 @@ pub(super) fn adopt<'a>(
     }
     let configured = configure(inventory, draft, usable, &subject, spec, (&adopted, native), &mut after);
     draft.accept(configured);
+    if becomes_thick {
+        let reserved = reserve(inventory, draft, usable, &subject, (&adopted, native), true, &mut after);
+        draft.accept(reserved);
+    }
     let grown = grow(inventory, draft, usable, &subject, &adopted, native, spec.size, &mut after);
     let size = draft.accept(grown).unwrap_or(object.size);
     let object = ObjectRef::new(native.clone(), identity.uid, size);

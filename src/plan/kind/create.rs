@@ -13,7 +13,7 @@ use crate::plan::inventory::Inventory;
 use crate::plan::name_conflict::{check_name_is_free, check_requested_once, may_free_name};
 use crate::plan::room::{Room, copied, take_room};
 use crate::plan::settings::first_settings;
-use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word};
+use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 use crate::text::closest;
@@ -53,7 +53,7 @@ pub(super) fn check(
     if can {
         return Ok(provisioning);
     }
-    let message = format!("backend {} cannot create {} volumes", usable.name, word(provisioning));
+    let message = format!("backend {} cannot create {} volumes", usable.name, provisioning.as_str());
     let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Provisioning);
     Err(subject.hold(HeldReason::Unsupported, message, format!("remove `provisioning`{place}")))
 }
@@ -111,7 +111,7 @@ pub(super) fn create<'a>(
     // A `restore` that is declared with a new volume has nothing to restore: it counts as done.
     tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
     let object = ObjectRef::new(native.clone(), identity.uid, size);
-    let changes = changes(spec, size, provisioning, &tags, &settings);
+    let changes = changes(spec, size, &tags, &settings);
     let action = Action::Create { size, provisioning, origin, tags, settings, n };
     let created = Step::new(spec.backend.clone(), identity, action, Reason::NotThere);
     if spec.size < SMALLEST {
@@ -128,13 +128,7 @@ pub(super) fn create<'a>(
 }
 
 /// Returns the shown fields of a new volume.
-fn changes(
-    spec: &VolumeSpec,
-    size: Size,
-    provisioning: Provisioning,
-    tags: &Tags,
-    settings: &VolumeSettings,
-) -> Vec<FieldChange> {
+fn changes(spec: &VolumeSpec, size: Size, tags: &Tags, settings: &VolumeSettings) -> Vec<FieldChange> {
     let mut changes = vec![change("size", Value::Null, json!(size))];
     if let Some(source) = spec.source.as_deref() {
         let (path, name) = match source {
@@ -143,9 +137,6 @@ fn changes(
             SourceSpec::Image(image) => ("source.image", image.path.display().to_string()),
         };
         changes.push(change(path, Value::Null, json!(name)));
-    }
-    if provisioning == Provisioning::Thick {
-        changes.push(change("provisioning", Value::Null, json!(provisioning)));
     }
     changes.extend(first_settings(settings));
     changes.extend(first_tags(tags));

@@ -10,6 +10,7 @@ mod checks;
 mod configure;
 mod create;
 mod inside;
+mod provisioning;
 mod removable;
 mod removal;
 mod rename;

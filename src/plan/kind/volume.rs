@@ -11,12 +11,13 @@ use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::room::{Room, take_room};
-use crate::plan::tags::{DesiredTags, change, exact, word};
+use crate::plan::tags::{DesiredTags, change, exact};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::checks::check_closed;
 use super::configure::{check_settings, configure};
+use super::provisioning::provision;
 use super::retag::retag;
 use super::step::step_on;
 
@@ -44,14 +45,9 @@ pub(super) fn update<'a>(
         };
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
     }
-    let made = tags_now.provisioning.unwrap_or(Provisioning::Thin);
-    if spec.provisioning.is_some_and(|wanted| wanted != made) {
-        let message = format!("`provisioning` cannot change: the volume was created {}", word(made));
-        let place = place_of(PlacedField::Provisioning);
-        let fix = format!("write `provisioning: {}`{place}, or remove the field", word(made));
-        draft.hold(subject.hold(HeldReason::Immutable, message, fix));
-    }
-    retag(inventory, draft, subject, &DesiredTags::of_volume(spec), object, &mut after);
+    let provisioned = provision(inventory, draft, usable, subject, spec, (object, &native), &mut after);
+    let wanted = DesiredTags { provisioning: draft.accept(provisioned), ..DesiredTags::of_volume(spec) };
+    retag(inventory, draft, subject, &wanted, object, &mut after);
     let configured = configure(inventory, draft, usable, subject, spec, (object, &native), &mut after);
     draft.accept(configured);
     let would_grow_back = spec.size > object.whole_size() && inventory.settled(object).accepted == Some(spec.size);
@@ -172,7 +168,7 @@ pub(super) fn grow<'a>(
         Growth::Open => false,
     };
     let more = Size(to.bytes() - object.size.bytes());
-    let thick = object.tags.provisioning == Some(Provisioning::Thick);
+    let thick = draft.tags_after(after, object).provisioning == Some(Provisioning::Thick);
     let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0, adopted: 0 };
     take_room(inventory, draft, usable, subject, to, room)?;
     // A restore may come before, after which some backends have another object.

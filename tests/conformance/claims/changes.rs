@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kiln::model::{
-    Action, Effect, ErrorKind, Growth, Identity, Kind, NativeName, ObjectRef, OnRemove, Origin, Outcome, Place,
-    Provisioning, Qos, Restores, Restoring, Size, Tags, VolumeSettings,
+    Action, Effect, ErrorKind, Expect, Growth, Identity, Kind, NativeName, ObjectRef, OnRemove, Origin, Outcome, Place,
+    Provisioning, Qos, Reservation, Restores, Restoring, Size, Step, Tags, VolumeSettings,
 };
 
 use crate::suite::Bench;
@@ -34,6 +34,41 @@ pub(crate) async fn grow_while_open(bench: &dyn Bench) {
     }
     assert_eq!(kit.act(&db, grow).await, Ok(Outcome::Changed));
     assert_eq!(kit.one(&db).await.size, kit.double());
+}
+
+pub(crate) async fn space_is_reserved_and_shown_and_content_stays(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let can = kit.can().reservation;
+    let (db, _) = kit.volume("db").await;
+    for block in [0, 7] {
+        kit.write(&db, block, 11 + block);
+    }
+    let made = if kit.can().thin { Provisioning::Thin } else { Provisioning::Thick };
+    assert_eq!(kit.one(&db).await.provisioning, Some(made).filter(|_| can != Reservation::Hidden));
+    if can != Reservation::Changeable {
+        kit.refused(&kit.step(&db, Action::Reserve), &[ErrorKind::Unsupported]).await;
+        return kit.does_not_apply("it reserves no space of volumes that exist");
+    }
+    let reserve = kit.step(&db, Action::Reserve);
+    let only_idle = Step { expect: Expect { place: Some(Place::Live), idle: true, ..Expect::default() }, ..reserve };
+    let open = bench.hold_open(&db.native());
+    if kit.sees_clients() {
+        kit.refused(&only_idle, &[ErrorKind::Busy]).await;
+    }
+    drop(open);
+    assert_eq!(kit.run(&only_idle).await, Ok(Outcome::Changed));
+    assert_eq!(kit.run(&only_idle).await, Ok(Outcome::Unchanged));
+    let thick = Tags { provisioning: Some(Provisioning::Thick), ..Tags::default() };
+    assert_eq!(kit.act(&db, Action::SetTags { tags: thick }).await, Ok(Outcome::Changed));
+    let seen = kit.one(&db).await;
+    assert_eq!((seen.provisioning, seen.size), (Some(Provisioning::Thick), kit.size));
+    assert!(seen.used.is_none_or(|used| used >= kit.size.bytes()), "{seen:?}");
+    assert_eq!([0, 3, 7].map(|block| kit.read(&db, block)), [Some(11), Some(0), Some(18)]);
+    let (monday, _) = kit.snapshot("monday", &kit.reference(&db, kit.size)).await;
+    if kit.can().snapshots.is_some() {
+        assert_eq!(kit.one(&monday).await.provisioning, None);
+        kit.refused(&kit.step(&monday, Action::Reserve), &[ErrorKind::Conflict]).await;
+    }
 }
 
 pub(crate) async fn shrink_is_refused(bench: &dyn Bench) {

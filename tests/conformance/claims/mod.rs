@@ -40,6 +40,7 @@ claims! {
     changes:
         grow_keeps_content_and_adds_zeroes
         grow_while_open
+        space_is_reserved_and_shown_and_content_stays
         shrink_is_refused
         snapshots_never_grow
         restore_keeps_size_and_tags
