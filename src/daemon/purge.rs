@@ -9,7 +9,7 @@ use super::reconciler::Reconciler;
 use super::schedule::VANISHED;
 use crate::engine::{self, Executed, OpenPass, Options, Purge, Report, Trashed};
 use crate::manifest::ManifestState;
-use crate::model::{Identity, Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step, Uid};
+use crate::model::{Identity, Kind, LedgerView, Name, PurgeMode, Reading, Step, Uid};
 use crate::plan::{self, Observation, Referenced};
 
 impl Reconciler {
@@ -18,7 +18,7 @@ impl Reconciler {
         let reading = confirmed_by_object(reading);
         let specs = &reading.specs;
         let complete = |(name, view): (&Name, &Observation)| match view {
-            Observation::Seen { observed, .. } if observed.listed == Listed::COMPLETE => Some(name.clone()),
+            Observation::Seen { observed, .. } if observed.shows_all() => Some(name.clone()),
             _ => None,
         };
         let complete = report.world.iter().filter_map(complete).collect();
@@ -153,7 +153,7 @@ fn is_certain(
     let Some(Observation::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
     let Some(identity) = &trashed.object.identity else { return false };
     report.plan.is_some()
-        && observed.listed == Listed::COMPLETE
+        && observed.shows_all()
         && observed.gaps.is_empty()
         && trashed.object.conflict.is_none()
         && !trashed.clients_unseen
@@ -170,8 +170,8 @@ mod tests {
     use crate::manifest::fixtures::reading_of;
     use crate::model::fixtures::{name, nth};
     use crate::model::{
-        Action, Capabilities, InnerSnapshot, NativeName, Object, Observed, Place, PoolId, Reason, Restoring, Size,
-        Tags, Verb,
+        Action, Capabilities, InnerSnapshot, Listed, NativeName, Object, Observed, Place, PoolId, Reason, Restoring,
+        Size, Tags, Verb,
     };
     use crate::plan::{Held, HeldReason, Plan};
 

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use crate::model::{
-    Action, DriverError, ErrorKind, Identity, InnerSnapshot, Kind, NativeName, Object, Observed, Place, Provisioning,
-    Step, Tags, Uid,
+    Action, Address, DriverError, ErrorKind, Identity, InnerSnapshot, Kind, NativeName, Object, Observed, Place,
+    Provisioning, Step, Tags, Uid,
 };
 
 /// The observed objects of one backend, by native name and place. Several snapshots have one name where each is inside of another volume.
@@ -55,10 +55,13 @@ impl<'o> ObservedObjects<'o> {
         live.and_then(|object| object.tags.restoring.as_ref()).is_some_and(|begun| step.action.completes(begun))
     }
 
-    /// Whether the step has had its whole effect. `None`: the listing is not complete enough to tell. Temporary objects, which a sweep removes,
+    /// Whether the step has had its whole effect. `None`: not everything is observed that tells. Temporary objects, which a sweep removes,
     /// are not considered.
     pub(super) fn shows(&self, step: &Step) -> Option<bool> {
-        if !self.observed.listed.proves_absence_of(step.identity.kind) {
+        let inner =
+            step.action.with().iter().map(|inner| (Kind::Snapshot, Address::inside(&step.native, &inner.native)));
+        let mut concerned = inner.chain([(step.identity.kind, step.address())]);
+        if !concerned.all(|(kind, at)| self.observed.proves_absence(kind, &at)) {
             return None;
         }
         let live = self.find(step, Place::Live);
@@ -91,7 +94,8 @@ impl<'o> ObservedObjects<'o> {
             Action::Purge => !is_in(Place::Trash),
             Action::Sweep => self.named(&step.native, Place::Temporary).is_empty(),
             Action::Detach => {
-                if !self.observed.listed.proves_absence_of(Kind::Volume) {
+                // Clones can have any name.
+                if !self.observed.proves_gone(Kind::Volume, &[]) {
                     return None;
                 }
                 self.observed.objects.iter().all(|object| object.parent != Some(step.identity.uid))

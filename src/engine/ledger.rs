@@ -7,8 +7,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
-    Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Listed, Object, Observed, Owner,
-    Place, Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place,
+    Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{Plan, SettledState};
 
@@ -122,8 +122,7 @@ pub(super) fn settle(
         ledger.removals.retain(|removal| !is_live(removal.uid) && counted.insert(removal.uid));
     }
     let copies = observed.objects.iter().filter_map(|object| Some(object.copy_of.as_ref()?.uid));
-    let unseen =
-        ledger.copies.iter().copied().filter(|uid| observed.listed != Listed::COMPLETE && !there.contains_key(uid));
+    let unseen = ledger.copies.iter().copied().filter(|uid| !observed.shows_all() && !there.contains_key(uid));
     let copies: BTreeSet<Uid> = copies.chain(unseen).collect();
     if copies != ledger.copies {
         ledger.copies = copies;
@@ -138,7 +137,7 @@ pub(super) fn settle(
             let renamed = || renamed.contains(&(entry.kind, &entry.name));
             !there.contains_key(uid)
                 && !in_doubt.contains(&entry.native)
-                && observed.listed.proves_absence_of(entry.kind)
+                && observed.proves_gone(entry.kind, &ledger.addresses_of(**uid))
                 && (ledger.leaving.contains(uid) || (withdrawn() && !renamed()))
         })
         .map(|(uid, entry)| (*uid, entry.kind, entry.size))

@@ -16,6 +16,7 @@ mod field_place;
 pub(crate) mod fixtures;
 mod image;
 mod journal;
+mod known_address;
 mod ledger;
 mod ledger_change;
 mod name;

@@ -19,8 +19,8 @@ pub enum Scope {
         /// Whose ledger is read.
         owner: Owner,
     },
-    /// Only these objects, with their clients and whether they contain data. An object is proven absent if a report whose [`Listed`] is
-    /// complete does not contain it.
+    /// Only the objects at these addresses, live, in the trash and incomplete, with their clients and whether they contain data. See
+    /// [`Observed::queried`].
     Objects(Vec<Address>),
 }
 
@@ -29,8 +29,12 @@ pub enum Scope {
 pub struct Observed {
     /// The identity of the pool, generated on first use. `None`: Kiln has never written here, or its identity file is gone.
     pub pool: Option<PoolId>,
-    /// Which lists are complete. An object that is missing from an incomplete list is Unknown, not absent.
+    /// Which lists are complete. An object that is missing from an incomplete list is Unknown, not absent. An observation by name has no
+    /// list.
     pub listed: Listed,
+    /// The addresses that were asked for by name, and for which the backend answered: whatever is there is among the objects.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub queried: BTreeSet<Address>,
     /// One sentence for each thing that could not be observed.
     pub gaps: Vec<String>,
     /// All objects, of this owner, of other owners and without owner, sorted by [`Address`], then place.
@@ -61,11 +65,22 @@ pub struct Writer {
 }
 
 impl Observed {
+    /// Returns the observation of an empty place.
+    pub fn nothing_in(scope: &Scope) -> Self {
+        match scope {
+            Scope::All { .. } => Self::nothing(),
+            Scope::Objects(asked) => {
+                Self { listed: Listed::NONE, queried: asked.iter().cloned().collect(), ..Self::nothing() }
+            }
+        }
+    }
+
     /// Returns the complete observation of an empty place.
     pub fn nothing() -> Self {
         Self {
             pool: None,
             listed: Listed::COMPLETE,
+            queried: BTreeSet::new(),
             gaps: Vec::new(),
             objects: Vec::new(),
             ledger: None,
@@ -79,6 +94,24 @@ impl Observed {
 }
 
 impl Observed {
+    /// Whether an object of this kind at this address is proven absent, if it is not among the objects: a complete list lacks it, or it
+    /// was asked for by name.
+    pub fn proves_absence(&self, kind: Kind, at: &Address) -> bool {
+        self.proves_gone(kind, std::slice::from_ref(at))
+    }
+
+    /// Whether an object of this kind is proven to be nowhere on the pool, if it is not among the objects. `known`: every address at which
+    /// it can be; if none is known, only a complete list proves it.
+    pub fn proves_gone(&self, kind: Kind, known: &[Address]) -> bool {
+        let asked = || !known.is_empty() && known.iter().all(|at| self.queried.contains(at));
+        self.listed.has_all(kind) || asked()
+    }
+
+    /// Whether everything on the pool is among the objects: nothing else can depend on one of them, or be the same object.
+    pub fn shows_all(&self) -> bool {
+        self.listed == Listed::COMPLETE
+    }
+
     /// Returns the capacity of a resource, if it is known.
     pub fn capacity(&self, resource: Resource) -> Option<Capacity> {
         self.capacities.iter().copied().find(|capacity| capacity.resource == resource)
@@ -107,8 +140,11 @@ impl Listed {
     /// All lists are complete.
     pub const COMPLETE: Listed = Listed { volumes: true, snapshots: true, trash: true };
 
-    /// Whether an object of this kind that is not listed is proven absent from the pool.
-    pub fn proves_absence_of(self, kind: Kind) -> bool {
+    /// No list is complete.
+    pub const NONE: Listed = Listed { volumes: false, snapshots: false, trash: false };
+
+    /// Whether every object of this kind is listed, live or in the trash.
+    fn has_all(self, kind: Kind) -> bool {
         match kind {
             Kind::Snapshot => self.snapshots && self.trash,
             Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => {

@@ -36,7 +36,7 @@ fn is_proven(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
             let left = usable.ledger.is_some_and(|l| {
                 l.leaving.contains(&record.identity.uid) || l.tombstones.contains_key(&record.identity.uid)
             });
-            usable.observed.listed.proves_absence_of(record.identity.kind) && !left
+            usable.proves_record_gone(record) && !left
         }
         None => false,
     };

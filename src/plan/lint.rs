@@ -141,9 +141,8 @@ fn check_restores(
         // Another one replaces it when its snapshot is gone.
         Some(begun) if is_restore && step.risk == Risk::Irreversible => {
             let is_there = |object: &Object| object.uid().is_some() && object.uid() == begun.snapshot;
-            if objects.values().any(|object| is_there(object))
-                || !usable.observed.listed.proves_absence_of(Kind::Snapshot)
-            {
+            let may_exist = |uid| !usable.proves_gone(Kind::Snapshot, uid);
+            if objects.values().any(|object| is_there(object)) || begun.snapshot.is_some_and(may_exist) {
                 breach("it replaces a restore that can be completed");
             }
         }
@@ -246,13 +245,16 @@ fn check_action(
             if origin.as_ref().is_some_and(|origin| origin.size().is_none_or(|source| source > *size)) {
                 breach("it is smaller than its source, or the size of its source is unknown");
             }
-            if !usable.observed.listed.proves_absence_of(step.identity.kind) {
+            if !usable.observed.proves_absence(step.identity.kind, &step.address()) {
                 breach("its absence is not proven");
             }
         }
         Action::Snapshot { .. } => {
             if objects.contains_key(&(step.address(), Place::Live)) {
                 breach("its native name is taken");
+            }
+            if !usable.observed.proves_absence(step.identity.kind, &step.address()) {
+                breach("its absence is not proven");
             }
         }
         Action::Adopt { .. } => match object {
@@ -268,6 +270,7 @@ fn check_action(
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             Some(object) if !object.needed_by.is_empty() => breach("another object needs its object"),
+            Some(_) if !usable.observed.shows_all() => breach("objects that depend on its object may not be listed"),
             Some(_) if is_doubted() => breach("it removes an object that may still be declared"),
             Some(_) if step.action == Action::Destroy && !approved && !is_replaced && is_gone() => {
                 breach("it destroys an object whose directory may come back");
@@ -298,7 +301,8 @@ fn check_action(
                 breach("it lifts protection while a manifest is invalid, or by other manifests");
             }
             Some(object)
-                if comes_under_a_name(step, object) && !usable.observed.listed.proves_absence_of(identity.kind) =>
+                if comes_under_a_name(step, object)
+                    && !usable.observed.proves_absence(identity.kind, &step.address()) =>
             {
                 breach("its new name is not proven free");
             }

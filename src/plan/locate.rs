@@ -6,7 +6,7 @@ use super::backend_state::BackendState;
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::{Inventory, OwnedObject, OwnedObjects};
-use super::lost::{check_not_hidden, check_not_lost, check_not_shrunk};
+use super::lost::{check_not_hidden, check_not_lost, check_not_shrunk, not_listed};
 use super::types::HeldReason;
 use super::usable::Usable;
 
@@ -59,11 +59,6 @@ fn usable_backend<'i, 'a>(
         }
         None => Err(not_listed(subject, backend)),
     }
-}
-
-fn not_listed(subject: &Subject<'_>, backend: &Name) -> Hold {
-    let message = format!("the listing of {backend} is incomplete: the object may exist");
-    subject.hold(HeldReason::Unobserved, message, "`kiln apply`, when the backend lists all its objects")
 }
 
 fn locate_on<'a>(
@@ -168,7 +163,8 @@ fn check_is_free<'a>(
     subject: &Subject<'a>,
     old: Option<&Name>,
 ) -> Result<(), Hold> {
-    if !usable.observed.listed.proves_absence_of(subject.kind) {
+    // A name can be that of an object with any uid.
+    if !usable.observed.proves_gone(subject.kind, &[]) {
         return Err(not_listed(subject, usable.name));
     }
     check_not_lost(inventory, subject, subject.name, old)?;

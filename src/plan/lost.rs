@@ -75,12 +75,21 @@ pub(super) fn check_not_lost<'a>(
         return Err(subject.hold_inconsistent(&at, why));
     }
     check_not_replaced(inventory, &subject, backend, &at)?;
+    if inventory.usable(backend).is_some_and(|usable| !usable.proves_gone(kind, uid)) {
+        return Err(not_listed(&subject, backend));
+    }
     let message = format!("{at} is missing from {backend}; Kiln does not recreate a lost object as an empty one");
     let fix = format!(
         "restore it on the backend; or accept the loss with `kiln forget {}/{name}`, which frees the name",
         kind.as_lower()
     );
     Err(subject.hold(HeldReason::Lost, message, fix))
+}
+
+/// Holds an object that may exist on a backend whose list is incomplete.
+pub(super) fn not_listed(subject: &Subject<'_>, backend: &Name) -> Hold {
+    let message = format!("the listing of {backend} is incomplete: the object may exist");
+    subject.hold(HeldReason::Unobserved, message, "`kiln apply`, when the backend lists all its objects")
 }
 
 /// Holds an object whose native name belongs to an object without an owner: the original was replaced, or the pool is a copy

@@ -1,6 +1,8 @@
 //! A backend on which steps can be planned.
 
-use crate::model::{Address, BackendSpec, Capabilities, Ledger, Name, NativeName, Object, Observed, Place};
+use crate::model::{
+    Address, BackendSpec, Capabilities, Kind, Ledger, Name, NativeName, Object, ObjectRecord, Observed, Place, Uid,
+};
 
 /// A backend on which steps can be planned.
 pub(super) struct Usable<'a> {
@@ -26,6 +28,21 @@ impl<'a> Usable<'a> {
         let before = |object: &Object| (&object.native, &object.parent_volume) < (&at.native, &at.parent_volume);
         let first = objects.partition_point(before);
         objects[first..].iter().take_while(|object| object.is_at(at))
+    }
+
+    /// Whether an object that is not observed is proven to be nowhere on the pool.
+    pub(super) fn proves_gone(&self, kind: Kind, uid: Uid) -> bool {
+        let known = self.ledger.map(|ledger| ledger.addresses_of(uid)).unwrap_or_default();
+        self.observed.proves_gone(kind, &known)
+    }
+
+    /// Whether the object of a record, which is not observed, is proven to be nowhere on the pool.
+    pub(super) fn proves_record_gone(&self, record: &ObjectRecord) -> bool {
+        let (kind, uid) = (record.identity.kind, record.identity.uid);
+        match self.ledger.is_some_and(|ledger| ledger.complete.contains_key(&uid)) {
+            true => self.proves_gone(kind, uid),
+            false => self.observed.proves_absence(kind, &record.address()),
+        }
     }
 
     /// Returns the address of a snapshot of a volume.

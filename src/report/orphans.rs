@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Identity, Kind, Ledger, Name, NativeName, Object, ObjectId, ObjectRecord, Observed, Owner, Place, Reading, Uid,
-    Withdrawal,
+    Address, Identity, Kind, Ledger, Name, NativeName, Object, ObjectId, ObjectRecord, Observed, Owner, Place, Reading,
+    Uid, Withdrawal,
 };
 use crate::plan::{self, Observation, Overview, Referenced};
 use crate::text::rfc3339;
@@ -205,7 +205,9 @@ impl<'a> ObservedBackend<'a> {
     fn remembered_by_ledger(&self, accounted: &Accounted<'_>, ledger: &Ledger) -> Vec<Orphan> {
         let absent = self.absent();
         let mut orphans = Vec::new();
-        for (uid, entry) in ledger.complete.iter().filter(|(uid, entry)| absent(entry.kind, **uid, &entry.native)) {
+        for (uid, entry) in
+            ledger.complete.iter().filter(|(uid, entry)| absent(entry.kind, **uid, &ledger.addresses_of(**uid)))
+        {
             let (kind, name) = (entry.kind, entry.name.clone());
             let identity = Identity { owner: ledger.owner.clone(), kind, name, uid: *uid };
             if ledger.leaving.contains(uid) || accounted.is_given_up(&identity, Some(ledger)) {
@@ -228,7 +230,8 @@ impl<'a> ObservedBackend<'a> {
         for record in self.overview.records.objects.values().filter(is_here) {
             let identity = &record.identity;
             let is_entered = ledger.complete.contains_key(&identity.uid);
-            if is_entered || identity.owner != ledger.owner || !absent(identity.kind, identity.uid, &record.native) {
+            let known = [record.address()];
+            if is_entered || identity.owner != ledger.owner || !absent(identity.kind, identity.uid, &known) {
                 continue;
             }
             let fix = match ledger.tombstones.contains_key(&identity.uid) {
@@ -245,14 +248,17 @@ impl<'a> ObservedBackend<'a> {
         orphans
     }
 
-    /// Returns the test whether an object is proven absent. An inconsistent object of its native name may be it.
-    fn absent(&self) -> impl Fn(Kind, Uid, &NativeName) -> bool {
-        let objects = &self.observed.objects;
+    /// Returns the test whether an object is proven absent, by the addresses at which it can be. An inconsistent object of its native
+    /// name may be it.
+    fn absent(&self) -> impl Fn(Kind, Uid, &[Address]) -> bool {
+        let (seen, objects) = (self.observed, &self.observed.objects);
         let observed: HashSet<Uid> = objects.iter().filter_map(Object::uid).collect();
         let unclear: HashSet<&NativeName> =
             objects.iter().filter(|object| object.conflict.is_some()).map(|object| &object.native).collect();
-        let listed = self.observed.listed;
-        move |kind, uid, native| listed.proves_absence_of(kind) && !observed.contains(&uid) && !unclear.contains(native)
+        move |kind, uid, known| {
+            let is_unclear = || known.iter().any(|at| unclear.contains(&at.native));
+            !observed.contains(&uid) && seen.proves_gone(kind, known) && !is_unclear()
+        }
     }
 
     /// Returns when the store last saw an object.

@@ -266,7 +266,7 @@ impl<'a> StatusIndex<'a> {
             .objects
             .values()
             .filter(|record| record.identity.owner == self.specs.stack.owner && record.seen().is_some())
-            .filter(|record| self.in_doubt(&record.backend, record.identity.kind))
+            .filter(|record| self.in_doubt(record))
             .collect();
         if !found.is_empty() {
             let shown: HashSet<Uid> = owned(self.overview, self.specs).map(|found| found.identity.uid).collect();
@@ -275,11 +275,11 @@ impl<'a> StatusIndex<'a> {
         found
     }
 
-    /// Whether an object that a backend does not show may exist.
-    fn in_doubt(&self, backend: &Name, kind: Kind) -> bool {
-        self.is_unobserved(backend)
-            || match self.overview.world.get(backend).and_then(Observation::observed) {
-                Some(observed) => !observed.listed.proves_absence_of(kind),
+    /// Whether an object that its backend does not show may exist.
+    fn in_doubt(&self, record: &ObjectRecord) -> bool {
+        self.is_unobserved(&record.backend)
+            || match self.overview.world.get(&record.backend).and_then(Observation::observed) {
+                Some(observed) => !observed.proves_gone(record.identity.kind, &[record.address()]),
                 None => true,
             }
     }

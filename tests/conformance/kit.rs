@@ -227,8 +227,9 @@ impl<'a> Kit<'a> {
 
     /// What a look at one name shows.
     pub(crate) async fn look(&self, native: &NativeName) -> Vec<Object> {
-        let seen = self.driver.observe(&Scope::Objects(vec![self.address(native)])).await.unwrap();
-        assert_eq!(seen.listed, Listed::COMPLETE, "{:?}", seen.gaps);
+        let at = self.address(native);
+        let seen = self.driver.observe(&Scope::Objects(vec![at.clone()])).await.unwrap();
+        assert_eq!((seen.listed, &seen.queried), (Listed::NONE, &[at].into()), "{:?}", seen.gaps);
         assert!(seen.objects.iter().all(|object| object.native == *native), "asked for {native}: {:?}", seen.objects);
         seen.objects
     }

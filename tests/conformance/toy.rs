@@ -242,7 +242,7 @@ impl Driver for Toy {
 
     async fn observe(&self, scope: &Scope) -> Result<Observed> {
         let pool = self.pool();
-        let seen = Observed { pool: pool.id.clone(), locked: pool.locked.clone(), ..Observed::nothing() };
+        let seen = Observed { pool: pool.id.clone(), locked: pool.locked.clone(), ..Observed::nothing_in(scope) };
         let objects = |is_named| pool.volumes.iter().map(move |(native, volume)| volume.object(native, is_named));
         Ok(match scope {
             Scope::All { owner } => Observed {

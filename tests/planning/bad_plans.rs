@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, ClientVisibility, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, NativeName, Object, Place, Reading,
-    Reservation, Restoring, Risk, SettingsAbility, Size, SnapshotAbility, Suspension, Uid, VolumeSettings, Written,
+    Action, ClientVisibility, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, Listed, NativeName, Object, Place,
+    Reading, Reservation, Restoring, Risk, SettingsAbility, Size, SnapshotAbility, Suspension, Uid, VolumeSettings,
+    Written,
 };
 use kiln::plan::{Irreversible, Observation, Plan, lint, plan};
 
@@ -56,10 +57,10 @@ fn in_the_way(scene: &mut Scene, native: &NativeName, place: Place) {
     objects(scene).push(object);
 }
 
-/// The list of volumes was cut short.
+/// The lists were cut short.
 fn cut(scene: &mut Scene) {
     match scene.world.values_mut().next() {
-        Some(Observation::Seen { observed, .. }) => observed.listed.volumes = false,
+        Some(Observation::Seen { observed, .. }) => observed.listed = Listed::NONE,
         _ => panic!("the Backend was seen"),
     }
 }
@@ -245,6 +246,20 @@ fn bad_plans() -> Vec<Bad> {
             },
         ),
         bad("its absence is not proven", NEW, "{volume: db}", made, |_, scene| cut(scene)),
+        bad(
+            "its absence is not proven",
+            &["Volume db size: 1Gi", "Snapshot monday volume: db"],
+            "{volume: db}",
+            |action| matches!(action, Action::Snapshot { .. }),
+            |_, scene| cut(scene),
+        ),
+        bad(
+            "objects that depend on its object may not be listed",
+            DB,
+            "{volume: db}, {volume: old}",
+            removal,
+            |_, scene| cut(scene),
+        ),
         bad(
             "it adopts an object that does not exist or has an owner",
             &["Volume x size: 1Gi, adopt: {name: x.img}"],

@@ -335,6 +335,7 @@ fn empty() -> Observed {
     Observed {
         pool: None,
         listed: Listed::COMPLETE,
+        queried: BTreeSet::new(),
         gaps: Vec::new(),
         objects: Vec::new(),
         ledger: None,
@@ -425,6 +426,7 @@ impl Pool {
                 snapshots: !self.cut.contains(&"snapshots".to_owned()),
                 trash: !self.cut.contains(&"trash".to_owned()),
             },
+            queried: BTreeSet::new(),
             gaps: self.cut.iter().map(|what| format!("the list of {what} was cut short")).collect(),
             objects,
             owners: view.iter().map(|_| stack.owner.clone()).collect(),

@@ -27,16 +27,19 @@ const LISTINGS: usize = 5;
 pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observed, DriverError> {
     let pool = match LocalPool::open(path) {
         Ok(pool) => pool,
-        Err(Closed::Missing) if create => return may_be_made(path),
+        Err(Closed::Missing) if create => return may_be_made(path, scope),
         Err(Closed::Missing) => return Err(missing(path)),
         Err(Closed::Error(error)) => return Err(error),
     };
     let mut reader = PoolReader { pool: &pool, listed: Listed::COMPLETE, gaps: Vec::new(), objects: Vec::new() };
-    match scope {
-        Scope::All { .. } => reader.all(),
-        Scope::Objects(addresses) => reader.some(addresses),
-    }
-    let PoolReader { listed, mut gaps, mut objects, .. } = reader;
+    let (listed, queried) = match scope {
+        Scope::All { .. } => {
+            reader.all();
+            (reader.listed, BTreeSet::new())
+        }
+        Scope::Objects(addresses) => (Listed::NONE, reader.some(addresses)),
+    };
+    let PoolReader { mut gaps, mut objects, .. } = reader;
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
     let id = pool.id().unwrap_or_else(|why| {
         gaps.push(why);
@@ -66,7 +69,7 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
     let locked = lock::held(&pool, &mut gaps);
     let writers = lock::writers(&pool);
     let (capacities, others) = (capacities(&pool), BTreeMap::new());
-    Ok(Observed { pool: id, listed, gaps, objects, ledger, owners, others, capacities, locked, writers })
+    Ok(Observed { pool: id, listed, queried, gaps, objects, ledger, owners, others, capacities, locked, writers })
 }
 
 /// Returns the error of a pool that does not exist and must not be created.
@@ -79,12 +82,12 @@ pub(super) fn missing(path: &Path) -> DriverError {
 }
 
 /// Observes an empty pool, which `init_pool` would create, if its parent directory exists.
-fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
+fn may_be_made(path: &Path, scope: &Scope) -> Result<Observed, DriverError> {
     let parent = pool::parent_of(path);
     match LocalPool::open(parent) {
         Ok(_) => {
             let capacities = fs::statvfs(parent).map(|stat| ledger::less_reserve(room(stat))).unwrap_or_default();
-            Ok(Observed { capacities, ..Observed::nothing() })
+            Ok(Observed { capacities, ..Observed::nothing_in(scope) })
         }
         Err(Closed::Missing) => Err(DriverError::before(
             ErrorKind::Unreachable,
@@ -236,7 +239,9 @@ impl PoolReader<'_> {
         Some([of(root), trash.map(of).unwrap_or_default()])
     }
 
-    fn some(&mut self, addresses: &[Address]) {
+    /// Reads the objects at these addresses. Returns the addresses that could be read, whether or not an object is at them.
+    fn some(&mut self, addresses: &[Address]) -> BTreeSet<Address> {
+        let mut answered: BTreeSet<Address> = addresses.iter().cloned().collect();
         // No object of this backend is inside of another.
         let flat = addresses.iter().filter(|at| at.parent_volume.is_none());
         for at in flat.collect::<BTreeSet<_>>() {
@@ -251,7 +256,10 @@ impl PoolReader<'_> {
                             self.objects.push(Object { image, written, ..found.into_object(clients) });
                         }
                         Ok(None) => {}
-                        Err(errno) => self.gap(name, place, fail::describe(errno)),
+                        Err(errno) => {
+                            answered.remove(at);
+                            self.gap(name, place, fail::describe(errno));
+                        }
                     }
                 }
                 if (count, gaps) != (self.objects.len(), self.gaps.len()) {
@@ -259,6 +267,7 @@ impl PoolReader<'_> {
                 }
             }
         }
+        answered
     }
 
     /// Returns the clients, for an object without owner the image format of its content, and whether it contains data. An object that cannot

@@ -1,6 +1,6 @@
 //! Observations of the simulated pool, and the effect of faults on them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::{Address, Clients, Kind, Listed, Object, Observed, Owner, Place, Provisioning, Scope, Written};
 
@@ -31,15 +31,12 @@ pub(super) fn observe(
     };
     let mut seen = Observed {
         pool: world.content.pool.clone(),
-        listed: Listed::COMPLETE,
-        gaps: Vec::new(),
         objects,
         ledger,
         owners,
-        others: BTreeMap::new(),
         capacities: world.capacities(),
         locked,
-        writers: BTreeMap::new(),
+        ..Observed::nothing_in(scope)
     };
     if fault == Some(Fault::Cut) {
         cut(&mut seen, choice);
@@ -109,8 +106,9 @@ fn lagging(world: &SimWorld) -> Vec<Object> {
     objects.iter().map(|(key, object)| describe(world, key, object, false)).collect()
 }
 
-/// Truncates one of the lists, or all of them, and marks them as incomplete.
+/// Truncates one of the lists, or all of them, and marks them as incomplete. Of a truncated answer about names, no absence follows.
 fn cut(seen: &mut Observed, choice: u64) {
+    seen.queried.clear();
     let (all, one) = (choice % 4 == 3, choice % 4);
     let of = |object: &Object| match (object.place, object.kind() == Kind::Snapshot) {
         (Place::Trash, _) => 2,

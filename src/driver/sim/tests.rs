@@ -369,7 +369,7 @@ async fn whatever_fails_each_object_is_made_and_destroyed_once_and_strangers_kee
                 let answer = run(&driver, &step).await;
                 unknown += u32::from(matches!(answer, Err(DriverError { effect: Effect::Unknown, .. })));
                 let names = Scope::Objects(vec![step.address()]);
-                let seen = driver.observe(&names).await.ok().filter(|seen| seen.listed == Listed::COMPLETE);
+                let seen = driver.observe(&names).await.ok().filter(|seen| !seen.queried.is_empty());
                 if seen.is_some_and(|seen| seen.objects.first().map(|object| object.place) == place) {
                     break;
                 }

@@ -51,7 +51,7 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
                 let ours = |object: &&Object| object.place == Place::Live && object.is(owner, kind, &name);
                 found.extend(observed.objects.iter().filter(ours).map(|object| (backend, object)));
                 // An incomplete listing proves the objects it shows, and not the absence of others.
-                if !(observed.listed.volumes && observed.listed.snapshots) {
+                if !observed.proves_gone(kind, &[]) {
                     unseen.push(format!("{backend} did not show everything"));
                 }
             }

@@ -1,6 +1,6 @@
 //! Checks of a removal that concern the object itself and its backend.
 
-use crate::model::{Kind, Object};
+use crate::model::Object;
 
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
@@ -58,8 +58,7 @@ pub(super) fn check_removable(
         );
         return Err(subject.hold(HeldReason::OwnerChanged, message, fix));
     }
-    let listed = usable.observed.listed;
-    if !listed.proves_absence_of(Kind::Snapshot) || !listed.proves_absence_of(Kind::Volume) {
+    if !usable.observed.shows_all() {
         let message = "the listing of its backend is incomplete: other objects may depend on it";
         return Err(subject.hold(
             HeldReason::Unobserved,

@@ -61,7 +61,7 @@ fn completion(
     }
     let Some(uid) = begun.snapshot else { return Ok(None) };
     let Some(snapshot) = inventory.by_uid.get(&uid).filter(|snapshot| snapshot.backend == usable.name) else {
-        if usable.observed.listed.proves_absence_of(Kind::Snapshot) {
+        if usable.proves_gone(Kind::Snapshot, uid) {
             return Ok(None);
         }
         let message = format!("{not_complete}, and its snapshot is not listed: the listing is incomplete");

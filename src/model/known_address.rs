@@ -1,0 +1,62 @@
+//! Where the objects of a ledger can be.
+
+use super::{Address, Identity, Ledger, NativeName, Uid};
+
+impl Ledger {
+    /// Returns every address at which an object of the ledger can be: the one that was entered, and those that announced renames of it or of
+    /// the volume that it is inside of would give it. Empty if it has no entry.
+    pub fn addresses_of(&self, uid: Uid) -> Vec<Address> {
+        let Some(entry) = self.complete.get(&uid) else { return Vec::new() };
+        let at = entry.address();
+        if self.renaming.is_empty() {
+            return vec![at];
+        }
+        let volume = at.parent_volume.as_ref().and_then(|parent| {
+            let is_it = |uid: &&Uid| self.complete.get(*uid).is_some_and(|volume| volume.native == *parent);
+            self.renamed(*self.renaming.keys().find(is_it)?)
+        });
+        let natives = [Some(at.native.clone()), self.renamed(uid)];
+        let volumes = [Some(at.parent_volume.clone()), volume.map(Some)];
+        let inside = |parent_volume: Option<NativeName>| {
+            natives
+                .iter()
+                .flatten()
+                .map(move |native| Address { native: native.clone(), parent_volume: parent_volume.clone() })
+        };
+        volumes.into_iter().flatten().flat_map(inside).collect()
+    }
+
+    /// Returns the native name that the announced rename of an object would give it.
+    fn renamed(&self, uid: Uid) -> Option<NativeName> {
+        let (entry, name) = (self.complete.get(&uid)?, self.renaming.get(&uid)?);
+        let renamed = Identity { owner: self.owner.clone(), kind: entry.kind, name: name.clone(), uid };
+        // A native name of its own stays.
+        entry.native.is_reserved().then(|| renamed.native())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{identity, name, owner, volume};
+    use crate::model::{Kind, PoolId, Size};
+
+    #[test]
+    fn announced_renames_give_further_addresses() {
+        let mut ledger = Ledger::new(PoolId("p".to_owned()), owner(), "5c1d2e8a90".to_owned());
+        let (db, monday) = (volume("db"), identity(Kind::Snapshot, "monday"));
+        let (inside, own) = (Address::inside(&db.native(), &monday.native()), Address::flat(&NativeName::new("own")));
+        ledger.complete.insert(db.uid, db.ledger_entry(0, Address::flat(&db.native()), Size(1)));
+        ledger.complete.insert(monday.uid, monday.ledger_entry(0, inside.clone(), Size(1)));
+        ledger.complete.insert(volume("web").uid, volume("web").ledger_entry(0, own.clone(), Size(1)));
+        assert_eq!(ledger.addresses_of(monday.uid), std::slice::from_ref(&inside));
+        assert_eq!(ledger.addresses_of(volume("other").uid), [], "it was never entered");
+        for uid in [db.uid, volume("web").uid] {
+            ledger.renaming.insert(uid, name("renamed"));
+        }
+        let renamed = Identity { name: name("renamed"), ..db.clone() }.native();
+        assert_eq!(ledger.addresses_of(db.uid), [Address::flat(&db.native()), Address::flat(&renamed)]);
+        assert_eq!(ledger.addresses_of(monday.uid), [inside, Address::inside(&renamed, &monday.native())]);
+        assert_eq!(ledger.addresses_of(volume("web").uid), [own], "a native name of its own stays");
+    }
+}
