@@ -269,7 +269,7 @@ fn what_another_backend_needs_is_neither_removed_nor_purged() {
         // A clone of the trashed one appears elsewhere.
         let trashed: Vec<_> = trash_in(&rig.overview(&kept).await.world, &prod());
         let mut seen = trashed.clone();
-        rig.world().need_trashed_by_hand(&db, "pool2/clone");
+        rig.world().change_trashed_by_hand(&db, |object| object.needed_by.push("pool2/clone".to_owned()));
         rig.clock.0.fetch_add(8 * 86_400, std::sync::atomic::Ordering::SeqCst);
         rig.pass(&kept).await.unwrap();
         let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &seen).await.unwrap();

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use kiln::driver::PoolMetadata;
 use kiln::driver::sim::FaultRates;
-use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
+use kiln::driver::sim::{SimDriver, SimEffect, SimObject, SimWorld};
 use kiln::engine::{
     Executed, ImageExport, OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, image_export,
     reconcile_once, resume, suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
 };
 use kiln::model::{
-    Capabilities, ImageFormat, Kind, Name, NameRules, NativeName, ObjectId, Reading, Restores, Restoring, Seconds, Size,
+    Blocker, BlockerReason, Capabilities, ImageFormat, Kind, Name, NameRules, NativeName, ObjectId, Reading, Restores,
+    Restoring, Seconds, Size,
 };
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
@@ -286,6 +287,64 @@ fn a_takeover_leaves_copies_of_objects_of_another_pool() {
         let world = rig.world();
         assert!(!world.ledger(&neu).unwrap().complete.contains_key(&uid));
     });
+}
+
+#[test]
+fn no_pool_is_taken_over_with_a_blocked_or_half_restored_object() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi")]), 3, "made").await;
+        let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "a123456789");
+        let ours = specs(&format!("{text}{}", volume("a", "size: 1Mi")));
+        let b = rig.native("b");
+        let half = |object: &mut SimObject| {
+            let restoring = Restoring { request: "r".to_owned(), snapshot: None, size: None };
+            object.tags.restoring = Some(Box::new(restoring));
+        };
+        let is_blocked = |object: &mut SimObject| object.blocker = Some(mirrored());
+        for why in ["is not complete", "it is mirrored"] {
+            let rig = rig.fork(false);
+            match why {
+                "it is mirrored" => rig.world().change_by_hand(&b, is_blocked),
+                _ => rig.world().change_by_hand(&b, half),
+            };
+            let before = rig.world().clone();
+            match adopt_owner(&rig.setup(&ours), &name("pool"), &"prod".parse().unwrap()).await {
+                Err(OperationError::Held(message)) => assert!(message.contains(why), "{message}"),
+                other => panic!("{why}: {other:?}"),
+            }
+            assert!(rig::same_objects(&before, &rig.world()), "{why}");
+        }
+    });
+}
+
+#[test]
+fn a_blocked_object_stays_in_the_trash() {
+    run(async {
+        let rig = Rig::new();
+        let kept = in_the_trash(&rig).await;
+        let trash = trash_in(&rig.overview(&kept).await.world, &"prod".parse().unwrap());
+        let db = trash.iter().find(|trashed| trashed.object.kind() == Kind::Volume).unwrap().object.native.clone();
+        rig.world().change_trashed_by_hand(&db, |object| object.blocker = Some(mirrored()));
+        let before = rig.world().clone();
+        let restored = trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await;
+        assert!(matches!(&restored, Err(OperationError::Held(why)) if why.contains("it is mirrored")), "{restored:?}");
+        let trash = trash_in(&rig.overview(&kept).await.world, &"prod".parse().unwrap());
+        let db = trash.iter().find(|trashed| trashed.object.native == db).unwrap();
+        rig.clock.0.fetch_add(10_000_000, Ordering::SeqCst);
+        for what in [Purge::Named(ObjectId::new(Kind::Volume, &name("db"))), Purge::Expired] {
+            let purged = trash_purge(&rig.setup(&kept), &what, std::slice::from_ref(db)).await.unwrap();
+            let left = purged.left[0].to_string();
+            assert!(purged.done.is_empty() && left.contains("it is mirrored") && !left.contains("blocked"), "{left}");
+        }
+        let (expired, left) = trash_purge_list(&rig.setup(&kept), &Purge::Expired).await.unwrap();
+        assert!(expired.iter().all(|trashed| trashed.object.native != db.object.native), "{left:?}");
+        assert!(rig::same_objects(&before, &rig.world()));
+    });
+}
+
+fn mirrored() -> Box<Blocker> {
+    Box::new(Blocker { reason: BlockerReason::Mirrored, message: "it is mirrored to cluster b".to_owned() })
 }
 
 /// Why an operation did nothing.

@@ -149,6 +149,7 @@ fn thing() -> BoxedStrategy<String> {
             (2, ", written: true"),
             (4, ", written: false, used: 0"),
             (1, ", recent: true"),
+            (1, ", blocker: {reason: Locked, message: it is locked}"),
             (1, ", shown: thin"),
             (1, ", shown: thick"),
             (1, ", shown: thick, provisioning: thick"),
@@ -283,11 +284,16 @@ fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
     let seen = objects(scene).filter(|(at, _)| Some(*at) == step.backend()).map(|(_, o)| o).find(of_uid);
     match (&step.action, seen) {
         (Action::Adopt { .. }, None) => objects(scene).any(|(at, o)| {
-            Some(at) == step.backend() && o.native == step.native && o.identity.is_none() && o.place == Place::Live
+            Some(at) == step.backend()
+                && o.is_at(&step.address())
+                && o.identity.is_none()
+                && o.place == Place::Live
+                && o.blocker.is_none()
         }),
         (Action::Create { .. } | Action::Snapshot { .. }, None) => true,
         (_, None) => made(step.identity.uid),
         (Action::Create { .. } | Action::Snapshot { .. } | Action::Adopt { .. }, Some(_)) => false,
+        (_, Some(object)) if object.blocker.is_some() => false,
         (_, Some(object)) => object.identity.as_ref().is_some_and(|id| id.owner.as_str() == "prod"),
     }
 }
@@ -380,6 +386,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let asked = scene.reading.specs.volumes.values().filter_map(|spec| spec.source.as_deref()).any(named);
             asked || objects(scene).any(|(_, o)| needs(o))
         }
+        HeldReason::Blocked => objects(scene).any(|(_, o)| o.blocker.is_some()),
         HeldReason::HalfRestored => objects(scene).any(|(_, o)| o.tags.restoring.is_some()),
         HeldReason::SourceBroken => scene.reading.broken || scene.reading.unconfirmed,
         HeldReason::Suspended => !scene.suspended.is_empty(),

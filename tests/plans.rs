@@ -20,7 +20,7 @@ use planning::{Described, Scene, applied};
 const LINES: usize = 80;
 
 /// Reasons that nothing in this Kiln can lead to yet: they are for exports and mirroring.
-const LATER: &[HeldReason] = &[HeldReason::OpenExport, HeldReason::Mirrored];
+const LATER: &[HeldReason] = &[HeldReason::OpenExport];
 
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");

@@ -156,6 +156,7 @@ fn is_certain(
         && observed.shows_all()
         && observed.gaps.is_empty()
         && trashed.object.conflict.is_none()
+        && trashed.object.blocker.is_none()
         && !trashed.clients_unseen
         && report.usable.contains(&trashed.backend)
         && !concerned.contains(identity)

@@ -58,8 +58,8 @@ pub use name_rules::{NameAlphabet, NameFault, NameRules};
 #[cfg(test)]
 pub(crate) use observed::COMPARED;
 pub use observed::{
-    Capacity, ClientVisibility, Clients, Identity, Listed, Object, Observed, Place, Resource, Scope, Tags, Writer,
-    Written,
+    Blocker, BlockerReason, Capacity, ClientVisibility, Clients, Identity, Listed, Object, Observed, Place, Resource,
+    Scope, Tags, Writer, Written,
 };
 pub use origin::{ObjectRef, Origin};
 pub use problem::ProblemView;

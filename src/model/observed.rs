@@ -258,6 +258,44 @@ impl Written {
     }
 }
 
+/// What keeps an object from being changed on its backend. Becomes Held(Blocked).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocker {
+    /// The kind of obstacle.
+    pub reason: BlockerReason,
+    /// The obstacle, as a sentence about the object that begins with "it".
+    pub message: String,
+}
+
+choices! {
+    /// Kinds of obstacles to a change of an object.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    pub enum BlockerReason("BlockerReason") {
+        /// It is mirrored to another cluster, or from one.
+        "Mirrored" => Mirrored,
+        /// It belongs to a group, which can only be changed as a whole.
+        "InGroup" => InGroup,
+        /// Another program has locked it.
+        "Locked" => Locked,
+        /// It is being moved.
+        "Migrating" => Migrating,
+    }
+}
+
+impl Blocker {
+    /// Returns what ends it.
+    pub fn fix(&self) -> &'static str {
+        match self.reason {
+            BlockerReason::Mirrored => "end the mirroring of it on its backend, then run `kiln apply`",
+            BlockerReason::InGroup => "remove it from the group on its backend, then run `kiln apply`",
+            BlockerReason::Locked => "release the lock on its backend, then run `kiln apply`",
+            BlockerReason::Migrating => {
+                "wait until it has been moved, or end that on its backend, then run `kiln apply`"
+            }
+        }
+    }
+}
+
 /// The identity of an object: its owner, kind, name and uid.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
@@ -355,6 +393,9 @@ pub struct Object {
     /// Why it is inconsistent, in one sentence: its tags cannot be read or contradict its name, or its files are not as Kiln makes them.
     /// Becomes Held(Conflict): no step changes the object.
     pub conflict: Option<String>,
+    /// What keeps it from being changed on its backend. It is consistent, and can be read and copied. (Boxed, because it is rare.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocker: Option<Box<Blocker>>,
     /// Whether a rename of it was interrupted: it has its new native name, and [`Action::Rename`](super::Action) in place completes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfinished: bool,
@@ -408,6 +449,7 @@ impl Object {
             tags: Tags::default(),
             settings: VolumeSettings::default(),
             conflict: None,
+            blocker: None,
             unfinished: false,
             parent: None,
             needed_by: Vec::new(),

@@ -152,8 +152,8 @@ impl ObjectRecord {
         if let Some(object) = seen {
             let Object { place, used, created, tags: Tags { expires, .. }, .. } = object;
             self.seen = LastSeen::AsRecorded { place: *place, used: *used, created: *created, expires: *expires };
-            // The tags say whether it is thick.
-            let without_id = Object { id: None, provisioning: None, ..object.clone() };
+            // The tags say whether it is thick; what blocks it is of now.
+            let without_id = Object { id: None, provisioning: None, blocker: None, ..object.clone() };
             if self.seen_object().as_ref() != Some(&without_id) {
                 self.seen = LastSeen::Otherwise(Box::new(without_id));
             }

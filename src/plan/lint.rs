@@ -64,6 +64,11 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         if object.is_some_and(|object| object.copy_of.is_some()) {
             breach("its object is a copy of one on another pool");
         }
+        let with = |object: &&Object| step.action.with().iter().any(|inner| Some(inner.identity.uid) == object.uid());
+        let along = usable.observed.objects.iter().filter(|_| !step.action.with().is_empty()).filter(with);
+        if object.into_iter().chain(along).any(|object| object.blocker.is_some()) {
+            breach("its object is blocked");
+        }
         let there = object.and_then(|object| object.id.as_ref());
         if there.is_some() && step.expect.id.as_ref().is_some_and(|expected| Some(expected) != there) {
             breach("it expects another object than the one observed");

@@ -37,6 +37,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     gate::hold_until_confirmation_read(&inventory, &mut draft);
     hold_unreachable(&inventory, &mut draft);
     gate::hold_suspended(&inventory, &mut draft);
+    gate::hold_blocked(&inventory, &mut draft);
     gate::hold_locked(&inventory, &mut draft);
     let GateVerdict { awaiting, used, too_much } = gate::hold_unapproved(&inventory, &mut draft);
     kind::keep_unreplaced(&mut draft);

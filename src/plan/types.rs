@@ -241,8 +241,8 @@ held_reasons! {
     Suspended,
     /// An object that it depends on is held or failed.
     DependencyHeld,
-    /// It is mirrored to another cluster.
-    Mirrored,
+    /// Something else on its backend keeps it from being changed: mirroring, a group, a lock, a migration.
+    Blocked,
 }
 
 impl std::fmt::Display for HeldReason {

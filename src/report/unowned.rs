@@ -212,6 +212,9 @@ fn why_not(object: &Object) -> Option<String> {
     if let Some(why) = &object.conflict {
         return Some(why.clone());
     }
+    if let Some(blocker) = &object.blocker {
+        return Some(blocker.message.clone());
+    }
     if let Some(format) = &object.image {
         return Some(format!("it holds an image of the format {format}, not a raw disk"));
     }

@@ -401,7 +401,7 @@ fn carried_out(reason: HeldReason) -> CarriedOut {
         | HeldReason::NotAllowed
         | HeldReason::Suspended
         | HeldReason::DependencyHeld => CarriedOut::Here,
-        HeldReason::OpenExport | HeldReason::Mirrored => CarriedOut::Nowhere,
+        HeldReason::OpenExport | HeldReason::Blocked => CarriedOut::Nowhere,
     }
 }
 

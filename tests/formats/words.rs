@@ -10,13 +10,14 @@ use kiln::driver::settings::config;
 use kiln::driver::sim::{FaultRates, SimSettings};
 use kiln::model::table::{Setting, Settings};
 use kiln::model::{
-    Action, ApprovalItem, ApprovalSet, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults,
-    DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, FieldPlace, Identity, ImageFormat,
-    ImageRef, InnerSnapshot, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger,
-    LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin,
-    Percent, Place, PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec,
-    Restoring, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension,
-    SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSettings, VolumeSpec, Written,
+    Action, ApprovalItem, ApprovalSet, ApprovalSpec, BackendRecord, BackendSpec, Blocker, BlockerReason, Clients,
+    Coverage, Defaults, DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, FieldPlace,
+    Identity, ImageFormat, ImageRef, InnerSnapshot, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind,
+    LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove,
+    OpenIntent, Origin, Percent, Place, PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal,
+    RestoreSpec, Restoring, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step,
+    Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSettings,
+    VolumeSpec, Written,
 };
 use kiln::plan::{Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning};
 use serde::Serialize;
@@ -197,7 +198,7 @@ words! {
         NotAllowed => "NotAllowed",
         Suspended => "Suspended",
         DependencyHeld => "DependencyHeld",
-        Mirrored => "Mirrored",
+        Blocked => "Blocked",
     }
     words_of_sources: SourceSpec {
         Snapshot = SourceSpec::Snapshot(name("db-1")) => "Snapshot",
@@ -436,6 +437,7 @@ fn object() -> Object {
         settings: in_force(),
         provisioning: Some(Provisioning::Thick),
         conflict: Some("its tags cannot be read".to_owned()),
+        blocker: Some(Box::new(Blocker { reason: BlockerReason::Mirrored, message: "it is mirrored".to_owned() })),
         unfinished: true,
         parent: Some(identity().uid),
         clients: Clients::Some(vec!["qemu".to_owned()]),

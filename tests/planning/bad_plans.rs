@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, ClientVisibility, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, Listed, NativeName, Object, Place,
-    Reading, Reservation, Restoring, Risk, SettingsAbility, Size, SnapshotAbility, Suspension, Uid, VolumeSettings,
-    Written,
+    Action, Blocker, BlockerReason, ClientVisibility, Endpoint, Identity, InnerSnapshot, Kind, LedgerView, Listed,
+    NativeName, Object, Place, Reading, Reservation, Restoring, Risk, SettingsAbility, Size, SnapshotAbility,
+    Suspension, Uid, VolumeSettings, Written,
 };
 use kiln::plan::{Irreversible, Observation, Plan, lint, plan};
 
@@ -190,6 +190,10 @@ fn bad_plans() -> Vec<Bad> {
                     capabilities.reservation = Reservation::Fixed;
                 }
             }
+        }),
+        bad("its object is blocked", GROWN, "{volume: db}", any, |_, scene| {
+            let blocker = Blocker { reason: BlockerReason::Locked, message: "it is locked".to_owned() };
+            objects(scene)[0].blocker = Some(Box::new(blocker));
         }),
         bad("its object belongs to another owner", GROWN, "{volume: db}", any, |plan, _| {
             plan.steps[0].identity.owner = "other".parse().unwrap();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln::model::{
-    Address, ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity,
+    Address, ApprovalItem, ApprovalSet, BackendRecord, Blocker, Capabilities, Capacity, Clients, Coverage, Identity,
     ImageFormat, ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name,
     NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Qos, Reading, Records,
     Removal, Resource, Restoring, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
@@ -199,6 +199,7 @@ pub(crate) struct Thing {
     born: Option<Name>,
     born_on: Option<Name>,
     conflict: Option<String>,
+    blocker: Option<Blocker>,
     /// Its rename was interrupted.
     unfinished: bool,
     clients: Option<Vec<String>>,
@@ -567,6 +568,7 @@ impl Pool {
             },
             identity,
             conflict: thing.conflict.clone(),
+            blocker: thing.blocker.clone().map(Box::new),
             unfinished: thing.unfinished,
             parent: thing.clone_of.as_ref().map(|snapshot| named(Kind::Snapshot, snapshot)),
             clients: match &thing.clients {

@@ -109,6 +109,9 @@ impl SimCall<'_> {
 
     /// Compares the object with what the step expects.
     fn expected(&self, place: Place, object: &SimObject) -> Result<()> {
+        if let Some(blocker) = &object.blocker {
+            return conflict(format!("it is blocked: {}", blocker.message));
+        }
         let expect = &self.step.expect;
         if let Some(wanted) = expect.place.filter(|wanted| *wanted != place) {
             return conflict(format!("it is {place:?} and not {wanted:?}"));
@@ -632,6 +635,9 @@ impl SimCall<'_> {
     fn inner_may_leave(&self, key: &SimKey, inner: &SimObject) -> Result<()> {
         if inner.tags.protected {
             return conflict(format!("the snapshot {} inside of it is protected", key.native));
+        }
+        if let Some(blocker) = &inner.blocker {
+            return conflict(format!("the snapshot {} inside of it is blocked: {}", key.native, blocker.message));
         }
         self.idle(&key.address(), Place::Live)?;
         let uid = identity_of(&key.native, inner).0.map(|id| id.uid);

@@ -75,6 +75,7 @@ fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -
         settings: object.settings.clone(),
         provisioning: is_volume.then_some(if object.thick { Provisioning::Thick } else { Provisioning::Thin }),
         conflict,
+        blocker: object.blocker.clone(),
         parent: object.parent,
         needed_by: object.needed_by.clone(),
         clients,

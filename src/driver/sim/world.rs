@@ -8,8 +8,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::copies::Copies;
 use crate::model::{
-    Address, Capacity, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName, Owner,
-    PoolId, Resource, Size, Suspension, SuspensionId, Tags, Uid, VolumeSettings,
+    Address, Blocker, Capacity, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName,
+    Owner, PoolId, Resource, Size, Suspension, SuspensionId, Tags, Uid, VolumeSettings,
 };
 
 /// The block size in bytes. A block contains one stamp.
@@ -44,6 +44,9 @@ pub struct SimObject {
     /// What depends on it elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needed_by: Vec<String>,
+    /// What keeps it from being changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocker: Option<Box<Blocker>>,
     /// Of a snapshot of another program that is inside of no volume: the volume that it was taken of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_volume: Option<NativeName>,
@@ -70,6 +73,7 @@ impl SimObject {
             content: Arc::default(),
             parent: None,
             needed_by: Vec::new(),
+            blocker: None,
             of_volume: None,
         }
     }
@@ -379,11 +383,11 @@ impl SimWorld {
         true
     }
 
-    /// As another program: makes something elsewhere depend on an object in the trash.
-    pub fn need_trashed_by_hand(&mut self, native: &NativeName, by: &str) {
+    /// As another program: changes an object in the trash.
+    pub fn change_trashed_by_hand(&mut self, native: &NativeName, change: impl Fn(&mut SimObject)) {
         let trash = self.content.objects.keys().filter(|key| key.trashed.is_some() && key.native == *native);
         for key in trash.cloned().collect::<Vec<_>>() {
-            self.change(&key, |object| object.needed_by.push(by.to_owned()));
+            self.change(&key, &change);
         }
     }
 

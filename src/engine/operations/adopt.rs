@@ -8,7 +8,7 @@ use crate::model::{
 };
 
 use super::error::OperationError;
-use super::run::{Executed, begin, lower, make, observed};
+use super::run::{Executed, begin, blocked, lower, make, observed};
 use super::stackless::refuse_without_stack;
 use super::trash::{Trashed, by_hand};
 use crate::engine::ledger;
@@ -101,6 +101,9 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         let mine = Identity { owner: owner.clone(), ..identity.clone() };
         if let Some(why) = &object.conflict {
             return Err(OperationError::Held(format!("{} cannot be given away: {why}", object.native)));
+        }
+        if let Some(blocker) = &object.blocker {
+            return Err(blocked(object, blocker));
         }
         if let Some(begun) = &object.tags.restoring {
             let message =

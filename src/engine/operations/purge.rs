@@ -68,7 +68,7 @@ fn stays<'p>(session: &'p Session<'_>) -> impl Fn(&Trashed) -> Option<OperationE
             return Some(unusable);
         }
         let Some(id) = &object.identity else { return left("no tags say whose it is") };
-        if let Some(why) = &object.conflict {
+        if let Some(why) = object.conflict.as_ref().or(object.blocker.as_ref().map(|blocker| &blocker.message)) {
             return left(why);
         }
         if let Some(suspension) = plan::suspension_of(&suspended, id.kind, &id.name) {
@@ -302,7 +302,8 @@ fn may_be_purged(
 ) -> Result<(), OperationError> {
     must_be_usable(session, &trashed.backend, None)?;
     let native = &trashed.object.native;
-    if let Some(why) = &trashed.object.conflict {
+    let object = &trashed.object;
+    if let Some(why) = object.conflict.as_ref().or(object.blocker.as_ref().map(|blocker| &blocker.message)) {
         return Err(OperationError::Held(format!("{native} cannot be purged: {why}")));
     }
     let now = there.get(&(&trashed.backend, trashed.object.uid()));

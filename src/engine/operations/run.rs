@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Effect, Endpoint, Kind, Name, Observed, Reading, Step};
+use crate::model::{Blocker, Effect, Endpoint, Kind, Name, Object, Observed, Reading, Step};
 use crate::plan::{self, Observation, Plan};
 use crate::store::Batch;
 
@@ -58,6 +58,7 @@ pub(super) async fn make(
         Endpoint::Backend(backend) => must_be_usable(session, backend, given),
         Endpoint::Target(_) => Err(OperationError::Unobserved(nothing_done(&step.endpoint))),
     })?;
+    steps.iter().try_for_each(|step| check_not_blocked(session, step))?;
     let plan = Plan::of(session.specs().stack.owner.clone(), session.reading().revision.clone(), steps);
     let mut report = Report::default();
     let effects = Arc::new(Effects::default());
@@ -79,6 +80,23 @@ pub(super) async fn make(
         .map(|step| OperationError::Failed(is_left(step, "a step that has to come first was not done".to_owned())));
     let store = made.err().map(OperationError::Store);
     Ok(Executed { done, left: failed.chain(suspended).chain(waiting).chain(store).collect() })
+}
+
+/// Checks that nothing keeps the object of a step from being changed.
+fn check_not_blocked(session: &Session<'_>, step: &Step) -> Result<(), OperationError> {
+    let observation = step.backend().and_then(|backend| session.observations.world.get(backend));
+    let uids: Vec<_> = step.action.with().iter().map(|inner| inner.identity.uid).chain([step.identity.uid]).collect();
+    let is_changed = |object: &&Object| object.uid().is_some_and(|uid| uids.contains(&uid));
+    let changed = observation.map_or(&[][..], Observation::objects).iter().filter(is_changed);
+    match changed.into_iter().find_map(|object| Some((object, object.blocker.as_ref()?))) {
+        Some((object, blocker)) => Err(blocked(object, blocker)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn blocked(object: &Object, blocker: &Blocker) -> OperationError {
+    let Blocker { reason: _, message } = blocker;
+    OperationError::Held(format!("{} cannot be changed: {message}; fix: {}", object.native, blocker.fix()))
 }
 
 fn nothing_done(endpoint: &dyn Display) -> String {

@@ -1,13 +1,16 @@
-//! Gates: what may stop a drafted step (a suspension, another writer, a likely rename, a limit, a missing approval). They run when
+//! Gates: what may stop a drafted step (a suspension, a blocker, another writer, a likely rename, a limit, a missing approval). They run when
 //! every object is planned.
 
 mod approval;
+mod blocker;
 mod lock;
+mod object_hold;
 mod rename;
 mod successor;
 mod suspension;
 
 pub(super) use approval::{GateVerdict, hold_unapproved};
+pub(super) use blocker::hold_blocked;
 pub(super) use lock::hold_locked;
 pub(super) use rename::{hold_until_confirmation_read, warn_of_renames};
 pub(super) use suspension::hold_suspended;

@@ -1,14 +1,15 @@
 //! Suspensions: a suspended object is not changed, and nothing is copied from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::model::{Action, Kind, Name, Step, Suspension};
+use crate::model::{Kind, Name, Suspension};
 
 use crate::plan::draft::Draft;
-use crate::plan::hold::{Subject, see_what_holds};
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 use crate::text::rfc3339;
+
+use super::object_hold::hold_objects;
 
 /// Returns the suspension of an object: its own, else the one of everything.
 pub fn suspension_of<'a>(suspended: &'a [Suspension], kind: Kind, name: &Name) -> Option<&'a Suspension> {
@@ -50,23 +51,10 @@ pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Dra
             by_object.entry(step.identity.uid).or_insert((suspension, Vec::new())).1.push(index);
         }
     }
-    let mut waiting = BTreeSet::new();
-    for (suspension, indexes) in by_object.values() {
-        // An object is held once: for the last of its steps, which tells what would become of it.
-        let steps = indexes.iter().map(|index| &draft.steps[*index]);
-        let is_renamed = |step: &Step| matches!(step.action, Action::Rename { .. });
-        let Some(step) = steps.min_by_key(|step| (!step.is_removal(), !is_renamed(step))) else { continue };
-        let subject = Subject::of_step(step);
-        let hold = subject.hold(HeldReason::Suspended, suspended_because(suspension), resume(suspension));
-        let (kind, name) = (step.identity.kind, step.identity.name.clone());
-        draft.hold(hold);
-        indexes.iter().for_each(|index| draft.hold_along(*index));
-        waiting.extend(draft.drop_steps(indexes).into_iter().map(|other| (other, kind, name.clone())));
-    }
-    for (index, kind, name) in waiting {
-        let message = format!("it waits for {} {name}, which is held", kind.as_lower());
-        draft.hold_step(index, HeldReason::DependencyHeld, message, &see_what_holds(kind, &name));
-    }
+    let held = by_object.into_values().map(|(suspension, indexes)| {
+        (indexes, HeldReason::Suspended, suspended_because(suspension), resume(suspension))
+    });
+    hold_objects(draft, held);
     hold_readers_of_suspended(inventory, draft);
 }
 
