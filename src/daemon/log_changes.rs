@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
 use crate::plan::{Observation, Plan, World};
-use crate::report::{Commands, HeldView, TellsFact, fold, listed, same_problems};
+use crate::report::{Commands, Folded, HeldView, fold, listed, same_problems};
 
 /// Logs the problems of the manifests, whenever they change.
 pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) {
@@ -51,15 +51,20 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
         now.insert(what);
     }
     for hold in fold(&HeldView::of(new, plan, commands)) {
-        for cause in &hold.causes {
-            let actions: BTreeSet<&str> = cause.members.iter().map(|held| held.action.as_str()).collect();
-            let actions = Vec::from_iter(actions).join(", ");
-            let (objects, fix) = match cause.members.as_slice() {
-                [held] => (held.fact().subject(), &*held.fix),
-                _ => (hold.names(cause), &*hold.fix),
-            };
-            let (reason, message) = (hold.reason, &cause.message);
-            tracing::warn!("held: {objects} ({actions}): {reason}: {message}; fix: {fix}");
+        let actions: BTreeSet<&str> = hold.members().map(|held| held.action.as_str()).collect();
+        let actions = Vec::from_iter(actions).join(", ");
+        let Folded { reason, fix, causes } = &hold;
+        match causes.as_slice() {
+            [cause] => {
+                let (objects, message) = (hold.names(cause), &cause.message);
+                tracing::warn!("held: {objects} ({actions}): {reason}: {message}; fix: {fix}");
+            }
+            _ => {
+                let (lines, rest) = hold.lines(false);
+                let rest = (rest > 0).then(|| format!("and {rest} more"));
+                let lines = Vec::from_iter(lines.into_iter().map(|line| line.text).chain(rest)).join("; ");
+                tracing::warn!("held: {} ({actions}): {reason}; fix: {fix}; {lines}", hold.subject());
+            }
         }
     }
     let mut gone: BTreeMap<&str, Vec<String>> = BTreeMap::new();

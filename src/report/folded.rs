@@ -1,12 +1,15 @@
-//! One fact once: what shares a reason and a fix is one entry, with the objects that it applies to below it. Pure.
+//! One fact once: what shares a reason and the form of a fix is one entry, with the objects that it applies to below it. Pure.
 //!
-//! Texts that differ only by the object's own name or uid are shared too: `NAME` and `UID` stand for them. Replacing these words by the
-//! name and the uid of a member gives its own text back, but for the places of documents, which stand beside the name of each member.
+//! Where the texts of an entry have different names, sizes or numbers, `VOLUME` or `SIZE` stands for them, and beside each member its own
+//! value: `volume/a (SIZE 2Gi)`. `NAME` and `UID` stand for those of the member. Replacing these words by the values of a member gives its
+//! own text back, but for the places of documents, which stand beside it too.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
+use super::form::{TextForm, ValueSearch};
 use crate::model::Verb;
 use crate::text::{split_places, without_places};
 
@@ -56,7 +59,7 @@ pub trait TellsFact {
     fn fact(&self) -> Fact<'_>;
 }
 
-/// Facts that share their reason and their fix.
+/// Facts that share their reason and the form of their fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folded<'a, T> {
     /// The reason, in one word.
@@ -67,13 +70,22 @@ pub struct Folded<'a, T> {
     pub causes: Vec<Cause<'a, T>>,
 }
 
-/// Facts that also share their message.
+/// Facts that also share the form of their message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause<'a, T> {
     /// The cause, in one sentence.
     pub message: Cow<'a, str>,
-    /// The facts, in their order. At least one.
-    pub members: Vec<&'a T>,
+    /// The members, in their order. At least one.
+    pub members: Vec<Member<'a, T>>,
+}
+
+/// A fact in an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member<'a, T> {
+    /// The fact.
+    pub told: &'a T,
+    /// What stands for its values in the shared texts, and the values.
+    values: Vec<(Rc<str>, Rc<str>)>,
 }
 
 /// The number of objects that are named in one entry, unless an approval covers them.
@@ -91,7 +103,7 @@ pub struct MemberLine {
 impl<'a, T: TellsFact> Folded<'a, T> {
     /// Returns every fact, in the order of the causes.
     pub fn members(&self) -> impl Iterator<Item = &'a T> {
-        self.causes.iter().flat_map(|cause| cause.members.iter().copied())
+        self.causes.iter().flat_map(|cause| cause.members.iter().map(|member| member.told))
     }
 
     /// Whether it has one member only.
@@ -118,25 +130,25 @@ impl<'a, T: TellsFact> Folded<'a, T> {
     }
 
     /// Returns the members in lines, and the number of members that are left out. A line has the members of one cause, and `by_verb` of
-    /// one verb. Members with places have a line each, unless their messages differ.
+    /// one verb. Members with values or places have a line each, unless their messages differ.
     pub fn lines(&self, by_verb: bool) -> (Vec<MemberLine>, usize) {
         let (told, left_out) = self.causes.split_at(shown(self.members(), self.causes.len()));
         let mut rest = left_out.iter().map(|cause| cause.members.len()).sum();
         let verbs: &[Option<Verb>] = if by_verb { &Verb::ALL.map(Some) } else { &[None] };
         let mut lines = Vec::new();
         for (cause, verb) in told.iter().flat_map(|cause| verbs.iter().map(move |verb| (cause, *verb))) {
-            let is_of = |member: &&T| verb.is_none() || member.fact().verb == verb;
-            let members: Vec<&T> = cause.members.iter().copied().filter(is_of).collect();
+            let is_of = |member: &&Member<'a, T>| verb.is_none() || member.told.fact().verb == verb;
+            let members: Vec<&Member<'a, T>> = cause.members.iter().filter(is_of).collect();
             let mut push = |text| lines.push(MemberLine { verb, text });
             if members.is_empty() {
                 continue;
             }
             if self.causes.len() > 1 {
                 push(format!("{}: {}", self.listed(cause, &members), cause.message));
-            } else if members.iter().all(|member| self.places(cause, member).is_empty()) {
+            } else if members.iter().all(|member| self.details(cause, member).is_empty()) {
                 push(self.listed(cause, &members));
             } else {
-                let count = shown(members.iter().copied(), members.len());
+                let count = shown(members.iter().map(|member| member.told), members.len());
                 members[..count].iter().for_each(|member| push(self.name(cause, member)));
                 rest += members.len() - count;
             }
@@ -145,36 +157,37 @@ impl<'a, T: TellsFact> Folded<'a, T> {
     }
 
     /// Names the objects of a cause: `volume/a (specs/a.yaml:3:8), volume/b and 11 more`. Objects that an approval covers are all named.
-    pub fn names(&self, cause: &Cause<'_, T>) -> String {
-        self.listed(cause, &cause.members)
+    pub fn names(&self, cause: &Cause<'a, T>) -> String {
+        self.listed(cause, &cause.members.iter().collect::<Vec<_>>())
     }
 
-    fn listed(&self, cause: &Cause<'_, T>, members: &[&T]) -> String {
-        let count = shown(members.iter().copied(), members.len());
+    fn listed(&self, cause: &Cause<'a, T>, members: &[&Member<'a, T>]) -> String {
+        let count = shown(members.iter().map(|member| member.told), members.len());
         listed(members.iter().map(|member| self.name(cause, member)), count)
     }
 
-    /// Names an object, with the places in its texts that the shared texts leave out.
-    fn name(&self, cause: &Cause<'_, T>, member: &T) -> String {
-        let subject = member.fact().subject();
-        match self.places(cause, member).as_slice() {
+    /// Names an object, with what is in its texts that the shared texts leave out.
+    fn name(&self, cause: &Cause<'a, T>, member: &Member<'a, T>) -> String {
+        let subject = member.told.fact().subject();
+        match self.details(cause, member).as_slice() {
             [] => subject,
-            places => format!("{subject} ({})", places.join(", ")),
+            details => format!("{subject} ({})", details.join(", ")),
         }
     }
 
-    /// Returns the places in the texts of a member that the shared texts leave out, each once.
-    fn places<'t>(&self, cause: &Cause<'_, T>, member: &'t T) -> Vec<&'t str> {
-        let fact = member.fact();
-        let mut places: Vec<&str> = Vec::new();
+    /// Returns the values and the places in the texts of a member that the shared texts leave out, each once.
+    fn details(&self, cause: &Cause<'a, T>, member: &Member<'a, T>) -> Vec<Cow<'a, str>> {
+        let fact = member.told.fact();
+        let mut details: Vec<Cow<'a, str>> = Vec::new();
+        details.extend(member.values.iter().map(|(word, value)| format!("{word} {value}").into()));
         for (own, shared) in [(fact.fix, &self.fix), (fact.message, &cause.message)] {
             for place in split_places(own).1 {
-                if own != shared && !places.contains(&place) {
-                    places.push(place);
+                if own != shared && !details.iter().any(|detail| detail == place) {
+                    details.push(place.into());
                 }
             }
         }
-        places
+        details
     }
 }
 
@@ -195,77 +208,107 @@ pub fn listed(items: impl ExactSizeIterator<Item = String>, count: usize) -> Str
 
 /// Folds facts. Entries, causes and members keep the order in which they first occur.
 pub fn fold<'a, T: TellsFact>(facts: impl IntoIterator<Item = &'a T>) -> Vec<Folded<'a, T>> {
-    let entries = alike(facts.into_iter().collect(), |fact| fact.fix).into_iter();
-    let entries = entries.map(|members| {
-        let fix = shared(&members, |fact| fact.fix);
-        let reason = members.first().map_or("", |first| first.fact().reason);
-        let causes = alike(members, |fact| fact.message).into_iter();
-        let causes = causes.map(|members| Cause { message: shared(&members, |fact| fact.message), members }).collect();
-        Folded { reason, fix, causes }
+    let members: Vec<Member<'a, T>> = facts.into_iter().map(|told| Member { told, values: Vec::new() }).collect();
+    let facts = members.iter().map(|member| member.told.fact());
+    let known: HashSet<&str> = facts.flat_map(|fact| [Some(fact.name), fact.uid]).flatten().collect();
+    let is_known = |word: &str| known.contains(word);
+    let in_fixes = ValueSearch { is_known: &is_known, numbers: true };
+    // A number in a message is told in the message of each member.
+    let in_messages = ValueSearch { is_known: &is_known, numbers: false };
+    let entries = alike(members, |fact| fact.fix, &in_fixes).into_iter();
+    let entries = entries.map(|entry| {
+        let (fix, members) = entry.shared(|fact| fact.fix);
+        let reason = members.first().map_or("", |first| first.told.fact().reason);
+        let causes = alike(members, |fact| fact.message, &in_messages).into_iter().map(|cause| {
+            let (message, members) = cause.shared(|fact| fact.message);
+            Cause { message, members }
+        });
+        Folded { reason, fix, causes: causes.collect() }
     });
     entries.collect()
 }
 
-/// Groups facts of one reason whose texts are the same, or else differ only by their own name and uid. Groups are in the order of their
-/// first members.
-fn alike<'a, T: TellsFact>(members: Vec<&'a T>, text: impl Fn(&Fact<'a>) -> &'a str) -> Vec<Vec<&'a T>> {
-    let mut same: HashMap<(&str, &str), usize> = HashMap::new();
-    for fact in members.iter().map(|member| member.fact()) {
-        *same.entry((fact.reason, text(&fact))).or_default() += 1;
-    }
-    let mut places: HashMap<(&str, Cow<'_, str>), usize> = HashMap::new();
-    let mut groups: Vec<Vec<&'a T>> = Vec::new();
+/// Facts of one reason with texts of one form.
+struct Alike<'a, T>(Vec<(Member<'a, T>, Rc<TextForm<'a>>)>);
+
+/// Groups facts by reason and the form of a text. Groups are in the order of their first members.
+fn alike<'a, T: TellsFact>(
+    members: Vec<Member<'a, T>>,
+    text: impl Fn(&Fact<'a>) -> &'a str,
+    search: &ValueSearch<'_>,
+) -> Vec<Alike<'a, T>> {
+    let mut texts: HashMap<(&str, &str), (usize, Rc<TextForm<'a>>)> = HashMap::new();
+    let mut forms: HashMap<(&str, String), usize> = HashMap::new();
+    let mut groups: Vec<Alike<'a, T>> = Vec::new();
     for member in members {
-        let fact = member.fact();
-        let text = text(&fact);
-        // What is the same for several objects may name one of them.
-        let key = match same.get(&(fact.reason, text)) {
-            Some(2..) => Cow::Borrowed(text),
-            _ => general(&fact, text),
-        };
-        let place = *places.entry((fact.reason, key)).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some(group) => group.push(member),
-            None => groups.push(vec![member]),
+        let fact = member.told.fact();
+        let (group, form) = texts.entry((fact.reason, text(&fact))).or_insert_with(|| {
+            let form = TextForm::of(without_places(text(&fact)), search);
+            let group = *forms.entry((fact.reason, form.key())).or_insert(groups.len());
+            (group, Rc::new(form))
+        });
+        match groups.get_mut(*group) {
+            Some(group) => group.0.push((member, form.clone())),
+            None => groups.push(Alike(vec![(member, form.clone())])),
         }
     }
     groups
 }
 
-/// Returns the text of all members: as it is if it is the same for all of them, else without their names.
-fn shared<'a, T: TellsFact>(members: &[&'a T], text: impl Fn(&Fact<'a>) -> &'a str) -> Cow<'a, str> {
-    let Some(first) = members.first().map(|first| first.fact()) else { return Cow::Borrowed("") };
-    match members.iter().all(|member| text(&member.fact()) == text(&first)) {
-        true => Cow::Borrowed(text(&first)),
-        false => general(&first, text(&first)),
+impl<'a, T: TellsFact> Alike<'a, T> {
+    /// Returns the text of all members: as it is if it is the same for all of them, else with words in place of the values that differ,
+    /// and each member with its own.
+    fn shared(self, text: impl Fn(&Fact<'a>) -> &'a str) -> (Cow<'a, str>, Vec<Member<'a, T>>) {
+        let (mut members, forms): (Vec<Member<'a, T>>, Vec<Rc<TextForm<'a>>>) = self.0.into_iter().unzip();
+        let own = |member: &Member<'a, T>| text(&member.told.fact());
+        let (Some(first), Some(form)) = (members.first().map(own), forms.first()) else {
+            return (Cow::Borrowed(""), members);
+        };
+        if members.iter().all(|member| own(member) == first) {
+            return (Cow::Borrowed(first), members);
+        }
+        let columns = (0..form.len()).map(|index| forms.iter().map(|form| form.value(index)).collect::<Vec<_>>());
+        let columns = columns.enumerate();
+        let words: Vec<Rc<str>> =
+            columns.map(|(index, column)| stand_in(&mut members, &column, form.label(index))).collect();
+        (Cow::Owned(form.filled(|index| &*words[index])), members)
     }
 }
 
-/// Returns a text without places, in which `NAME` and `UID` stand for the name and the uid of its object.
-fn general<'a>(fact: &Fact<'_>, text: &'a str) -> Cow<'a, str> {
-    let text = without_places(text);
-    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
-    let mut out = String::new();
-    let mut copied = 0;
-    let mut at = 0;
-    for part in text.split_inclusive(|c| !is_word(c)) {
-        let word = part.trim_end_matches(|c| !is_word(c));
-        let stand_in = match word {
-            word if word == fact.name => Some("NAME"),
-            word if Some(word) == fact.uid => Some("UID"),
-            _ => None,
-        };
-        if let Some(stand_in) = stand_in {
-            out.push_str(&text[copied..at]);
-            out.push_str(stand_in);
-            copied = at + word.len();
-        }
-        at += part.len();
+/// Returns what stands in a shared text where the members have these values: the value if it is the same for all of them, or else a word,
+/// which is entered beside each member.
+fn stand_in<T: TellsFact>(members: &mut [Member<'_, T>], values: &[&str], label: &str) -> Rc<str> {
+    let is_all = |of: &dyn Fn(&Member<'_, T>) -> Option<String>| {
+        members.iter().zip(values).all(|(member, value)| of(member).as_deref() == Some(value))
+    };
+    if let Some(first) = values.first().filter(|first| values.iter().all(|value| value == *first)) {
+        return (*first).into();
     }
-    match copied {
-        0 => text,
-        _ => Cow::Owned(out + &text[copied..]),
+    if is_all(&|member| Some(member.told.fact().name.to_owned())) {
+        return "NAME".into();
     }
+    if is_all(&|member| member.told.fact().uid.map(str::to_owned)) {
+        return "UID".into();
+    }
+    let words: Vec<Rc<str>> =
+        members.first().into_iter().flat_map(|first| &first.values).map(|(word, _)| word.clone()).collect();
+    let known = (0..words.len()).find(|index| {
+        members
+            .iter()
+            .zip(values)
+            .all(|(member, value)| member.values.get(*index).is_some_and(|(_, own)| **own == **value))
+    });
+    if let Some(known) = known {
+        return words[known].clone();
+    }
+    let mut word: Rc<str> = label.into();
+    let mut count = 1;
+    while words.contains(&word) {
+        count += 1;
+        word = format!("{label}{count}").into();
+    }
+    members.iter_mut().zip(values).for_each(|(member, value)| member.values.push((word.clone(), (*value).into())));
+    word
 }
 
 #[cfg(test)]
@@ -349,11 +392,6 @@ mod tests {
                 "  it shrinks: volume/a (specs/a.yaml:1:1), volume/b (specs/b.yaml:9:1)"
             ]
         );
-        let of = |object| general(&told(object, "", "").fact(), "kiln.prod.db.7np53nfs is missing").into_owned();
-        assert_eq!(
-            [of("volume/db"), of("volume/prod")],
-            ["kiln.prod.NAME.UID is missing", "kiln.NAME.db.7np53nfs is missing"]
-        );
         // A fix that names one of the objects that share it.
         let facts = [told("volume/old", "it goes", "rename old"), told("volume/new", "it comes", "rename old")];
         assert_eq!(shown(&facts), ["2 volumes, rename old", "  it goes: volume/old", "  it comes: volume/new"]);
@@ -363,6 +401,78 @@ mod tests {
             told("snapshot/a", "a volume waits", "see volume/ab"),
         ];
         assert_eq!(shown(&facts), ["2 objects, see volume/ab", "  a volume waits: volume/a, snapshot/a"]);
+    }
+
+    #[test]
+    fn texts_that_differ_by_values_are_shared_and_each_member_has_its_own() {
+        let missing = |object, of: &str| {
+            let fix =
+                format!("declare snapshot {of}, or remove `source` (specs/{of}.yaml:1:8) to create an empty volume");
+            told(object, &format!("its source snapshot {of} does not exist"), &fix)
+        };
+        assert_eq!(
+            shown(&[missing("volume/a", "gone"), missing("volume/b", "lost-2")]),
+            [
+                "2 volumes, declare snapshot SNAPSHOT, or remove `source` to create an empty volume",
+                "  its source snapshot SNAPSHOT does not exist: volume/a (SNAPSHOT gone, specs/gone.yaml:1:8), \
+                 volume/b (SNAPSHOT lost-2, specs/lost-2.yaml:1:8)",
+            ]
+        );
+        let shrinks = |object, is: &str, says: &str| {
+            told(object, &format!("its size is {is} and the document says {says}"), &format!("write `size: {is}`"))
+        };
+        assert_eq!(
+            shown(&[
+                shrinks("volume/a", "2Gi", "1Gi"),
+                shrinks("volume/b", "3Gi", "1Gi"),
+                shrinks("volume/c", "3Gi", "512Mi")
+            ]),
+            [
+                "3 volumes, write `size: SIZE`",
+                "  its size is SIZE and the document says SIZE2: volume/a (SIZE 2Gi, SIZE2 1Gi), volume/b (SIZE 3Gi, SIZE2 1Gi), \
+                 volume/c (SIZE 3Gi, SIZE2 512Mi)",
+            ]
+        );
+        // Both objects of a likely rename have one fix, which names both.
+        let renamed = |object, message: &str, old: &str, new: &str| {
+            let fix = format!("if {old} was renamed, write `renamedFrom: {old}` under `metadata` of volume {new}");
+            told(object, message, &fix)
+        };
+        let facts = [
+            renamed("volume/o1", "it goes", "o1", "n1"),
+            renamed("volume/n1", "it comes", "o1", "n1"),
+            renamed("volume/n2", "it comes", "o2", "n2"),
+            renamed("volume/o2", "it goes", "o2", "n2"),
+        ];
+        assert_eq!(
+            shown(&facts),
+            [
+                "4 volumes, if OLD was renamed, write `renamedFrom: OLD` under `metadata` of volume NEW",
+                "  it goes: volume/o1 (OLD o1, NEW n1), volume/o2 (OLD o2, NEW n2)",
+                "  it comes: volume/n1 (OLD o1, NEW n1), volume/n2 (OLD o2, NEW n2)",
+            ]
+        );
+        // A number in a message stays in the message of its object.
+        let facts =
+            [told("volume/a", "it is open (pid 12)", "close it"), told("volume/b", "it is open (pid 7)", "close it")];
+        assert_eq!(
+            shown(&facts),
+            ["2 volumes, close it", "  it is open (pid 12): volume/a", "  it is open (pid 7): volume/b"]
+        );
+        // What to write is not the same, although the words around it are.
+        let facts = [told("volume/a", "m", "remove `via`"), told("volume/b", "m", "remove `qos`")];
+        assert_eq!(shown(&facts).len(), 4);
+    }
+
+    #[test]
+    fn many_facts_are_folded_without_comparing_each_with_each() {
+        // If each fact were compared with each other one, this would take minutes.
+        let facts: Vec<Told> =
+            (0..50_000).map(|n| told("volume/a", "m", &format!("declare volume v{n}, or remove `source`"))).collect();
+        let folded = fold(&facts);
+        assert_eq!((folded.len(), folded[0].members().count()), (1, 50_000));
+        let facts: Vec<Told> = (0..50_000).map(|n| told("volume/a", "m", &format!("call the {n}th"))).collect();
+        assert_eq!(fold(&facts).len(), 50_000);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Turns a plan, or an overview, into what people and programs read. Pure.
 //!
-//! A plan becomes a `plan_view` (its JSON), which `folded` groups by reason and fix, and `plan_text`, `markdown` and `annotation` show;
+//! A plan becomes a `plan_view` (its JSON), which `folded` groups by reason and fix (whose `form` may have other values), and `plan_text`, `markdown` and `annotation` show;
 //! `approval_text` is its last line. An overview becomes `answers`: each object with its `status` (`declared`, `condition`, `related`) for
 //! `objects_text`; the Stack for `stack_text`; `orphans` and `findings` for `doctor`. `selection` and `label_selector` choose the objects
 //! that arguments name. `commands` completes every command in a text, so that it can be pasted.
@@ -16,6 +16,7 @@ mod findings;
 mod fixtures;
 mod folded;
 mod folded_text;
+mod form;
 mod journal_text;
 mod label_selector;
 mod markdown;
@@ -41,7 +42,7 @@ pub use commands::{Commands, Takes, takes};
 pub use condition::Condition;
 pub use declared::{Declared, DeclaredView};
 pub use findings::{Finding, FindingArea, findings, findings_text};
-pub use folded::{Cause, Fact, Folded, MemberLine, TellsFact, fold, listed};
+pub use folded::{Cause, Fact, Folded, Member, MemberLine, TellsFact, fold, listed};
 pub use folded_text::render_holds;
 pub use journal_text::{JournalLine, journal_table};
 pub use label_selector::LabelSelector;

@@ -167,14 +167,112 @@ fn every_name_of_a_shared_fix_has_the_place_where_the_fix_is_written() {
     assert!(markdown.contains("\n  - update volume/b-2 (./specs/b.yaml:14:3)\n"), "{markdown}");
     let annotated = sandbox.kiln("plan --annotations github").err;
     assert!(annotated.contains("%0Aheld: volume/b-2 (specs/b.yaml:14:3)%0A"), "{annotated}");
-    let mut daemon = start(&sandbox, &["watch"]);
-    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
-    let told = log.by_ref().map(Result::unwrap).find(|line| line.contains("ShrinkRefused")).expect("it ended");
-    send(&daemon, Signal::TERM);
-    log.for_each(drop);
-    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    let [told] = <[String; 1]>::try_from(logged(&sandbox, "ShrinkRefused")).unwrap();
     assert!(told.contains("volume/a-1 (") && told.contains("specs/a.yaml:7:3), volume/a-2 ("), "{told}");
     assert!(told.contains("specs/c.yaml:14:3) and 2 more (update): ShrinkRefused: "), "{told}");
+}
+
+/// Runs the daemon for one pass. Returns the lines of its log with a text.
+fn logged(sandbox: &Sandbox, text: &str) -> Vec<String> {
+    let mut daemon = start(sandbox, &["watch"]);
+    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let mut lines: Vec<String> =
+        log.by_ref().map(Result::unwrap).find(|line| line.contains(text)).into_iter().collect();
+    send(&daemon, Signal::TERM);
+    lines.extend(log.map(Result::unwrap).filter(|line| line.contains(text)));
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    lines
+}
+
+#[test]
+fn holds_whose_texts_differ_by_sizes_are_one_and_each_name_has_its_own() {
+    let sandbox = Sandbox::with_stack();
+    let write = |size: &dyn Fn(u64) -> u64| {
+        let volume = |n| {
+            let size = size(n);
+            format!(
+                "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: v-{n:02}}}\nspec:\n  backend: fast\n  size: {size}Mi\n"
+            )
+        };
+        sandbox.write("specs/v.yaml", &(1..=14).map(volume).collect::<String>());
+    };
+    write(&|n| 60 + n % 2);
+    sandbox.kiln("apply").ends(0);
+    write(&|n| n);
+    let hold = "\
+  ~ 14 volumes  update   ShrinkRefused: its size is SIZE and the document says SIZE2; volumes only grow
+      fix: write `size: SIZE`, or create a smaller volume and copy the data
+      volume/v-01 (SIZE 61Mi, SIZE2 1Mi, ./specs/v.yaml:7:3)
+      volume/v-02 (SIZE 60Mi, SIZE2 2Mi, ./specs/v.yaml:14:3)
+";
+    for command in ["plan", "apply", "status"] {
+        sandbox.kiln(command).says(hold).says("\n      and 4 more\n");
+    }
+    let markdown = sandbox.kiln("plan -o markdown").out;
+    assert!(markdown.contains("\n  - update volume/v-02 (SIZE 60Mi, SIZE2 2Mi, ./specs/v.yaml:14:3)\n"), "{markdown}");
+    let [told] = <[String; 1]>::try_from(logged(&sandbox, "ShrinkRefused")).unwrap();
+    assert!(
+        told.contains("held: volume/v-01 (SIZE 61Mi, SIZE2 1Mi, ") && told.contains(") and 4 more (update): "),
+        "{told}"
+    );
+    assert!(told.ends_with("; fix: write `size: SIZE`, or create a smaller volume and copy the data"), "{told}");
+}
+
+#[test]
+fn the_log_tells_holds_with_one_fix_and_several_messages_in_one_line() {
+    let sandbox = Sandbox::with_stack();
+    for (name, length) in [("a", 250), ("b", 249)] {
+        sandbox.volume(name, &format!("size: 1Mi, object: {}", "x".repeat(length)));
+    }
+    let told = logged(&sandbox, "NameTooLong");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(
+        told[0].contains("held: 2 volumes (create): NameTooLong; fix: write a shorter `object`; volume/a ("),
+        "{told:#?}"
+    );
+    assert!(
+        told[0].contains(" 250 bytes") && told[0].contains("; volume/b (") && told[0].contains(" 249 bytes"),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn missing_sources_with_different_names_are_one_entry() {
+    let sandbox = Sandbox::with_stack();
+    for n in 10..24 {
+        sandbox.volume(&format!("c-{n}"), &format!("size: 1Mi, source: {{snapshot: nosuch{n}}}"));
+    }
+    let hold = "\
+  + 14 volumes  create   SourceMissing: its source snapshot SNAPSHOT is not declared and does not exist
+      fix: declare snapshot SNAPSHOT, or remove `source` to create an empty volume
+      volume/c-10 (SNAPSHOT nosuch10, ./specs/c-10.yaml:4:29)
+";
+    sandbox.kiln("plan").says(hold).says("\n      and 4 more\n");
+    let markdown = sandbox.kiln("plan -o markdown").out;
+    assert_eq!(markdown.matches("**SourceMissing**").count(), 1, "{markdown}");
+    assert_eq!(logged(&sandbox, "SourceMissing").len(), 1);
+}
+
+#[test]
+fn likely_renames_are_one_entry() {
+    let sandbox = Sandbox::with_stack();
+    for n in 1..=2 {
+        sandbox.volume(&format!("old-{n}"), &format!("size: {n}Mi, onRemove: Delete"));
+    }
+    sandbox.volume("stays", "size: 9Mi");
+    sandbox.kiln("apply").ends(0);
+    for n in 1..=2 {
+        sandbox.remove(&format!("specs/old-{n}.yaml"));
+        sandbox.volume(&format!("new-{n}"), &format!("size: {n}Mi"));
+    }
+    let told = sandbox.kiln("plan").ends(4).out;
+    assert_eq!(told.matches("LooksLikeRename").count(), 1, "{told}");
+    let fix = "\n      fix: if OLD was renamed, write `renamedFrom: OLD` under `metadata` of volume VOLUME; to destroy OLD, `kiln a";
+    assert!(told.contains(fix), "{told}");
+    for n in 1..=2 {
+        let values = format!("volume/old-{n} (OLD old-{n}, VOLUME new-{n}, ./specs/new-{n}.yaml:3:1)");
+        assert!(told.contains(&values), "{told}");
+    }
 }
 
 /// 12 removals above the limit, which one approval covers.
@@ -207,12 +305,7 @@ fn status_and_doctor_name_everything_that_the_approval_would_cover() {
 #[test]
 fn the_log_names_everything_that_the_approval_would_cover() {
     let (sandbox, names) = with_removals_that_wait();
-    let mut daemon = start(&sandbox, &["watch"]);
-    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
-    let told = log.by_ref().map(Result::unwrap).find(|line| line.contains("RemovalLimit")).expect("it ended");
-    send(&daemon, Signal::TERM);
-    log.for_each(drop);
-    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    let [told] = <[String; 1]>::try_from(logged(&sandbox, "RemovalLimit")).unwrap();
     assert!(told.contains("exactly these objects") && !told.contains(" more"), "{told}");
     for name in names {
         assert!(told.contains(&format!("volume/{name}")), "{name}: {told}");
