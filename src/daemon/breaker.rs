@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, Failing};
-use crate::model::Name;
+use crate::model::{DriverError, Name};
 
 /// Pauses between probes. A probe is one small call, so it may come more often than retries of steps.
 const BACKEND: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) };
@@ -24,14 +24,39 @@ struct Breaker {
     /// How often the breaker has opened or a probe has failed, since the backend was last observed.
     failures: u32,
     /// Set while it is open.
-    open: Option<Failing>,
+    open: Option<OpenBreaker>,
+}
+
+/// The state of an open breaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OpenBreaker {
+    /// Its failures, with the last error.
+    pub(super) failing: Failing,
+    /// What to run or write so that the backend answers, if the driver knows.
+    pub(super) fix: Option<String>,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CallFailure<'a> {
+    /// The error, in one sentence.
+    pub(super) error: &'a str,
+    /// What to run or write so that the call succeeds, if the driver knows.
+    pub(super) fix: Option<&'a str>,
+}
+
+impl<'a> From<&'a DriverError> for CallFailure<'a> {
+    fn from(error: &'a DriverError) -> Self {
+        Self { error: &error.message, fix: error.fix.as_deref() }
+    }
 }
 
 impl Breaker {
-    fn reopen(&mut self, backend: &Name, error: &str, now: Instant) {
+    fn reopen(&mut self, backend: &Name, CallFailure { error, fix }: CallFailure<'_>, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         let next = now + BACKEND.pause(self.failures, backend.as_str());
-        self.open = Some(Failing { failures: self.failures, error: error.to_owned(), next });
+        let failing = Failing { failures: self.failures, error: error.to_owned(), next };
+        self.open = Some(OpenBreaker { failing, fix: fix.map(str::to_owned) });
     }
 }
 
@@ -45,12 +70,12 @@ impl Breakers {
     }
 
     /// Records a call that failed because of the backend. Returns whether that opened its breaker.
-    pub(super) fn failed(&mut self, backend: &Name, in_time: bool, error: &str, now: Instant) -> bool {
+    pub(super) fn failed(&mut self, backend: &Name, in_time: bool, failure: CallFailure<'_>, now: Instant) -> bool {
         let breaker = self.0.entry(backend.clone()).or_default();
         breaker.failed_calls += 1;
         let opens = breaker.open.is_none() && (!in_time || breaker.failed_calls >= FAILED_CALLS);
         if opens {
-            breaker.reopen(backend, error, now);
+            breaker.reopen(backend, failure, now);
         }
         opens
     }
@@ -63,24 +88,24 @@ impl Breakers {
     }
 
     /// Records the result of a probe. Returns whether the breaker is closed now.
-    pub(super) fn probed(&mut self, backend: &Name, result: Result<(), &str>, now: Instant) -> bool {
+    pub(super) fn probed(&mut self, backend: &Name, result: Result<(), CallFailure<'_>>, now: Instant) -> bool {
         match (result, self.0.get_mut(backend)) {
             // Half open: a backend that answers probes but fails the next call gets a longer pause each time.
             (Ok(()), Some(breaker)) => (breaker.open, breaker.failed_calls) = (None, 0),
-            (Err(error), Some(breaker)) if breaker.open.is_some() => breaker.reopen(backend, error, now),
+            (Err(failure), Some(breaker)) if breaker.open.is_some() => breaker.reopen(backend, failure, now),
             (_, _) => {}
         }
         result.is_ok()
     }
 
-    /// Returns the failures of a backend whose breaker is open.
-    pub(super) fn open(&self, backend: &Name) -> Option<&Failing> {
+    /// Returns the state of a breaker, if it is open.
+    pub(super) fn open(&self, backend: &Name) -> Option<&OpenBreaker> {
         self.0.get(backend)?.open.as_ref()
     }
 
     /// All backends whose breaker is open.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Name, &Failing)> {
-        self.0.iter().filter_map(|(name, breaker)| Some((name, breaker.open.as_ref()?)))
+        self.0.iter().filter_map(|(name, breaker)| Some((name, &breaker.open.as_ref()?.failing)))
     }
 
     /// Forgets the backends that `keep` rejects.
@@ -94,23 +119,27 @@ mod tests {
     use super::*;
     use crate::model::fixtures::name;
 
+    fn failure(error: &str) -> CallFailure<'_> {
+        CallFailure { error, fix: None }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_breaker_opens_after_failures_in_a_row_and_only_a_probe_closes_it() {
         let (now, fast) = (Instant::now(), name("fast"));
         let mut breakers = Breakers::default();
         for _ in 0..3 {
             for _ in 1..FAILED_CALLS {
-                assert!(!breakers.failed(&fast, true, "no", now));
+                assert!(!breakers.failed(&fast, true, failure("no"), now));
             }
             breakers.answered(&fast);
         }
-        let opened: Vec<bool> = (0..FAILED_CALLS).map(|_| breakers.failed(&fast, true, "no", now)).collect();
+        let opened: Vec<bool> = (0..FAILED_CALLS).map(|_| breakers.failed(&fast, true, failure("no"), now)).collect();
         assert_eq!(opened, [false, false, false, false, true]);
         breakers.answered(&fast);
         assert!(breakers.open(&fast).is_some(), "a late answer does not close it");
-        let first = breakers.open(&fast).unwrap().next;
-        assert!(!breakers.probed(&fast, Err("still not"), first));
-        let second = breakers.open(&fast).unwrap().clone();
+        let first = breakers.open(&fast).unwrap().failing.next;
+        assert!(!breakers.probed(&fast, Err(failure("still not")), first));
+        let second = breakers.open(&fast).unwrap().failing.clone();
         assert_eq!((second.failures, second.error.as_str()), (2, "still not"));
         assert!(second.next > first);
         assert!(breakers.probed(&fast, Ok(()), second.next));
@@ -123,23 +152,23 @@ mod tests {
         let mut breakers = Breakers::default();
         let mut pauses = Vec::new();
         for _ in 0..20 {
-            assert!(breakers.failed(&fast, false, "the listing hangs", now));
-            let next = breakers.open(&fast).unwrap().next;
+            assert!(breakers.failed(&fast, false, failure("the listing hangs"), now));
+            let next = breakers.open(&fast).unwrap().failing.next;
             pauses.push(next - now);
             now = next;
             assert!(breakers.probed(&fast, Ok(()), now));
         }
         assert!(pauses[0] < Duration::from_secs(2) && pauses[19] >= BACKEND.most * 3 / 4, "{pauses:?}");
         breakers.observed(&fast);
-        assert!(breakers.failed(&fast, false, "again", now));
-        assert_eq!(breakers.open(&fast).unwrap().failures, 1, "a complete observation resets the failures");
+        assert!(breakers.failed(&fast, false, failure("again"), now));
+        assert_eq!(breakers.open(&fast).unwrap().failing.failures, 1, "a complete observation resets the failures");
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_time_out_opens_a_breaker() {
         let (now, fast) = (Instant::now(), name("fast"));
         let mut breakers = Breakers::default();
-        assert!(breakers.failed(&fast, false, "no answer", now));
-        assert!(!breakers.failed(&fast, false, "no answer", now), "it is open already");
+        assert!(breakers.failed(&fast, false, failure("no answer"), now));
+        assert!(!breakers.failed(&fast, false, failure("no answer"), now), "it is open already");
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::backoff::Failing;
-use super::breaker::Breakers;
+use super::breaker::{Breakers, OpenBreaker};
 use super::metrics::Metrics;
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::engine::{Clock, Connect};
@@ -39,11 +39,12 @@ impl Calls {
     }
 
     fn open(&self, backend: &Name) -> Option<DriverError> {
-        let Failing { failures, error, next } = self.breakers().open(backend)?.clone();
+        let OpenBreaker { failing: Failing { failures, error, next }, fix } = self.breakers().open(backend)?.clone();
         let again = rfc3339(self.wall(next));
         let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
         let message = format!("{error} (circuit breaker open: failed {times}, next probe at {again})");
-        Some(DriverError::before(ErrorKind::BreakerOpen, message))
+        // The cause is still the last failure, and so is what ends it.
+        Some(DriverError { fix, ..DriverError::before(ErrorKind::BreakerOpen, message) })
     }
 
     fn record<T>(&self, backend: &Name, result: &Result<T, DriverError>) {
@@ -54,9 +55,9 @@ impl Calls {
             }
             Err(error) => match error.kind {
                 ErrorKind::Unreachable | ErrorKind::Transient => {
-                    self.breakers().failed(backend, true, &error.message, Instant::now())
+                    self.breakers().failed(backend, true, error.into(), Instant::now())
                 }
-                ErrorKind::TimedOut => self.breakers().failed(backend, false, &error.message, Instant::now()),
+                ErrorKind::TimedOut => self.breakers().failed(backend, false, error.into(), Instant::now()),
                 ErrorKind::BreakerOpen => false,
                 // An error that the backend answered with.
                 ErrorKind::Busy
@@ -285,6 +286,21 @@ pub(super) mod tests {
         assert_eq!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::BreakerOpen);
         assert!(calls.breakers().probed(&backend().meta.name, Ok(()), Instant::now()));
         assert_ne!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::BreakerOpen);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_breaker_names_the_last_failure_and_its_fix() {
+        let (_, calls, watching) = watching(&[]);
+        let missing = DriverError::before(ErrorKind::TimedOut, "no directory").with_fix("`mkdir pool`");
+        let opens = |error: &DriverError| calls.record::<()>(&backend().meta.name, &Err(error.clone()));
+        opens(&missing);
+        let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
+        assert!(error.message.starts_with("no directory (circuit breaker open: "), "{}", error.message);
+        assert_eq!(error.fix.as_deref(), Some("`mkdir pool`"));
+        let unmounted = DriverError::before(ErrorKind::Unreachable, "not mounted");
+        assert!(!calls.breakers().probed(&backend().meta.name, Err((&unmounted).into()), Instant::now()));
+        let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
+        assert_eq!((error.message.starts_with("not mounted ("), error.fix), (true, None), "the cause is another one");
     }
 
     #[tokio::test(start_paused = true)]

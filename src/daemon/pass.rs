@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::api::protocol::{ApplyRequest, PassEnding, PassView};
+use super::breaker::CallFailure;
 use super::log_changes::{log_gaps, log_held, log_problems, log_warnings};
 use super::reconciler::Reconciler;
 use super::schedule::After;
@@ -354,8 +355,8 @@ impl Reconciler {
         breakers.retain(|name| specs.backends.contains_key(name));
         for (name, view) in &report.world {
             match view {
-                Observation::Failed { why, fix: _ } if breakers.open(name).is_none() => {
-                    breakers.failed(name, false, why, now);
+                Observation::Failed { why, fix } if breakers.open(name).is_none() => {
+                    breakers.failed(name, false, CallFailure { error: why, fix: fix.as_deref() }, now);
                     tracing::warn!(backend = %name, "observation failed, circuit breaker opened: {why}");
                 }
                 Observation::Seen { .. } | Observation::LockedBy { .. } => breakers.observed(name),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::api::tls::Listen;
+use super::breaker::CallFailure;
 use super::calls::{Calls, WatchedConnect};
 use super::metrics::Metrics;
 use super::probe::Probe;
@@ -262,7 +263,7 @@ impl Reconciler {
             probes.spawn(async move {
                 let answer = reconciler.probe_backend(&backend, all).await;
                 let name = &backend.meta.name;
-                let result = answer.as_ref().copied().map_err(|error| error.message.as_str());
+                let result = answer.as_ref().copied().map_err(CallFailure::from);
                 let is_back = reconciler.calls.breakers().probed(name, result, Instant::now());
                 if is_back {
                     tracing::info!(backend = %name, "the backend answers again, circuit breaker closed");

@@ -337,3 +337,24 @@ fn a_step_that_is_executed_is_not_said_to_wait() {
     let ran = sandbox.kiln("apply --yes").ends(4).says("Protected").says("destroyed volume/gone");
     assert!(!ran.out.contains("Waiting for approval"), "{}", ran.out);
 }
+
+#[test]
+fn an_open_circuit_breaker_keeps_the_fix_of_its_cause() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    std::fs::rename(sandbox.path("pool"), sandbox.path("away")).unwrap();
+    let mut daemon = start(&sandbox, &["watch"]);
+    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let told = log.by_ref().map(Result::unwrap).find(|line| line.contains("Unobserved: ")).expect("it ended");
+    for command in ["status", "plan", "doctor"] {
+        let shown = sandbox.kiln(command).out;
+        assert!(shown.contains("circuit breaker open: "), "{command}:\n{shown}");
+        assert!(shown.contains("fix: mount its file system; or, for a new pool, `mkdir -p "), "{command}:\n{shown}");
+        assert!(!shown.contains("repair the backend"), "{command}:\n{shown}");
+    }
+    send(&daemon, Signal::TERM);
+    log.for_each(drop);
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    assert!(told.contains("; fix: mount its file system; or, for a new pool, `mkdir -p "), "{told}");
+}
