@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::folded::{Folded, MemberLine, TellsFact};
-use super::plan_view::{HeldView, Outage};
+use super::folded::{Folded, MemberLine, TellsFact, fold};
+use super::plan_view::{HeldView, Outage, held_by_outages};
 use crate::text::{Paint, escape};
 
 /// The columns before the lines below the first one of an entry.
@@ -33,12 +33,16 @@ pub fn render_holds(out: &mut String, holds: &[Folded<'_, HeldView>], width: usi
 }
 
 /// Writes the backends that were not observed, with the holds that this causes.
-pub(super) fn render_outages(out: &mut String, outages: &[Outage<'_>], paint: Paint) {
-    for outage in outages {
-        out.push_str(&paint.entry(&format!("  {}:", escape(&outage.subject())), &escape(outage.message), INDENT));
-        for hold in &outage.held {
-            render_fix(out, &hold.fix, paint);
-            render_members(out, hold, true, paint);
+pub(super) fn render_outages<'a>(out: &mut String, outages: &'a [Outage<'a>], paint: Paint) {
+    for outages in fold(outages) {
+        let reason = if outages.reason.is_empty() { String::new() } else { format!("  {}", escape(outages.reason)) };
+        render_cause(out, &format!("  {}{reason}", escape(&outages.subject())), &outages, paint);
+        render_fix(out, &outages.fix, paint);
+        if !outages.is_single() {
+            render_members(out, &outages, false, paint);
+        }
+        for hold in held_by_outages(&outages) {
+            render_members(out, &hold, true, paint);
         }
     }
 }

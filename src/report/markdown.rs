@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::folded::{Folded, MemberLine};
+use super::folded::{Folded, MemberLine, TellsFact, fold};
 use super::plan_text::summary_line;
-use super::plan_view::{HeldView, Outage, PlanView, StepView, outages};
+use super::plan_view::{HeldView, Outage, PlanView, StepView, held_by_outages, outages};
 use super::warnings::told;
 use crate::model::{FieldChange, Risk, Size, Verb};
 use crate::text::{counted, escape, exact};
@@ -22,7 +22,7 @@ pub fn markdown(view: &PlanView) -> String {
     let step_rows: Vec<Vec<String>> = steps.iter().map(step_row).collect();
     table(&mut out, "Steps", &["", "object", "action", "what", "fields", "risk"], &step_rows);
     let (outages, holds) = outages(view.held.as_deref().unwrap_or_default(), &view.unobserved);
-    list(&mut out, "Held", holds.iter().map(hold));
+    list(&mut out, "Held", fold(holds).iter().map(hold));
     let drift = view.drift.iter().flatten().map(|drift| {
         let change = |of: &Value| value(&drift.path, of);
         vec![
@@ -38,7 +38,7 @@ pub fn markdown(view: &PlanView) -> String {
         format!("**{}**: {}{}{names}", safe(warning.code), prose(&warning.message), fix(&warning.fix))
     });
     list(&mut out, "Warnings", warnings);
-    list(&mut out, "Not observed", outages.iter().map(outage));
+    list(&mut out, "Not observed", fold(&outages).iter().map(outages_item));
     let problems = view.problems.iter().map(|problem| {
         let place = problem.file.as_ref().map(|file| format!("{file}:{}:{}", problem.line, problem.column));
         let place = place.unwrap_or_default();
@@ -57,13 +57,18 @@ fn hold(hold: &Folded<'_, HeldView>) -> String {
         [cause] => format!(": {}", prose(&cause.message)),
         _ => String::new(),
     };
-    format!("**{}**{message}{}{}", safe(hold.reason), fix(&hold.fix), members(hold))
+    format!("**{}**{message}{}{}", safe(hold.reason), fix(&hold.fix), members(hold, true))
 }
 
-/// Returns the item of a backend that was not observed, with what is held because of it.
-fn outage(Outage { backend, message, held }: &Outage<'_>) -> String {
-    let held: String = held.iter().map(|hold| format!("{}{}", fix(&hold.fix), members(hold))).collect();
-    format!("**{}**: {}{held}", safe(&format!("backend/{backend}")), prose(message))
+/// Returns the item of backends that were not observed, with what is held because of them.
+fn outages_item<'a>(outages: &Folded<'a, Outage<'a>>) -> String {
+    let message = match outages.causes.as_slice() {
+        [cause] => format!(": {}", prose(&cause.message)),
+        _ => String::new(),
+    };
+    let backends = if outages.is_single() { String::new() } else { members(outages, false) };
+    let held: String = held_by_outages(outages).iter().map(|hold| members(hold, true)).collect();
+    format!("**{}**{message}{}{backends}{held}", safe(&outages.subject()), fix(&outages.fix))
 }
 
 /// Returns the fix on a line of its own in an item.
@@ -71,10 +76,13 @@ fn fix(fix: &str) -> String {
     if fix.is_empty() { String::new() } else { format!("<br>**Fix:** {}", prose(fix)) }
 }
 
-/// Returns the objects of a hold as items, each with its own message if they have several.
-fn members(hold: &Folded<'_, HeldView>) -> String {
-    let (lines, rest) = hold.lines(true);
-    let item = |MemberLine { verb, text }| format!("\n  - {} {}", verb.map_or("", Verb::as_str), prose(&text));
+/// Returns the members of an entry as items, each with its own message if they have several. `by_verb`: also what is not done to them.
+fn members<'a, T: TellsFact>(entry: &Folded<'a, T>, by_verb: bool) -> String {
+    let (lines, rest) = entry.lines(by_verb);
+    let item = |MemberLine { verb, text }| {
+        let verb = verb.map(|verb| format!("{verb} ")).unwrap_or_default();
+        format!("\n  - {verb}{}", prose(&text))
+    };
     let mut out: String = lines.into_iter().map(item).collect();
     if rest > 0 {
         out.push_str(&format!("\n  - and {rest} more"));

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::folded::Folded;
+use super::folded::{Folded, fold};
 use super::folded_text::{render_fix, render_holds, render_outages};
 use super::plan_view::{PlanView, StepView, outages};
 use super::warnings::told;
@@ -20,6 +20,7 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     let steps = view.steps.as_deref().unwrap_or_default();
     let held = view.held.as_deref().unwrap_or_default();
     let (outages, holds) = outages(held, &view.unobserved);
+    let holds = fold(holds);
     let subjects = steps.iter().map(StepView::object_name).chain(holds.iter().map(Folded::subject));
     let width = paint.column(subjects.map(|subject| subject.len()).max().unwrap_or_default());
     if !steps.is_empty() {

@@ -153,31 +153,47 @@ pub struct Outage<'a> {
     pub backend: &'a str,
     /// The cause, in one sentence.
     pub message: &'a str,
-    /// The holds, by reason and fix.
-    pub held: Vec<Folded<'a, HeldView>>,
+    /// The reason of the holds; empty if there are none.
+    pub reason: &'a str,
+    /// What to write or run to end them.
+    pub fix: &'a str,
+    /// The holds, without the texts that they share with the backend.
+    pub held: Vec<HeldView>,
 }
 
-impl Outage<'_> {
-    /// Returns the backend, with the reason of its holds: `backend/slow  Unobserved`.
-    pub fn subject(&self) -> String {
-        let reason = self.held.first().map(|hold| format!("  {}", hold.reason)).unwrap_or_default();
-        format!("backend/{}{reason}", self.backend)
+impl TellsFact for Outage<'_> {
+    fn fact(&self) -> Fact<'_> {
+        Fact { kind: Some("backend"), name: self.backend, ..Fact::new("", self.reason, self.message, self.fix) }
     }
 }
 
-/// Folds holds: those that an unobserved backend causes are told with it.
-pub fn outages<'a>(held: &'a [HeldView], unobserved: &'a [Unobserved]) -> (Vec<Outage<'a>>, Vec<Folded<'a, HeldView>>) {
-    let is_caused = |held: &HeldView, by: &Unobserved| {
-        held.backend.as_deref() == Some(by.backend.as_str()) && held.message == by.message
-    };
+/// Separates the holds that an unobserved backend causes, which are told with it, from the others.
+pub fn outages<'a>(held: &'a [HeldView], unobserved: &'a [Unobserved]) -> (Vec<Outage<'a>>, Vec<&'a HeldView>) {
+    let mut others: Vec<&HeldView> = held.iter().collect();
     let outages = unobserved.iter().map(|by| {
         // The backend is named before the message.
         let named = format!("backend {} could not be observed: ", by.backend);
         let message = by.message.strip_prefix(&named).unwrap_or(&by.message);
-        Outage { backend: by.backend.as_str(), message, held: fold(held.iter().filter(|held| is_caused(held, by))) }
+        let is_caused =
+            |held: &HeldView| held.backend.as_deref() == Some(by.backend.as_str()) && held.message == by.message;
+        let first = others.iter().find(|held| is_caused(held)).copied();
+        let is_alike = |held: &&HeldView| {
+            is_caused(held) && first.is_some_and(|first| (&first.reason, &first.fix) == (&held.reason, &held.fix))
+        };
+        let (held, rest): (Vec<&HeldView>, _) = std::mem::take(&mut others).into_iter().partition(is_alike);
+        others = rest;
+        let bare = |held: &HeldView| HeldView { message: String::new(), fix: String::new(), ..held.clone() };
+        let (reason, fix) = first.map_or(("", ""), |first| (&*first.reason, &*first.fix));
+        let held = held.into_iter().map(bare).collect();
+        Outage { backend: by.backend.as_str(), message, reason, fix, held }
     });
-    let others = held.iter().filter(|held| !unobserved.iter().any(|by| is_caused(held, by)));
-    (outages.collect(), fold(others))
+    let outages = outages.collect();
+    (outages, others)
+}
+
+/// Folds the holds that outages cause. The names of each verb are one line.
+pub(super) fn held_by_outages<'a>(outages: &Folded<'a, Outage<'a>>) -> Vec<Folded<'a, HeldView>> {
+    fold(outages.members().flat_map(|outage| &outage.held))
 }
 
 /// Counts of steps by verb and of holds, and the bytes at risk.

@@ -135,6 +135,7 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
         }
     }
     let (outages, holds) = outages(&view.held, &view.unobserved);
+    let holds = fold(holds);
     if !holds.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Held:"));
         let widest = holds.iter().map(Folded::subject).map(|subject| subject.len()).max();

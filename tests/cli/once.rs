@@ -245,7 +245,7 @@ fn missing_sources_with_different_names_are_one_entry() {
     let hold = "\
   + 14 volumes  create   SourceMissing: its source snapshot SNAPSHOT is not declared and does not exist
       fix: declare snapshot SNAPSHOT, or remove `source` to create an empty volume
-      volume/c-10 (SNAPSHOT nosuch10, ./specs/c-10.yaml:4:29)
+      volume/c-10 (SNAPSHOT nosuch10, ./specs/c-10.yaml:4:34)
 ";
     sandbox.kiln("plan").says(hold).says("\n      and 4 more\n");
     let markdown = sandbox.kiln("plan -o markdown").out;
@@ -267,10 +267,10 @@ fn likely_renames_are_one_entry() {
     }
     let told = sandbox.kiln("plan").ends(4).out;
     assert_eq!(told.matches("LooksLikeRename").count(), 1, "{told}");
-    let fix = "\n      fix: if OLD was renamed, write `renamedFrom: OLD` under `metadata` of volume VOLUME; to destroy OLD, `kiln a";
+    let fix = "\n      fix: if OLD was renamed, write `renamedFrom: OLD` under `metadata` of volume NEW; to destroy OLD, `kiln a";
     assert!(told.contains(fix), "{told}");
     for n in 1..=2 {
-        let values = format!("volume/old-{n} (OLD old-{n}, VOLUME new-{n}, ./specs/new-{n}.yaml:3:1)");
+        let values = format!("volume/old-{n} (OLD old-{n}, NEW new-{n}, ./specs/new-{n}.yaml:3:1)");
         assert!(told.contains(&values), "{told}");
     }
 }
@@ -340,10 +340,7 @@ fn a_step_that_is_executed_is_not_said_to_wait() {
 
 #[test]
 fn an_open_circuit_breaker_keeps_the_fix_of_its_cause() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
-    sandbox.kiln("apply").ends(0);
-    std::fs::rename(sandbox.path("pool"), sandbox.path("away")).unwrap();
+    let sandbox = with_a_pool_away();
     let mut daemon = start(&sandbox, &["watch"]);
     let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
     let told = log.by_ref().map(Result::unwrap).find(|line| line.contains("Unobserved: ")).expect("it ended");
@@ -357,4 +354,24 @@ fn an_open_circuit_breaker_keeps_the_fix_of_its_cause() {
     log.for_each(drop);
     assert_eq!(daemon.wait().unwrap().code(), Some(0));
     assert!(told.contains("; fix: mount its file system; or, for a new pool, `mkdir -p "), "{told}");
+}
+
+#[test]
+fn a_missing_directory_of_two_pools_is_one_entry_with_one_fix() {
+    let sandbox = Sandbox::with_stack();
+    for name in ["one", "two"] {
+        let backend = format!(
+            "apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: {name}}}\n\
+             spec: {{driver: local, local: {{path: ../pools/{name}, create: true}}}}\n---\n\
+             apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: on-{name}}}\nspec: {{backend: {name}, size: 1Mi}}\n"
+        );
+        sandbox.write(&format!("specs/{name}.yaml"), &backend);
+    }
+    for command in ["plan", "status", "plan -o markdown"] {
+        let told = sandbox.kiln(command).ends(6).out;
+        assert_eq!(told.matches("`mkdir -p ").count(), 1, "{command}:\n{told}");
+        assert_eq!(told.matches("/pools/NAME cannot be created because ").count(), 1, "{command}:\n{told}");
+        assert!(told.contains("create   volume/on-one, volume/on-two\n") || command.ends_with("markdown"), "{told}");
+        assert!(told.contains("backend/one, backend/two\n"), "{command}:\n{told}");
+    }
 }
