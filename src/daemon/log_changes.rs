@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
-use crate::plan::{Observation, Plan, World};
-use crate::report::{Commands, Folded, HeldView, fold, listed, same_problems};
+use crate::plan::{Observation, Plan, Warning, World};
+use crate::report::{Commands, Folded, HeldView, TellsFact, ToldWarning, fold, listed, same_problems};
 
 /// Logs the problems of the manifests, whenever they change.
 pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) {
@@ -53,18 +53,9 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
     for hold in fold(&HeldView::of(new, plan, commands)) {
         let actions: BTreeSet<&str> = hold.members().map(|held| held.action.as_str()).collect();
         let actions = Vec::from_iter(actions).join(", ");
-        let Folded { reason, fix, causes } = &hold;
-        match causes.as_slice() {
-            [cause] => {
-                let (objects, message) = (hold.names(cause), &cause.message);
-                tracing::warn!("held: {objects} ({actions}): {reason}: {message}; fix: {fix}");
-            }
-            _ => {
-                let (lines, rest) = hold.lines(false);
-                let rest = (rest > 0).then(|| format!("and {rest} more"));
-                let lines = Vec::from_iter(lines.into_iter().map(|line| line.text).chain(rest)).join("; ");
-                tracing::warn!("held: {} ({actions}): {reason}; fix: {fix}; {lines}", hold.subject());
-            }
+        match hold.causes.as_slice() {
+            [cause] => tracing::warn!("held: {} ({actions}): {}", hold.names(cause), told(&hold)),
+            _ => tracing::warn!("held: {} ({actions}): {}; {}", hold.subject(), told(&hold), members(&hold)),
         }
     }
     let mut gone: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -78,10 +69,40 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
     *logged = now;
 }
 
+/// Returns what the members of an entry share: `REASON: message; fix: FIX`.
+fn told<T: TellsFact>(entry: &Folded<'_, T>) -> String {
+    let message = match entry.causes.as_slice() {
+        [cause] => format!(": {}", cause.message),
+        _ => String::new(),
+    };
+    let fix = if entry.fix.is_empty() { String::new() } else { format!("; fix: {}", entry.fix) };
+    format!("{}{message}{fix}", entry.reason)
+}
+
+/// Returns the members of an entry, with what each does not share.
+fn members<T: TellsFact>(entry: &Folded<'_, T>) -> String {
+    let (lines, rest) = entry.lines(false);
+    let rest = (rest > 0).then(|| format!("and {rest} more"));
+    Vec::from_iter(lines.into_iter().map(|line| line.text).chain(rest)).join("; ")
+}
+
 /// Logs each warning of the plan once, until the plan no longer has it.
 pub(super) fn log_warnings(logged: &mut BTreeSet<String>, plan: &Plan, commands: &Commands) {
-    let now: BTreeSet<String> = plan.warnings.iter().map(|w| format!("{}: {}", w.code, w.message)).collect();
-    now.difference(logged).for_each(|warning| tracing::warn!("{}", commands.complete(warning)));
+    let mut now = BTreeSet::new();
+    let mut new = Vec::new();
+    for Warning { code, message } in &plan.warnings {
+        let text = format!("{code}: {message}");
+        if !logged.contains(&text) && !now.contains(&text) {
+            new.push(Warning { code: code.clone(), message: commands.complete(message) });
+        }
+        now.insert(text);
+    }
+    for warning in fold(&Vec::from_iter(new.iter().map(ToldWarning::of))) {
+        match warning.is_single() {
+            true => tracing::warn!("{}", told(&warning)),
+            false => tracing::warn!("{}; {}", told(&warning), members(&warning)),
+        }
+    }
     *logged = now;
 }
 

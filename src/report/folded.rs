@@ -18,7 +18,7 @@ use crate::text::{split_places, without_places};
 pub struct Fact<'a> {
     /// The kind of the object: `volume` of `volume/db`; none for a subject without one, as `store`.
     pub kind: Option<&'a str>,
-    /// The name of the object, as its texts may contain it.
+    /// The name of the object, as its texts may contain it; empty for what is about no object.
     pub name: &'a str,
     /// The uid of the object, if it has one.
     pub uid: Option<&'a str>,
@@ -171,6 +171,7 @@ impl<'a, T: TellsFact> Folded<'a, T> {
         let subject = member.told.fact().subject();
         match self.details(cause, member).as_slice() {
             [] => subject,
+            details if subject.is_empty() => details.join(", "),
             details => format!("{subject} ({})", details.join(", ")),
         }
     }
@@ -513,15 +514,15 @@ mod tests {
         let facts = [
             told(
                 "volume/a",
-                "it is 2Gi (specs/a.yaml:1:8)",
+                "it is small (specs/a.yaml:1:8)",
                 "write `size: 1Gi` (specs/a.yaml:1:8) in prod (s.yaml:1:1)",
             ),
-            told("volume/b", "it is 3Gi", "write `size: 1Gi` (specs/a.yaml:5:8) in prod (s.yaml:1:1)"),
+            told("volume/b", "it is large", "write `size: 1Gi` (specs/a.yaml:5:8) in prod (s.yaml:1:1)"),
         ];
         let told_of = ["volume/a (specs/a.yaml:1:8, s.yaml:1:1)", "volume/b (specs/a.yaml:5:8, s.yaml:1:1)"];
         assert_eq!(
             lines(&facts).0,
-            [format!("{}: it is 2Gi (specs/a.yaml:1:8)", told_of[0]), format!("{}: it is 3Gi", told_of[1]),]
+            [format!("{}: it is small (specs/a.yaml:1:8)", told_of[0]), format!("{}: it is large", told_of[1]),]
         );
         // What all texts contain stays there.
         let same = "write `size: 1Gi` (specs/a.yaml:1:8)";

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::folded::{Folded, MemberLine, TellsFact, fold};
 use super::plan_view::{HeldView, Outage, held_by_outages};
+use super::warnings::ToldWarning;
 use crate::text::{Paint, escape};
 
 /// The columns before the lines below the first one of an entry.
@@ -47,6 +48,17 @@ pub(super) fn render_outages<'a>(out: &mut String, outages: &'a [Outage<'a>], pa
     }
 }
 
+/// Writes warnings.
+pub(super) fn render_warnings(out: &mut String, warnings: &[Folded<'_, ToldWarning<'_>>], paint: Paint) {
+    for warning in warnings {
+        render_cause(out, &format!("  {}", escape(warning.reason)), warning, paint);
+        render_fix(out, &warning.fix, paint);
+        if !warning.is_single() {
+            render_members(out, warning, false, paint);
+        }
+    }
+}
+
 /// Writes the first line of an entry, with the message if all its facts share it.
 fn render_cause<T: TellsFact>(out: &mut String, head: &str, fact: &Folded<'_, T>, paint: Paint) {
     match fact.causes.as_slice() {
@@ -56,7 +68,7 @@ fn render_cause<T: TellsFact>(out: &mut String, head: &str, fact: &Folded<'_, T>
 }
 
 /// Writes a fix, if there is one.
-pub(super) fn render_fix(out: &mut String, fix: &str, paint: Paint) {
+fn render_fix(out: &mut String, fix: &str, paint: Paint) {
     if !fix.is_empty() {
         let _ = writeln!(out, "      {} {}", paint.fix("fix:"), escape(fix));
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::folded::{Folded, MemberLine, TellsFact, fold};
 use super::plan_text::summary_line;
 use super::plan_view::{HeldView, Outage, PlanView, StepView, held_by_outages, outages};
-use super::warnings::told;
+use super::warnings::ToldWarning;
 use crate::model::{FieldChange, Risk, Size, Verb};
 use crate::text::{counted, escape, exact};
 
@@ -33,11 +33,8 @@ pub fn markdown(view: &PlanView) -> String {
         ]
     });
     table(&mut out, "Drift", &["object", "field", "was", "is"], &drift.collect::<Vec<_>>());
-    let warnings = told(view.warnings.as_deref().unwrap_or_default()).into_iter().map(|warning| {
-        let names: String = warning.names.iter().map(|names| format!("\n  - {}", safe(names))).collect();
-        format!("**{}**: {}{}{names}", safe(warning.code), prose(&warning.message), fix(&warning.fix))
-    });
-    list(&mut out, "Warnings", warnings);
+    let warnings: Vec<ToldWarning<'_>> = view.warnings.iter().flatten().map(ToldWarning::of).collect();
+    list(&mut out, "Warnings", fold(&warnings).iter().map(warning));
     list(&mut out, "Not observed", fold(&outages).iter().map(outages_item));
     let problems = view.problems.iter().map(|problem| {
         let place = problem.file.as_ref().map(|file| format!("{file}:{}:{}", problem.line, problem.column));
@@ -53,22 +50,29 @@ pub fn markdown(view: &PlanView) -> String {
 
 /// Returns the item of a hold: the reason, the message and the fix, and the objects below them.
 fn hold(hold: &Folded<'_, HeldView>) -> String {
-    let message = match hold.causes.as_slice() {
-        [cause] => format!(": {}", prose(&cause.message)),
-        _ => String::new(),
-    };
-    format!("**{}**{message}{}{}", safe(hold.reason), fix(&hold.fix), members(hold, true))
+    format!("{}{}", entry(hold.reason, hold), members(hold, true))
+}
+
+/// Returns the item of a warning.
+fn warning(warning: &Folded<'_, ToldWarning<'_>>) -> String {
+    let names = if warning.is_single() { String::new() } else { members(warning, false) };
+    format!("{}{names}", entry(warning.reason, warning))
 }
 
 /// Returns the item of backends that were not observed, with what is held because of them.
 fn outages_item<'a>(outages: &Folded<'a, Outage<'a>>) -> String {
-    let message = match outages.causes.as_slice() {
+    let backends = if outages.is_single() { String::new() } else { members(outages, false) };
+    let held: String = held_by_outages(outages).iter().map(|hold| members(hold, true)).collect();
+    format!("{}{backends}{held}", entry(&outages.subject(), outages))
+}
+
+/// Returns what an item begins with: the message, if all facts share it, and the fix.
+fn entry<T: TellsFact>(head: &str, entry: &Folded<'_, T>) -> String {
+    let message = match entry.causes.as_slice() {
         [cause] => format!(": {}", prose(&cause.message)),
         _ => String::new(),
     };
-    let backends = if outages.is_single() { String::new() } else { members(outages, false) };
-    let held: String = held_by_outages(outages).iter().map(|hold| members(hold, true)).collect();
-    format!("**{}**{message}{}{backends}{held}", safe(&outages.subject()), fix(&outages.fix))
+    format!("**{}**{message}{}", safe(head), fix(&entry.fix))
 }
 
 /// Returns the fix on a line of its own in an item.
@@ -197,7 +201,7 @@ fn safe(text: &str) -> String {
                 out.push_str("<!-- -->");
             }
             // `www.` and `://` begin an address.
-            '.' if matches!(before, 'w' | 'W') => out.push_str("\\."),
+            '.' if ends_with_www(&out) => out.push_str("\\."),
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '!' | '$' => {
                 out.push('\\');
                 out.push(c);
@@ -208,6 +212,10 @@ fn safe(text: &str) -> String {
         before = c;
     }
     out
+}
+
+fn ends_with_www(text: &str) -> bool {
+    text.len().checked_sub(3).and_then(|at| text.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case("www"))
 }
 
 #[cfg(test)]
@@ -225,6 +233,8 @@ mod tests {
             ("`a` **b** _c_", "\\`a\\` \\*\\*b\\*\\* \\_c\\_"),
             ("@team fixes #12", "@<!-- -->team fixes #<!-- -->12"),
             ("www.evil.example", "www\\.evil.example"),
+            ("(wWW.evil.example", "(wWW\\.evil.example"),
+            ("../slow.yaml:3:1 and w.x", "../slow.yaml:3:1 and w.x"),
             ("a\nb\u{202e}", "a\\\\u\\{a\\}b\\\\u\\{202e\\}"),
             ("a\\", "a\\\\"),
         ] {

@@ -57,3 +57,4 @@ pub use selection::{ObjectSelection, kind_meant, kind_named};
 pub use stack_text::{OrphanView, StackView, stack_text};
 pub use status::{Metadata, ObjectStatus, Status, backend_status, has_status, status};
 pub use unowned::{Adoption, NotListed, Unowned, unowned};
+pub use warnings::ToldWarning;

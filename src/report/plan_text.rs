@@ -8,9 +8,9 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::folded::{Folded, fold};
-use super::folded_text::{render_fix, render_holds, render_outages};
+use super::folded_text::{render_holds, render_outages, render_warnings};
 use super::plan_view::{PlanView, StepView, outages};
-use super::warnings::told;
+use super::warnings::ToldWarning;
 use crate::model::{FieldChange, Risk, Size, Verb};
 use crate::text::{Paint, counted, escape, exact};
 
@@ -46,13 +46,8 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     let warnings = view.warnings.as_deref().unwrap_or_default();
     if !warnings.is_empty() {
         section(&mut out, paint, "Warnings");
-        for warning in told(warnings) {
-            let _ = writeln!(out, "  {}: {}", escape(warning.code), escape(&warning.message));
-            render_fix(&mut out, &warning.fix, paint);
-            for names in &warning.names {
-                let _ = writeln!(out, "      {}", escape(names));
-            }
-        }
+        let told: Vec<ToldWarning<'_>> = warnings.iter().map(ToldWarning::of).collect();
+        render_warnings(&mut out, &fold(&told), paint);
     }
     if !outages.is_empty() {
         section(&mut out, paint, "Not observed (no steps are planned there)");

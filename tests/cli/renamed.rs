@@ -43,7 +43,7 @@ fn a_volume_taken_for_renamed_is_destroyed_by_its_digest() {
     let sandbox = with_data(", onRemove: Delete");
     let plan = sandbox.kiln("plan").ends(4).out;
     let digest =
-        plan.split("--approve ").nth(1).and_then(|rest| rest.split(['`', ' ', '\n']).next()).unwrap().to_owned();
+        plan.split("kiln approve ").nth(1).and_then(|rest| rest.split(['`', ' ', '\n']).next()).unwrap().to_owned();
     sandbox.kiln(&format!("apply --approve {digest}")).ends(0);
     assert!(!sandbox.holds_data("database"));
     assert!(!sandbox.kiln("get").ends(0).out.contains("db "));
@@ -109,14 +109,14 @@ fn likely_renames_are_one_warning_with_the_names_and_places_of_each() {
     let plan = sandbox.kiln("plan").ends(0).out;
     assert_eq!(plan.matches("LooksLikeRename").count(), 1, "{plan}");
     for name in ["db", "web"] {
-        let line = format!("      OLD {name}, NEW new-{name} (./specs/new-{name}.yaml:3:1)\n");
+        let line = format!("      OLD {name}, NEW new-{name}, ./specs/new-{name}.yaml:3:1\n");
         assert!(plan.contains(&line), "{plan}");
     }
     assert!(
         plan.contains("fix: if OLD was renamed, write `renamedFrom: OLD` under `metadata` of volume NEW\n"),
         "{plan}"
     );
-    sandbox.kiln("plan -o markdown").ends(0).says("\n  - OLD web, NEW new-web ");
+    sandbox.kiln("plan -o markdown").ends(0).says("\n  - OLD web, NEW new-web, ");
     let warnings = sandbox.kiln("plan -o json").ends(0).json()["warnings"].as_array().map(Vec::len);
     assert_eq!(warnings, Some(2), "programs get one for each");
 }
