@@ -25,10 +25,10 @@ pub(crate) fn plan(terminal: &Terminal, plan: &Plan, reading: &Reading) {
     }
 }
 
-fn write(terminal: &Terminal, mut annotation: Annotation<'_>) {
+fn write(terminal: &Terminal, mut annotation: Annotation) {
     // GitHub knows files by their path from the root of the repository, whatever the working directory.
     let from_root = |file: &str| path_in_work_tree(Path::new(file))?.to_str().map(str::to_owned);
     annotation.name_files(from_root);
-    let file = annotation.place.and_then(|place| from_root(&place.file));
+    let file = annotation.place.as_ref().and_then(|place| from_root(&place.file));
     terminal.talk(&annotation.workflow_command(file.as_deref()));
 }

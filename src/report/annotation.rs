@@ -3,21 +3,26 @@
 //! The form is that of <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>; the escapes are those
 //! that the runner decodes (`actions/toolkit`, `command.ts`).
 
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
+
 use super::commands::Commands;
-use super::folded::{Folded, MemberLine};
-use super::plan_view::{HeldView, Outage, outages, with_commands};
+use super::folded::{Folded, MemberLine, TellsFact, fold};
+use super::plan_view::{HeldView, Outage, completed, held_by_outages, outages, with_commands};
 use super::same_problem::same_problems;
+use super::warnings::ToldWarning;
 use crate::model::{Kind, Reading, SourcePlace};
-use crate::plan::{Plan, Unobserved};
-use crate::text::escape;
+use crate::plan::{Plan, Unobserved, Warning};
+use crate::text::{escape, split_places};
 
 /// An annotation of a line, or of the whole pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Annotation<'a> {
+pub struct Annotation {
     /// `error` or `warning`.
     pub level: &'static str,
     /// The annotated line; none annotates the pull request.
-    pub place: Option<&'a SourcePlace>,
+    pub place: Option<SourcePlace>,
     /// The text, escaped for a terminal.
     pub message: String,
 }
@@ -25,10 +30,10 @@ pub struct Annotation<'a> {
 /// The most annotations of one command: GitHub shows ten of each level for a step and drops the others silently.
 const MOST: usize = 10;
 
-impl Annotation<'_> {
+impl Annotation {
     /// Returns the workflow command. `file`: the path of its file from the root of the repository.
     pub fn workflow_command(&self, file: Option<&str>) -> String {
-        let place = self.place.map(|place| {
+        let place = self.place.as_ref().map(|place| {
             let file = file.unwrap_or(&place.file);
             let file = file.strip_prefix("./").unwrap_or(file);
             format!(" file={},line={},col={}", property(file), place.line, place.column)
@@ -62,66 +67,114 @@ impl Annotation<'_> {
 pub fn problem_annotations<'a>(
     problems: impl Iterator<Item = (Option<&'a SourcePlace>, &'a str, Option<&'a str>)>,
     commands: &Commands,
-) -> Vec<Annotation<'a>> {
+) -> Vec<Annotation> {
     let annotations = same_problems(problems).into_iter().map(|same| {
         let hint = same.hint.map(|hint| format!("\n{}", escape(&commands.complete(hint)))).unwrap_or_default();
         let also = same.also_at().map(|also| format!("\n{}", escape(&also))).unwrap_or_default();
         let message = format!("{}{hint}{also}", escape(same.message));
-        Annotation { level: "error", place: same.places.first().copied(), message }
+        Annotation { level: "error", place: same.places.first().copied().cloned(), message }
     });
     first_ten(annotations.collect())
 }
 
-/// Returns the annotations of a plan: unobserved backends as errors, then holds and warnings as warnings.
-pub fn annotations<'a>(plan: &Plan, reading: &'a Reading, commands: &Commands) -> Vec<Annotation<'a>> {
+/// Returns the annotations of a plan: unobserved backends as errors, then holds and warnings as warnings. An entry has one in each file
+/// that its fix changes, at the first line to change there. The first one of each entry comes before the second one of any.
+pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<Annotation> {
     let held = HeldView::all(plan, commands);
     let unobserved: Vec<Unobserved> = plan.unobserved.iter().map(|one| with_commands(one, commands)).collect();
+    let warnings: Vec<Warning> = plan.warnings.iter().map(|warning| completed(warning, commands)).collect();
+    let warnings: Vec<ToldWarning<'_>> = warnings.iter().map(ToldWarning::of).collect();
     let (outages, holds) = outages(&held, &unobserved);
-    let place = |kind: Kind, name: &str| reading.place(kind, &name.parse().ok()?);
-    let mut annotations: Vec<Annotation<'a>> = Vec::new();
-    for Outage { backend, message, held } in outages {
-        let held: String = held.iter().map(|hold| format!("{}{}", fix(&hold.fix), members(hold))).collect();
-        let message = format!("backend/{backend} was not observed: {}{held}", escape(message));
-        annotations.push(Annotation { level: "error", place: place(Kind::Backend, backend), message });
-    }
-    for hold in holds {
-        let subject = hold.subject();
-        let (is, objects) = match hold.is_single() {
-            true => ("is", String::new()),
-            false => ("are", members(&hold)),
-        };
-        let message = match hold.causes.as_slice() {
-            [cause] => format!(": {}", escape(&cause.message)),
-            _ => String::new(),
-        };
-        let message = format!("{subject} {is} held ({}){message}{}{objects}", escape(hold.reason), fix(&hold.fix));
-        let place = hold.members().find_map(|member| place(member.kind, &member.name));
-        annotations.push(Annotation { level: "warning", place, message });
-    }
-    annotations.extend(plan.warnings.iter().map(|warning| {
-        let message = format!("{}: {}", escape(&warning.code), escape(&commands.complete(&warning.message)));
-        Annotation { level: "warning", place: None, message }
-    }));
-    first_ten(annotations)
+    let document = |kind: Kind, name: &str| reading.place(kind, &name.parse().ok()?).cloned();
+    let of_backend = |outage: &Outage<'_>| document(Kind::Backend, outage.backend);
+    let mut annotations = annotated("error", &fold(&outages), of_backend, |entry| {
+        let was = if entry.is_single() { "was" } else { "were" };
+        let backends = if entry.is_single() { String::new() } else { members(entry, "") };
+        let held: String = held_by_outages(entry).iter().map(|hold| members(hold, "held: ")).collect();
+        format!("{} {was} not observed{}{backends}{held}", entry.subject(), told(entry))
+    });
+    annotations.extend(annotated(
+        "warning",
+        &fold(holds),
+        |held| document(held.kind, &held.name),
+        |entry| {
+            let is = if entry.is_single() { "is" } else { "are" };
+            let held = if entry.is_single() { String::new() } else { members(entry, "held: ") };
+            format!("{} {is} held ({}){}{held}", entry.subject(), escape(entry.reason), told(entry))
+        },
+    ));
+    annotations.extend(annotated(
+        "warning",
+        &fold(&warnings),
+        |_| None,
+        |entry| {
+            let names = if entry.is_single() { String::new() } else { members(entry, "") };
+            format!("{}{}{names}", escape(entry.reason), told(entry))
+        },
+    ));
+    annotations.sort_by_key(|(nth, annotation)| (annotation.level != "error", *nth));
+    first_ten(annotations.into_iter().map(|(_, annotation)| annotation).collect())
 }
 
-fn fix(fix: &str) -> String {
-    if fix.is_empty() { String::new() } else { format!("\nfix: {}", escape(fix)) }
+/// Returns the annotations of entries, each with its number among those of its entry. `document`: where the document of a fact is, which
+/// is annotated if the fix names no place. `text`: the message of an entry.
+fn annotated<'a, T: TellsFact>(
+    level: &'static str,
+    entries: &[Folded<'a, T>],
+    document: impl Fn(&T) -> Option<SourcePlace>,
+    text: impl Fn(&Folded<'a, T>) -> String,
+) -> Vec<(usize, Annotation)> {
+    let place = |told: &T| {
+        let fact = told.fact();
+        split_places(fact.fix).1.first().and_then(|place| SourcePlace::parse(place)).or_else(|| document(told))
+    };
+    let mut annotations = Vec::new();
+    for entry in entries {
+        let mut files: HashMap<Option<Arc<str>>, usize> = HashMap::new();
+        let mut by_file: Vec<Vec<&'a T>> = Vec::new();
+        for told in entry.members() {
+            let file = *files.entry(place(told).map(|place| place.file)).or_insert(by_file.len());
+            match by_file.get_mut(file) {
+                Some(of_file) => of_file.push(told),
+                None => by_file.push(vec![told]),
+            }
+        }
+        let all = entry.members().count();
+        for (nth, of_file) in by_file.into_iter().enumerate() {
+            let others = all - of_file.len();
+            for entry in fold(of_file) {
+                let place = entry.members().find_map(&place);
+                let others = if others > 0 { format!("\nand {others} more in other files") } else { String::new() };
+                annotations.push((nth, Annotation { level, place, message: format!("{}{others}", text(&entry)) }));
+            }
+        }
+    }
+    annotations
 }
 
-/// Returns the objects of a hold, on lines of their own.
-fn members(hold: &Folded<'_, HeldView>) -> String {
-    let (lines, rest) = hold.lines(false);
-    let line = |MemberLine { verb: _, text }| format!("\nheld: {}", escape(&text));
+/// Returns the message of an entry, if its facts share it, and the fix on a line of its own.
+fn told<T: TellsFact>(entry: &Folded<'_, T>) -> String {
+    let message = match entry.causes.as_slice() {
+        [cause] => format!(": {}", escape(&cause.message)),
+        _ => String::new(),
+    };
+    let fix = if entry.fix.is_empty() { String::new() } else { format!("\nfix: {}", escape(&entry.fix)) };
+    format!("{message}{fix}")
+}
+
+/// Returns the members of an entry, on lines of their own that begin with `head`.
+fn members<T: TellsFact>(entry: &Folded<'_, T>, head: &str) -> String {
+    let (lines, rest) = entry.lines(false);
+    let line = |MemberLine { verb: _, text }| format!("\n{head}{}", escape(&text));
     let mut out: String = lines.into_iter().map(line).collect();
     if rest > 0 {
-        out.push_str(&format!("\nheld: {rest} more"));
+        out.push_str(&format!("\n{head}{rest} more"));
     }
     out
 }
 
 /// Leaves out what GitHub would not show, and says so. Errors come first.
-fn first_ten(mut annotations: Vec<Annotation<'_>>) -> Vec<Annotation<'_>> {
+fn first_ten(mut annotations: Vec<Annotation>) -> Vec<Annotation> {
     if annotations.len() > MOST {
         let rest = annotations.split_off(MOST - 1);
         let message = format!("and {} more: see the output of this step", rest.len());
@@ -156,7 +209,7 @@ mod tests {
     use super::*;
 
     fn command(level: &'static str, place: Option<&SourcePlace>, message: &str) -> String {
-        Annotation { level, place, message: message.to_owned() }.workflow_command(None)
+        Annotation { level, place: place.cloned(), message: message.to_owned() }.workflow_command(None)
     }
 
     #[test]
@@ -214,7 +267,7 @@ mod tests {
         let texts: Vec<String> = (0..40).map(|n| format!("problem {n}")).collect();
         let none = problem_annotations([(None, "no manifests", None)].into_iter(), &Commands::default());
         assert_eq!(
-            (none.len(), none[0].place, none[0].workflow_command(None).as_str()),
+            (none.len(), none[0].place.as_ref(), none[0].workflow_command(None).as_str()),
             (1, None, "::error::no manifests\n")
         );
         let many = places.iter().zip(&texts).map(|(place, text)| (Some(place), text.as_str(), None));

@@ -287,7 +287,8 @@ impl PlanView {
     }
 }
 
-fn completed(Warning { code, message }: &Warning, commands: &Commands) -> Warning {
+/// Completes the commands in a warning.
+pub(super) fn completed(Warning { code, message }: &Warning, commands: &Commands) -> Warning {
     Warning { code: code.clone(), message: commands.complete(message) }
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::model::SourcePlace;
+
 /// Returns a text without the places of documents that follow what is to be written there: ` (specs/db.yaml:3:1)`. Texts about several
 /// objects that are equal without them say the same.
 pub fn without_places(text: &str) -> Cow<'_, str> {
@@ -16,7 +18,7 @@ pub fn split_places(text: &str) -> (Cow<'_, str>, Vec<&str>) {
     while let Some((before, after)) = rest.split_once(" (") {
         out.push_str(before);
         rest = match after.split_once(')') {
-            Some((inside, behind)) if is_place(inside) => {
+            Some((inside, behind)) if SourcePlace::parse(inside).is_some() => {
                 places.push(inside);
                 behind
             }
@@ -30,13 +32,6 @@ pub fn split_places(text: &str) -> (Cow<'_, str>, Vec<&str>) {
         true => (Cow::Borrowed(text), places),
         false => (Cow::Owned(out + rest), places),
     }
-}
-
-/// Whether a text is `FILE:LINE:COLUMN`.
-fn is_place(text: &str) -> bool {
-    let mut parts = text.rsplitn(3, ':');
-    let mut is_number = || parts.next().is_some_and(|part| part.parse::<u32>().is_ok());
-    is_number() && is_number() && parts.next().is_some_and(|file| !file.is_empty())
 }
 
 #[cfg(test)]

@@ -48,13 +48,41 @@ fn a_backend_that_is_away_is_told_once_by_every_command() {
     assert_eq!(json["held"].as_array().map(Vec::len), Some(31), "programs get one entry for each object");
 }
 
+/// The annotations that a command writes.
+fn annotations_of(sandbox: &Sandbox, command: &str) -> Vec<String> {
+    let err = sandbox.kiln(&format!("{command} --annotations github")).err;
+    err.lines().filter(|line| line.starts_with("::")).map(str::to_owned).collect()
+}
+
+#[test]
+fn an_annotation_stands_where_the_fix_is_written_in_each_file() {
+    let sandbox = with_volumes_that_shrink();
+    let shrinks = "4 volumes are held (ShrinkRefused): its size is 2Mi and the document says 1Mi; volumes only grow%0A\
+                   fix: write `size: 2Mi`, or create a smaller volume and copy the data";
+    let of = |file: &str| {
+        let held: String =
+            (1..=4).map(|n| format!("%0Aheld: volume/{file}-{n} (specs/{file}.yaml:{}:3)", 7 * n)).collect();
+        format!("::warning file=specs/{file}.yaml,line=7,col=3::{shrinks}{held}%0Aand 8 more in other files")
+    };
+    assert_eq!(annotations_of(&sandbox, "plan"), [of("a"), of("b"), of("c")]);
+    // What is told first of another entry comes before what is told again.
+    sandbox.volume("z", "size: 1Mi, source: {snapshot: none}");
+    let told = annotations_of(&sandbox, "plan");
+    let files: Vec<&str> = told.iter().filter_map(|line| line.split(['=', ',']).nth(1)).collect();
+    assert_eq!(files, ["specs/a.yaml", "specs/z.yaml", "specs/b.yaml", "specs/c.yaml"]);
+    assert!(told[1].starts_with("::warning file=specs/z.yaml,line=4,col="), "{told:#?}");
+    // Warnings, too.
+    sandbox.remove("specs/a.yaml");
+    sandbox.volume("new-a", "size: 2Mi");
+    let told = annotations_of(&sandbox, "plan");
+    let warning = told.iter().find(|line| line.contains("::LooksLikeRename: ")).unwrap_or_else(|| panic!("{told:#?}"));
+    assert!(warning.starts_with("::warning::") || warning.contains("file=specs/new-a.yaml,line=3,"), "{warning}");
+}
+
 #[test]
 fn annotations_are_ten_at_most_and_errors_come_first() {
     let sandbox = with_a_pool_away();
-    let annotations = |command: &str| {
-        let err = sandbox.kiln(&format!("{command} --annotations github")).err;
-        err.lines().filter(|line| line.starts_with("::")).map(str::to_owned).collect::<Vec<_>>()
-    };
+    let annotations = |command: &str| annotations_of(&sandbox, command);
     let told = annotations("plan");
     let [away, safe] = told.as_slice() else { panic!("{told:?}") };
     assert!(away.starts_with("::error file=specs/slow.yaml,line=1,col=1::backend/slow was not observed: "), "{away}");
@@ -165,8 +193,6 @@ fn every_name_of_a_shared_fix_has_the_place_where_the_fix_is_written() {
     }
     let markdown = sandbox.kiln("plan -o markdown").out;
     assert!(markdown.contains("\n  - update volume/b-2 (./specs/b.yaml:14:3)\n"), "{markdown}");
-    let annotated = sandbox.kiln("plan --annotations github").err;
-    assert!(annotated.contains("%0Aheld: volume/b-2 (specs/b.yaml:14:3)%0A"), "{annotated}");
     let [told] = <[String; 1]>::try_from(logged(&sandbox, "ShrinkRefused")).unwrap();
     assert!(told.contains("volume/a-1 (") && told.contains("specs/a.yaml:7:3), volume/a-2 ("), "{told}");
     assert!(told.contains("specs/c.yaml:14:3) and 2 more (update): ShrinkRefused: "), "{told}");

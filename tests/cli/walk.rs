@@ -434,7 +434,7 @@ fn annotations_are_written_only_when_asked_for_and_beside_the_data() {
     let ran = sandbox.kiln("plan -o json --annotations github").ends(4);
     assert_eq!(ran.json()["held"][0]["reason"], "ShrinkRefused");
     assert!(
-        ran.err.starts_with("::warning file=specs/db.yaml,line=1,col=1::volume/db is held (ShrinkRefused): "),
+        ran.err.starts_with("::warning file=specs/db.yaml,line=4,col=23::volume/db is held (ShrinkRefused): "),
         "{}",
         ran.err
     );

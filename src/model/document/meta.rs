@@ -54,6 +54,15 @@ impl SourcePlace {
         (!self.file.is_empty()).then_some(self)
     }
 
+    /// Reads `FILE:LINE:COLUMN`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.rsplitn(3, ':');
+        let mut number = || parts.next()?.parse().ok();
+        let (column, line) = (number()?, number()?);
+        let file = parts.next().filter(|file| !file.is_empty())?;
+        Some(Self { file: file.into(), line, column })
+    }
+
     /// Returns `PLACE: MESSAGE`; the message alone if there is no place.
     pub fn beside(&self, message: &str) -> String {
         self.known().map_or_else(|| message.to_owned(), |place| format!("{place}: {message}"))
