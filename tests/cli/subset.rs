@@ -185,3 +185,19 @@ fn the_fix_of_a_volume_says_that_its_snapshots_go_before_it() {
     assert!(ran.out.contains("removed snapshot/monday") && !ran.out.contains("removed volume/web"), "{}", ran.out);
     sandbox.live_file("web");
 }
+
+#[test]
+fn a_run_limited_to_a_new_volume_does_not_warn_that_another_is_destroyed() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("old", "size: 1Mi, onRemove: Delete");
+    sandbox.volume("other", "size: 9Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/old.yaml");
+    ["new-1", "new-2"].into_iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
+    for command in ["plan volume/new-1", "apply volume/new-1 --yes"] {
+        let told = sandbox.kiln(command).ends(0).out;
+        assert!(told.contains("LooksLikeRename: volume old is no longer declared, and the new volumes "), "{told}");
+        assert!(!told.contains("destroy"), "{told}");
+    }
+    assert!(sandbox.object("volume/old")["status"]["place"] == "live");
+}

@@ -48,7 +48,8 @@ fn a_rename_without_renamed_from_is_logged_and_can_be_reverted() {
     arrives(&sandbox, "database");
     assert!(began.elapsed() > CONFIRMATION_READ, "it waited for the confirmation read: {:?}", began.elapsed());
     wait("the removal", || trash(&sandbox) == ["db"]);
-    let told = "volume db goes to the trash, and volume database, which has its backend, size and labels, begins empty";
+    let told =
+        "volume db is no longer declared, and volume database, which has its backend, size and labels, begins empty";
     wait("that it is told", || daemon.log().contains(told));
     let fix = "write `renamedFrom: db` under `metadata` of volume database (./specs/database.yaml:3:1)";
     line_of(&daemon, &["LooksLikeRename", told, fix]);
@@ -111,7 +112,7 @@ fn a_rename_in_two_edits_is_logged() {
     renamed(&sandbox, "");
     wait("the removal", || trash(&sandbox) == ["db"]);
     arrives(&sandbox, "database");
-    wait("that it is told", || daemon.log().contains("LooksLikeRename: volume db goes to the trash"));
+    wait("that it is told", || daemon.log().contains("LooksLikeRename: volume db is no longer declared"));
 }
 
 fn a_removal_without_a_similar_new_volume_does_not_wait() {

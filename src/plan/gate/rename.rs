@@ -96,22 +96,18 @@ pub(in crate::plan) fn warn_of_renames<'a>(inventory: &Inventory<'a>, draft: &mu
     }
     let renamed = possible_renames(inventory, draft, Candidates::NewAndUnused);
     let last: HashMap<Uid, &Action> = draft.live_steps().map(|(_, step)| (step.identity.uid, &step.action)).collect();
-    let warning = |renamed: &PossibleRename<'a>| {
-        let fate = match last.get(&renamed.old.uid()) {
-            Some(Action::Destroy) => "is destroyed",
-            // Any unused volume may be meant; `renamedFrom` can still be written when the old one turns out to be needed.
-            _ if renamed.successors.iter().all(|one| one.step.is_none()) => return None,
-            Some(Action::Trash { .. }) => "goes to the trash",
-            Some(Action::SetTags { .. }) => "is released",
-            _ => "is no longer declared",
-        };
-        Some(Warning { code: "LooksLikeRename".to_owned(), message: rename_warning(inventory, renamed, fate) })
+    let is_told = |renamed: &&PossibleRename<'a>| {
+        // Any unused volume may be meant; `renamedFrom` can still be written when the old one turns out to be needed.
+        let is_destroyed = matches!(last.get(&renamed.old.uid()), Some(Action::Destroy));
+        is_destroyed || renamed.successors.iter().any(|one| one.step.is_some())
     };
-    let warnings: Vec<Warning> = renamed.iter().filter_map(warning).collect();
+    // What becomes of the old volume is in its step: a run that is limited to the new one does not make it.
+    let warning = |renamed| Warning { code: "LooksLikeRename".to_owned(), message: rename_warning(inventory, renamed) };
+    let warnings: Vec<Warning> = renamed.iter().filter(is_told).map(warning).collect();
     draft.warnings.extend(warnings);
 }
 
-fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>, fate: &str) -> String {
+fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>) -> String {
     let old = renamed.name;
     let first = renamed.successors[0].likeness;
     let alike: Vec<&Successor<'_>> = renamed.successors.iter().filter(|one| one.likeness == first).collect();
@@ -119,7 +115,7 @@ fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>, fate:
     if let [one] = alike[..] {
         let (new, has) = (one.name, first.of_new());
         return format!(
-            "volume {old} {fate}, and volume {new}, which {has}, {empty}; fix: {}",
+            "volume {old} is no longer declared, and volume {new}, which {has}, {empty}; fix: {}",
             rename_fix(inventory, old, new)
         );
     }
@@ -127,7 +123,7 @@ fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>, fate:
     names.extend((alike.len() > SHOWN).then_some("others"));
     let last = names.pop().unwrap_or_default();
     format!(
-        "volume {old} {fate}, and the new volumes {} and {last}, each of which {}, begin empty; fix: if {old} was renamed, write \
+        "volume {old} is no longer declared, and the new volumes {} and {last}, each of which {}, begin empty; fix: if {old} was renamed, write \
          `renamedFrom: {old}` under `metadata` of the volume that it became",
         names.join(", "),
         first.of_new()
