@@ -14,7 +14,7 @@ use super::terminal::{Busy, Terminal};
 use crate::engine::{Confirmation, Event, Reporter, StepObject};
 use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
 use crate::plan::Plan;
-use crate::report::{HeldView, PlanView, render, waiting_after_confirmation};
+use crate::report::{Commands, HeldView, PlanView, render, waiting_after_confirmation, waiting_at_question};
 use crate::text::{Paint, counted, escape, exact};
 
 /// A reporter for people, which also asks for confirmation.
@@ -143,12 +143,11 @@ impl Progress {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Prints the whole plan.
-    fn show(&self, plan: &Plan) {
+    /// Prints the whole plan. `waiting` returns the line about what waits for an approval.
+    fn show(&self, plan: &Plan, waiting: impl Fn(&Plan, &Commands) -> Option<String>) {
         let commands = self.terminal.commands();
         let mut view = PlanView::new(plan, &self.specs, &commands);
-        // The steps are confirmed, or the question below the plan is about them.
-        view.waiting = waiting_after_confirmation(plan, &commands);
+        view.waiting = waiting(plan, &commands);
         self.say(&render(&view, self.paint()));
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.into_iter().flatten().collect();
     }
@@ -224,7 +223,7 @@ impl Reporter for Progress {
     fn planned(&self, plan: &Plan) {
         self.end_observing();
         if !self.was_asked.load(Ordering::Relaxed) {
-            self.show(plan);
+            self.show(plan, waiting_after_confirmation);
         }
         let phrases = plan.steps.iter().map(|step| Phrases {
             word: step.action.word(),
@@ -265,7 +264,7 @@ impl Reporter for Progress {
         if !self.terminal.can_ask() {
             return Confirmation::NotAsked;
         }
-        self.show(plan);
+        self.show(plan, waiting_at_question);
         self.was_asked.store(true, Ordering::Relaxed);
         let at_question = |is| *self.at_question.lock().unwrap_or_else(PoisonError::into_inner) = is;
         at_question(true);

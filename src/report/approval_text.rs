@@ -40,6 +40,15 @@ pub fn waiting_after_confirmation(plan: &Plan, commands: &Commands) -> Option<St
     Some(format!("Waiting for approval after this run: {}: {all}.", counted(rest.len(), "step")))
 }
 
+/// Returns the line about the set that waits, where a person is asked to confirm the steps of a plan: a yes confirms only those.
+pub fn waiting_at_question(plan: &Plan, commands: &Commands) -> Option<String> {
+    let all = waiting(plan, commands)?;
+    match waiting_after_confirmation(plan, commands) {
+        Some(rest) if rest != all => Some(format!("{all} {rest}")),
+        Some(_) | None => Some(all),
+    }
+}
+
 /// Returns the steps of a plan as an approval names them.
 fn steps_of(plan: &Plan) -> BTreeSet<ApprovalItem> {
     plan.steps.iter().map(Step::approval_item).collect()
@@ -70,6 +79,7 @@ mod tests {
         let line = waiting(&plan, &Commands::default()).unwrap();
         assert!(line.starts_with("Waiting for approval: 30000 steps. `kiln approve "), "{line}");
         assert_eq!(waiting_after_confirmation(&plan, &Commands::default()), None);
+        assert_eq!(waiting_at_question(&plan, &Commands::default()), Some(line));
         plan.steps.truncate(29_999);
         let line = waiting(&plan, &Commands::default()).unwrap();
         assert!(line.starts_with("Waiting for approval: 30000 steps, of which 29999 are shown"), "{line}");

@@ -383,7 +383,8 @@ mod tests {
     fn a_part_of_a_set_is_not_shown_beside_the_command_that_approves_all_of_it() {
         let whole = alike();
         let one = BTreeSet::from([ObjectId::new(Kind::Volume, &name("a"))]);
-        let view = PlanView::new(&select(&whole, &one).plan, &specs(), &Commands::default());
+        let commands = Commands { only: one.iter().cloned().collect(), ..Commands::default() };
+        let view = PlanView::new(&select(&whole, &one).plan, &specs(), &commands);
         let line = "Waiting for approval: 12 steps, of which 1 is shown: `kiln plan` shows all.\n";
         for shown in [render(&view, Paint::PLAIN), crate::report::markdown(&view)] {
             assert!(shown.ends_with(line) && !shown.contains("kiln approve"), "{shown}");

@@ -127,7 +127,7 @@ fn a_cut_volume_that_was_forgotten_keeps_its_size_until_growing_is_asked_for_ane
     sandbox.volume("b", "size: 2Mi");
     let ran = sandbox.kiln("apply").ends(4).says("GrowRefused");
     assert_eq!(files.each_ref().map(|file| length(file)), [4096, 2 << 20, 4096]);
-    let digest = ran.out.split("--approve ").nth(1).unwrap().split('`').next().unwrap().to_owned();
+    let digest = ran.out.split("kiln approve ").nth(1).unwrap().split('`').next().unwrap().to_owned();
     sandbox.kiln(&format!("apply --approve {digest}")).ends(0).says("grew volume/c");
     assert_eq!(length(&files[2]), 1 << 20);
     sandbox.kiln("plan --detailed-exitcode").ends(0);

@@ -175,7 +175,7 @@ fn emptied_specs_remove_nothing_without_approval() {
     assert_eq!(plan["held"].as_array().map(Vec::len), Some(3));
     assert!(plan["held"].as_array().unwrap().iter().all(|held| held["reason"] == "RemovalLimit"), "{plan}");
     let approval = plan["approval"].as_str().unwrap().to_owned();
-    sandbox.kiln("plan").ends(4).says(&format!("kiln apply --approve {approval}"));
+    sandbox.kiln("plan").ends(4).says(&format!("kiln approve {approval}"));
     sandbox.kiln("apply").ends(4);
     sandbox.kiln("apply --yes").ends(4);
     sandbox.kiln("apply --approve 0123456789abcdef").ends(4);

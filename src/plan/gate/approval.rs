@@ -173,10 +173,7 @@ fn hold_waiting<'a>(
 ) -> BTreeSet<Uid> {
     let Waiting { all: _, steps, over, renamed, unattended } = waiting;
     let mut too_much = BTreeSet::new();
-    let fix = match unattended {
-        true => format!("`kiln approve {digest}` approves exactly these objects"),
-        false => format!("`kiln apply --approve {digest}` approves exactly these objects"),
-    };
+    let approve = format!("`kiln approve {digest}` approves exactly these objects");
     // Backwards: a step that waits for another of the set is held for its own reason.
     for index in steps.iter().rev().copied() {
         let step = &draft.steps[index];
@@ -187,22 +184,23 @@ fn hold_waiting<'a>(
                 continue;
             }
             let (reason, message, fix) = because(&doubt);
-            let fix = format!("{fix}; `kiln approve {digest}` approves exactly these objects");
+            let fix = format!("{fix}; {approve}");
             draft.hold_step(index, reason, message, &fix);
         } else if let Some(renamed) = renamed.get(&step.identity.uid) {
             too_much.extend(over.as_ref().map(|_| step.identity.uid));
-            hold_renamed(inventory, draft, index, renamed, &fix);
+            hold_renamed(inventory, draft, index, renamed, &approve);
         } else if let Some(why) = draft.withheld.get(&index).cloned() {
             let size = step.expect.size.unwrap_or_default();
             let Identity { kind, name, .. } = &step.identity;
             let place = inventory.place_of_field(*kind, name, PlacedField::Size);
-            let fix = format!("write `size: {size}`{place} to keep its size, or a larger size to grow it; or {fix}");
+            let fix =
+                format!("write `size: {size}`{place} to keep its size, or a larger size to grow it; or {approve}");
             draft.hold_step(index, HeldReason::GrowRefused, why, &fix);
         } else if takes_away(step)
             && let Some(why) = over
         {
             too_much.extend(removed(step));
-            draft.hold_step(index, HeldReason::RemovalLimit, why.clone(), &fix);
+            draft.hold_step(index, HeldReason::RemovalLimit, why.clone(), &approve);
         } else if inventory.inputs.irreversible != Irreversible::List {
             let message = match (draft.unseen.get(&index), step.risk) {
                 (Some(unseen), _) => {
@@ -215,8 +213,8 @@ fn hold_waiting<'a>(
                 }
             };
             let fix = match unattended {
-                true => format!("`kiln approve {digest}`"),
-                false => format!("confirm at a terminal, or run `kiln apply --yes` or `kiln apply --approve {digest}`"),
+                true => approve.clone(),
+                false => format!("confirm at a terminal, or run `kiln apply --yes`; {approve}"),
             };
             draft.hold_step(index, HeldReason::NeedsConfirmation, message, &fix);
         }
