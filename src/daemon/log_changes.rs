@@ -40,7 +40,7 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
     let mut now = BTreeSet::new();
     let mut new = Vec::new();
     for held in &plan.held {
-        let what = format!("{}/{} ({}): {}", held.kind.as_lower(), held.name, held.action, held.reason);
+        let what = format!("{}/{} ({}): {}", held.kind.as_lower(), held.name, held.word(), held.reason);
         let is_logged = logged.contains(&what);
         if unconfirmed && !is_logged && matches!(held.action, Verb::Create | Verb::Remove | Verb::Destroy) {
             continue;
@@ -51,7 +51,7 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
         now.insert(what);
     }
     for hold in fold(&HeldView::of(new, plan, commands)) {
-        let actions: BTreeSet<&str> = hold.members().map(|held| held.action.as_str()).collect();
+        let actions: BTreeSet<&str> = hold.members().map(|held| held.word).collect();
         let actions = Vec::from_iter(actions).join(", ");
         match hold.causes.as_slice() {
             [cause] => tracing::warn!("held: {} ({actions}): {}", hold.names(cause), told(&hold)),

@@ -223,6 +223,7 @@ mod tests {
             reason: HeldReason::InUse,
             message: String::new(),
             fix: String::new(),
+            in_trash: false,
         });
         report
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{Address, DriverError, Effect, ErrorKind, Kind, Name, ObjectId, Step};
+use crate::model::{Action, Address, DriverError, Effect, ErrorKind, Kind, Name, ObjectId, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Batch, StoreError};
 
@@ -180,6 +180,7 @@ fn hold_what_was_not_done(plan: &mut Plan, report: &mut Report) {
 
 fn held(step: Step, reason: HeldReason, message: String, fix: &str) -> Held {
     Held {
+        in_trash: matches!(step.action, Action::Undelete { .. }),
         action: step.action.verb(),
         kind: step.identity.kind,
         name: step.identity.name,

@@ -1,6 +1,6 @@
 //! Holds: what a rule of the planner returns instead of a step.
 
-use crate::model::{Address, Endpoint, Identity, Kind, Name, Step, Uid, Verb};
+use crate::model::{Action, Address, Endpoint, Identity, Kind, Name, Place, Step, Uid, Verb};
 
 use super::inventory::OwnedObject;
 use super::types::{Held, HeldReason};
@@ -30,30 +30,33 @@ pub(super) struct Subject<'n> {
     pub target: Option<&'n Name>,
     pub uid: Option<Uid>,
     pub action: Verb,
+    /// Whether the object is in the trash.
+    pub in_trash: bool,
 }
 
 impl<'n> Subject<'n> {
     /// A declared object that is not known to exist.
     pub(super) fn declared(kind: Kind, name: &'n Name) -> Self {
-        Self { kind, name, backend: None, target: None, uid: None, action: Verb::Create }
+        Self { kind, name, backend: None, target: None, uid: None, action: Verb::Create, in_trash: false }
     }
 
     /// An object that exists on a backend.
     pub(super) fn existing(identity: &'n Identity, backend: &'n Name, action: Verb) -> Self {
         let Identity { kind, name, uid, owner: _ } = identity;
-        Self { kind: *kind, name, backend: Some(backend), target: None, uid: Some(*uid), action }
+        Self { kind: *kind, name, backend: Some(backend), target: None, uid: Some(*uid), action, in_trash: false }
     }
 
     /// The object of a step.
     pub(super) fn of_step(step: &'n Step) -> Self {
         let Identity { kind, name, uid, owner: _ } = &step.identity;
         let (backend, target) = (step.backend(), step.endpoint.target());
-        Self { kind: *kind, name, backend, target, uid: Some(*uid), action: step.action.verb() }
+        let in_trash = matches!(step.action, Action::Undelete { .. });
+        Self { kind: *kind, name, backend, target, uid: Some(*uid), action: step.action.verb(), in_trash }
     }
 
     /// Returns the subject for an object that exists under this name or under its old one.
     pub(super) fn of(self, object: &OwnedObject<'_>, action: Verb) -> Self {
-        Self { uid: Some(object.uid()), action, ..self }
+        Self { uid: Some(object.uid()), action, in_trash: object.place == Place::Trash, ..self }
     }
 
     /// Returns the identity of an object with the name in its document.
@@ -73,6 +76,7 @@ impl<'n> Subject<'n> {
             reason,
             message: message.into(),
             fix: fix.into(),
+            in_trash: self.in_trash,
         }))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Held, HeldReason, Plan};
-use crate::model::{ApprovalSet, Kind, Name, ObjectId, Specs, Step};
+use crate::model::{Action, ApprovalSet, Kind, Name, ObjectId, Specs, Step};
 
 /// The part of a plan that is about selected objects.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,6 +216,7 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
         reason: HeldReason::DependencyHeld,
         message: format!("{what} must be removed first and was not selected"),
         fix: format!("`kiln apply {} {what}`, or apply everything with `kiln apply`", step.identity.id()),
+        in_trash: matches!(step.action, Action::Undelete { .. }),
     }
 }
 
@@ -223,7 +224,7 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
 mod tests {
     use super::*;
     use crate::model::fixtures::{name, volume};
-    use crate::model::{Action, Reason, Tags};
+    use crate::model::{Reason, Tags};
 
     fn step(text: &str, after: &[usize]) -> Step {
         let adopt = Action::Adopt { tags: Tags::default(), n: 0 };
@@ -240,6 +241,7 @@ mod tests {
             reason: HeldReason::Protected,
             message: String::new(),
             fix: String::new(),
+            in_trash: false,
         };
         Plan { held: vec![held], ..Plan::of("prod".parse().unwrap(), String::new(), steps) }
     }

@@ -106,6 +106,12 @@ impl Held {
     pub fn backend(&self) -> Option<&Name> {
         self.endpoint.as_ref()?.backend()
     }
+
+    /// Returns the word for people for the action that is not taken: the verb, but an object that returns from the trash is restored and
+    /// not adopted.
+    pub fn word(&self) -> &'static str {
+        if self.action == Verb::Adopt && self.in_trash { "restore" } else { self.action.as_str() }
+    }
 }
 
 impl Plan {
@@ -159,6 +165,9 @@ pub struct Held {
     pub message: String,
     /// What to write or run to end the hold.
     pub fix: String,
+    /// Whether the object is in the trash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_trash: bool,
 }
 
 macro_rules! held_reasons {

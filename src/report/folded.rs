@@ -5,6 +5,7 @@
 //! own text back, but for the places of documents, which stand beside it too.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
@@ -23,7 +24,7 @@ pub struct Fact<'a> {
     /// The uid of the object, if it has one.
     pub uid: Option<&'a str>,
     /// What is not done to the object, if the fact is a hold.
-    pub verb: Option<Verb>,
+    pub verb: Option<ToldVerb>,
     /// The reason, in one word.
     pub reason: &'a str,
     /// The cause, in one sentence.
@@ -50,6 +51,21 @@ impl<'a> Fact<'a> {
             Some(kind) => format!("{kind}/{}", self.name),
             None => self.name.to_owned(),
         }
+    }
+}
+
+/// A verb, and the word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ToldVerb {
+    /// The verb, which has the glyph.
+    pub verb: Verb,
+    /// The word for people: an object that returns from the trash is restored, and its verb is that of an adoption.
+    pub word: &'static str,
+}
+
+impl std::fmt::Display for ToldVerb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word)
     }
 }
 
@@ -95,7 +111,7 @@ const NAMED: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberLine {
     /// What is not done to them, if the lines are asked for by verb.
-    pub verb: Option<Verb>,
+    pub verb: Option<ToldVerb>,
     /// Their names, and their message if the entry has several: `volume/a, volume/b (specs/b.yaml:3:8): it is open`. Not escaped.
     pub text: String,
 }
@@ -123,7 +139,7 @@ impl<'a, T: TellsFact> Folded<'a, T> {
     }
 
     /// Returns what is not done to the members, if it is the same for all of them.
-    pub fn verb(&self) -> Option<Verb> {
+    pub fn verb(&self) -> Option<ToldVerb> {
         let mut verbs = self.members().map(|member| member.fact().verb);
         let first = verbs.next()?;
         first.filter(|_| verbs.all(|verb| verb == first))
@@ -134,7 +150,10 @@ impl<'a, T: TellsFact> Folded<'a, T> {
     pub fn lines(&self, by_verb: bool) -> (Vec<MemberLine>, usize) {
         let (told, left_out) = self.causes.split_at(shown(self.members(), self.causes.len()));
         let mut rest = left_out.iter().map(|cause| cause.members.len()).sum();
-        let verbs: &[Option<Verb>] = if by_verb { &Verb::ALL.map(Some) } else { &[None] };
+        let verbs: BTreeSet<Option<ToldVerb>> = match by_verb {
+            true => self.members().map(|member| member.fact().verb).collect(),
+            false => BTreeSet::from([None]),
+        };
         let mut lines = Vec::new();
         for (cause, verb) in told.iter().flat_map(|cause| verbs.iter().map(move |verb| (cause, *verb))) {
             let is_of = |member: &&Member<'a, T>| verb.is_none() || member.told.fact().verb == verb;

@@ -14,7 +14,7 @@ const INDENT: usize = 6;
 pub fn render_holds(out: &mut String, holds: &[Folded<'_, HeldView>], width: usize, paint: Paint) {
     for hold in holds {
         let verb = hold.verb();
-        let glyph = verb.map_or_else(|| " ".to_owned(), |verb| paint.glyph(verb));
+        let glyph = verb.map_or_else(|| " ".to_owned(), |told| paint.glyph(told.verb));
         let verb_text = verb.map(|verb| verb.to_string()).unwrap_or_default();
         let (subject, reason) = (hold.subject(), paint.warning(&escape(hold.reason)));
         let lead = format!("  {glyph} {subject}");
@@ -78,7 +78,7 @@ fn render_fix(out: &mut String, fix: &str, paint: Paint) {
 fn render_members<T: TellsFact>(out: &mut String, entry: &Folded<'_, T>, by_verb: bool, paint: Paint) {
     let (lines, rest) = entry.lines(by_verb);
     for MemberLine { verb, text } in lines {
-        let verb = verb.map(|verb| format!("{} {verb:7}  ", paint.glyph(verb))).unwrap_or_default();
+        let verb = verb.map(|told| format!("{} {told:7}  ", paint.glyph(told.verb))).unwrap_or_default();
         let _ = writeln!(out, "      {verb}{}", escape(&text));
     }
     if rest > 0 {

@@ -42,7 +42,7 @@ pub use commands::{Commands, Takes, takes};
 pub use condition::Condition;
 pub use declared::{Declared, DeclaredView};
 pub use findings::{Finding, FindingArea, findings, findings_text};
-pub use folded::{Cause, Fact, Folded, Member, MemberLine, TellsFact, fold, listed};
+pub use folded::{Cause, Fact, Folded, Member, MemberLine, TellsFact, ToldVerb, fold, listed};
 pub use folded_text::render_holds;
 pub use journal_text::{JournalLine, journal_table};
 pub use label_selector::LabelSelector;

@@ -270,6 +270,7 @@ mod tests {
                 reason: HeldReason::Protected,
                 message: "it is protected".to_owned(),
                 fix: "declare it with `protected: false` first".to_owned(),
+                in_trash: false,
             }],
             drift: vec![Drift {
                 kind: Kind::Volume,
@@ -331,10 +332,11 @@ mod tests {
             reason,
             message: message.to_owned(),
             fix: fix.to_owned(),
+            in_trash: false,
         };
         let away = "backend slow could not be observed: no route to host";
         let repair = "repair the backend, then run `kiln apply`";
-        let approve = "`kiln apply --approve abc123` approves exactly these objects";
+        let approve = "`kiln approve abc123` approves exactly these objects";
         let mut all: Vec<Held> = (1..=29)
             .map(|n| held(&format!("web-{n:02}"), Verb::Update, HeldReason::Unobserved, away, repair))
             .collect();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Commands;
 use super::approval_text::waiting;
-use super::folded::{Fact, Folded, TellsFact, fold};
+use super::folded::{Fact, Folded, TellsFact, ToldVerb, fold};
 use crate::model::{
     Action, ApprovalSet, Endpoint, FieldChange, InnerSnapshot, Kind, Name, NativeName, Origin, ProblemView,
     Provisioning, Risk, Size, Specs, Step, Verb,
@@ -144,6 +144,9 @@ pub struct HeldView {
     /// Whether the approval that is asked for covers it.
     #[serde(skip)]
     pub awaits_approval: bool,
+    /// The verb for people: see [`Held::word`].
+    #[serde(skip)]
+    pub word: &'static str,
 }
 
 /// A backend that was not observed, with the objects that are held for no other reason.
@@ -350,7 +353,7 @@ impl HeldView {
 
     /// Makes the shown form of one hold. `awaits_approval`: whether the approval that is asked for covers it.
     pub(super) fn new(held: &Held, awaits_approval: bool, commands: &Commands) -> Self {
-        let Held { kind, name, action, endpoint, uid, reason, message, fix } = held;
+        let Held { kind, name, action, endpoint, uid, reason, message, fix, in_trash: _ } = held;
         Self {
             action: *action,
             kind: *kind,
@@ -362,14 +365,15 @@ impl HeldView {
             message: commands.complete(message),
             fix: commands.complete(fix),
             awaits_approval,
+            word: held.word(),
         }
     }
 }
 
 impl TellsFact for HeldView {
     fn fact(&self) -> Fact<'_> {
-        let Self { action, kind, name, backend: _, target: _, uid, reason, message, fix, awaits_approval } = self;
-        let (kind, verb) = (Some(kind.as_lower()), Some(*action));
+        let Self { action, kind, name, backend: _, target: _, uid, reason, message, fix, awaits_approval, word } = self;
+        let (kind, verb) = (Some(kind.as_lower()), Some(ToldVerb { verb: *action, word }));
         Fact { kind, name, uid: uid.as_deref(), verb, reason, message, fix, awaits_approval: *awaits_approval }
     }
 }

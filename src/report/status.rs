@@ -378,7 +378,7 @@ impl<'a> StatusIndex<'a> {
         let step = about.step(uid);
         if let (Some(step), Some(failed)) = (step, about.last_failure()) {
             let why = failed.message.as_deref().unwrap_or("no error was recorded");
-            let mut message = format!("{} failed at {}: {why}", step.action.verb(), rfc3339(failed.at));
+            let mut message = format!("{} failed at {}: {why}", step.action.word(), rfc3339(failed.at));
             if let Some(Retry { failures, next_attempt_at, .. }) = about.retry {
                 message.push_str(&format!("; consecutive failures: {failures}; next attempt at {next_attempt_at}"));
             }

@@ -557,3 +557,23 @@ fn objects_that_another_stack_adopted_are_taken_back_and_not_recreated() {
     sandbox.kiln("apply").ends(0).says("Nothing to do.");
     assert_canary(&sandbox, "volume/db");
 }
+
+#[test]
+fn a_held_object_in_the_trash_is_restored_and_not_adopted() {
+    let sandbox = Sandbox::with_volumes(&["other", "third", "fourth"]);
+    sandbox.volume("db", "size: 2Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/db.yaml");
+    sandbox.kiln("apply").ends(0).says("removed volume/db");
+    sandbox.volume("db", "size: 1Mi");
+    for command in ["plan", "status"] {
+        sandbox.kiln(command).says("  = volume/db  restore  ShrinkRefused: ");
+    }
+    let markdown = sandbox.kiln("plan -o markdown").out;
+    assert!(markdown.contains("\n  - restore volume/db\n"), "{markdown}");
+    let json = sandbox.kiln("plan -o json").json();
+    assert_eq!(json["held"][0]["action"], "adopt", "programs get one of six verbs");
+    // The fix works.
+    sandbox.volume("db", "size: 2Mi");
+    sandbox.kiln("apply").ends(0).says("restored volume/db");
+}

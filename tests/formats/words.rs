@@ -693,6 +693,7 @@ fn plan() -> Plan {
             reason: HeldReason::InUse,
             message: "it is open".to_owned(),
             fix: "close it".to_owned(),
+            in_trash: false,
         }],
         drift: vec![Drift {
             kind: Kind::Volume,

@@ -70,6 +70,7 @@ pub(super) fn come_along<'a>(
             specs.snapshots.contains_key(name) || specs.snapshots.values().any(|s| renames(&s.meta.renamed_from));
         if !declared {
             let of_snapshot = Subject::existing(snapshot.identity, usable.name, Verb::Adopt);
+            let of_snapshot = Subject { in_trash: true, ..of_snapshot };
             let lost = crate::plan::lost::check_not_lost(inventory, &of_snapshot, name, None);
             if draft.accept(lost).is_none() {
                 let message = format!("its snapshot {name}, which comes back with it, is held");

@@ -101,8 +101,15 @@ pub(super) fn planned<'i, 'a>(
         return None;
     };
     let backend = Some(&spec.backend);
-    let subject =
-        Subject { kind: Kind::Volume, name, backend, target: None, uid: Some(object.uid), action: Verb::Update };
+    let subject = Subject {
+        kind: Kind::Volume,
+        name,
+        backend,
+        target: None,
+        uid: Some(object.uid),
+        action: Verb::Update,
+        in_trash: false,
+    };
     Some(PlannedVolume { spec, usable, subject, object, after })
 }
 

@@ -37,6 +37,7 @@ fn held(text: &str, reason: HeldReason) -> Held {
         reason,
         message: "why".to_owned(),
         fix: "do this".to_owned(),
+        in_trash: false,
     }
 }
 
