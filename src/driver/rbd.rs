@@ -28,7 +28,10 @@ const SETTINGS: FieldTable = FieldTable::of(
         FieldRule::default(FieldForm::Path, "/etc/ceph/ceph.conf")
             .key()
             .named("conf", "The configuration file of the cluster, relative to the manifest."),
-        FieldRule::optional(FieldForm::Path).named("keyring", "The key ring of the user, relative to the manifest."),
+        // Marked because the key itself may be written here.
+        FieldRule::optional(FieldForm::Path)
+            .secret()
+            .named("keyring", "The key ring of the user, relative to the manifest."),
         FieldRule::default(FieldForm::Size { min: 4096, check: Some(is_object_size) }, "4Mi")
             .named("objectSize", "Bytes per RADOS object: a power of two, 4Ki to 32Mi."),
         FieldRule::optional(FieldForm::List { of: &FieldForm::Choice(&FEATURE), min: 1, max: 16 })

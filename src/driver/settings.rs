@@ -42,3 +42,37 @@ pub fn default_paths(kind: Kind) -> impl Iterator<Item = &'static str> {
     tables(kind).for_each(|driver| of(&driver.settings, &mut out));
     out.into_iter()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the name of a field suggests a secret.
+    fn suggests_secret(name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        ["secret", "pass", "pwd", "token", "cred", "auth", "key"].iter().any(|part| name.contains(part))
+    }
+
+    /// The settings of a driver are stored, and shown in JSON and saved plans: a secret is in a file, and the setting is its path.
+    #[test]
+    fn no_setting_of_a_driver_is_a_secret_itself() {
+        fn check(driver: &str, table: &FieldTable, seen: &mut usize) {
+            for field in table.all() {
+                let is_path = matches!(field.form, FieldForm::Path);
+                if suggests_secret(field.name) || field.is_secret {
+                    assert!(field.is_secret, "{driver}: mark `{}`, so that problems do not show it", field.name);
+                    assert!(is_path, "{driver}: `{}` would be stored and shown; take the path of a file", field.name);
+                    *seen += 1;
+                }
+                if let FieldForm::Map(table) = field.form {
+                    check(driver, table, seen);
+                }
+            }
+        }
+        let mut seen = 0;
+        for kind in Kind::ALL {
+            tables(kind).for_each(|driver| check(driver.name, &driver.settings, &mut seen));
+        }
+        assert!(seen > 0, "the keyring of rbd");
+    }
+}

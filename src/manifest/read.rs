@@ -6,7 +6,7 @@ use super::fields::{At, Fields, is_no_text_to_some};
 use super::kinds::Reference;
 use super::repair;
 use super::scan::{NodeContent, Scalar};
-use super::text::quote;
+use super::text::{has_cephx_key, quote};
 use crate::model::Name;
 use crate::model::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Setting, Settings, Text};
 use crate::text::is_unsafe;
@@ -239,6 +239,13 @@ fn path(at: At<'_>) -> Option<PathBuf> {
         let what = if at.secret { "begins with `~`".to_owned() } else { format!("is {}", quote(text)) };
         let hint = "write an absolute path, or one relative to this file";
         at.wrong(format_args!("{what}, but `~` is not expanded"), hint);
+        return None;
+    }
+    if at.secret && has_cephx_key(text) {
+        at.wrong(
+            "is a key, and must be the path of a file with it",
+            "write the path of the file that contains the key",
+        );
         return None;
     }
     let path = super::files::absolute(&at.file.directory.join(text));

@@ -313,11 +313,18 @@ impl File {
     }
 }
 
+/// Whether a text contains a key of CephX: 28 bytes in base64, of which the first are its type.
+pub(super) fn has_cephx_key(text: &str) -> bool {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let is_key = |word: &str| word.len() == 40 && word.starts_with("AQ") && word.ends_with("==");
+    text.split(|c| !is_base64(c)).any(is_key)
+}
+
 /// Whether a line names a secret, or a field that may contain one.
 pub(super) fn names_secret(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    SECRET_WORDS.iter().any(|word| lower.contains(word)) || words.any(is_secret)
+    SECRET_WORDS.iter().any(|word| lower.contains(word)) || words.any(is_secret) || has_cephx_key(text)
 }
 
 fn line_and_column(problem: &Problem) -> (u32, u32) {
