@@ -52,8 +52,9 @@ impl Session<'_> {
             }
             for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
                 let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *owner) else { continue };
-                let object =
-                    Object { id: None, clients: Clients::Unknown, written: Written::Unknown, ..object.clone() };
+                let (clients, written) = (Clients::Unknown, Written::Unknown);
+                let without = Object { id: None, provisioning: None, blocker: None, ..object.clone() };
+                let object = Object { clients, written, ..without };
                 let mut known = known.objects.get(&identity.uid).cloned();
                 if settled.contains(&identity.uid) {
                     // If it differs, the record is replaced by what was observed.

@@ -1,13 +1,13 @@
 //! How operations begin, execute steps and record what they did: as a pass does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Blocker, Effect, Endpoint, Kind, Name, Object, Observed, Reading, Step};
+use crate::model::{Blocker, Effect, Endpoint, Kind, Name, Object, Observed, Reading, Step, Uid};
 use crate::plan::{self, Observation, Plan};
 use crate::store::Batch;
 
@@ -58,7 +58,7 @@ pub(super) async fn make(
         Endpoint::Backend(backend) => must_be_usable(session, backend, given),
         Endpoint::Target(_) => Err(OperationError::Unobserved(nothing_done(&step.endpoint))),
     })?;
-    steps.iter().try_for_each(|step| check_not_blocked(session, step))?;
+    check_not_blocked(session, &steps)?;
     let plan = Plan::of(session.specs().stack.owner.clone(), session.reading().revision.clone(), steps);
     let mut report = Report::default();
     let effects = Arc::new(Effects::default());
@@ -82,13 +82,13 @@ pub(super) async fn make(
     Ok(Executed { done, left: failed.chain(suspended).chain(waiting).chain(store).collect() })
 }
 
-/// Checks that nothing keeps the object of a step from being changed.
-fn check_not_blocked(session: &Session<'_>, step: &Step) -> Result<(), OperationError> {
-    let observation = step.backend().and_then(|backend| session.observations.world.get(backend));
-    let uids: Vec<_> = step.action.with().iter().map(|inner| inner.identity.uid).chain([step.identity.uid]).collect();
-    let is_changed = |object: &&Object| object.uid().is_some_and(|uid| uids.contains(&uid));
-    let changed = observation.map_or(&[][..], Observation::objects).iter().filter(is_changed);
-    match changed.into_iter().find_map(|object| Some((object, object.blocker.as_ref()?))) {
+/// Checks that nothing keeps the objects of steps from being changed.
+fn check_not_blocked(session: &Session<'_>, steps: &[Step]) -> Result<(), OperationError> {
+    let inner = steps.iter().flat_map(|step| step.action.with()).map(|inner| inner.identity.uid);
+    let changed: HashSet<Uid> = steps.iter().map(|step| step.identity.uid).chain(inner).collect();
+    let mut objects = session.observations.world.values().flat_map(Observation::objects);
+    let is_changed = |object: &Object| object.uid().is_some_and(|uid| changed.contains(&uid));
+    match objects.find_map(|object| Some((object, object.blocker.as_deref().filter(|_| is_changed(object))?))) {
         Some((object, blocker)) => Err(blocked(object, blocker)),
         None => Ok(()),
     }
