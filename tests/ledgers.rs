@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use kiln::driver::sim::{FaultRates, SimEffect};
 use kiln::engine::{OperationError, adopt_owner, forget_backend};
-use kiln::model::{Action, Name, Owner, Percent, PoolId, Size};
+use kiln::model::{Action, Name, Owner, Percent, PoolId, Qos, Size};
 use kiln::plan::HeldReason;
 use kiln::store::Store;
 use rig::spy::{Meanwhile, Spy, spied};
@@ -404,5 +404,24 @@ fn a_lie_about_limits_is_noticed_though_the_volume_grew_after_it() {
         let report = once(&setup).await;
         let failed: Vec<_> = report.failed.iter().map(|(step, _)| step.action.to_string()).collect();
         assert_eq!((report.changed, failed), (1, vec!["set limits".to_owned()]));
+    });
+}
+
+#[test]
+fn limits_that_another_program_changed_after_the_plan_are_not_overwritten() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi, qos: {iops: 5}")]), 3, "limited").await;
+        let (db, world) = (rig.native("db"), Arc::clone(&rig.world));
+        let other = move || {
+            let limits = Qos { iops: Some(9), ..Qos::default() };
+            world.lock().unwrap().change_by_hand(&db, |object| object.settings.qos = Some(Box::new(limits)));
+        };
+        let meanwhile: Meanwhile = Box::new(move || Box::pin(async move { other() }));
+        let declared = join(&[volume("db", "size: 1Mi, qos: {iops: 7}")]);
+        let spy = Spy { before_step: Mutex::new(Some(meanwhile)), ..Spy::default() };
+        let report = once(&spied(&rig, &declared, spy).0).await;
+        assert_eq!((report.changed, report.failed.len()), (0, 1), "{report:?}");
+        assert!(report.failed[0].1.message.contains("settings have changed"), "{:?}", report.failed);
     });
 }

@@ -407,6 +407,9 @@ pub struct Expect {
     pub size: Option<Size>,
     /// Its tags, except `expires`.
     pub tags: Option<Tags>,
+    /// Its settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<VolumeSettings>,
     /// That no client has it open, as far as the backend can tell.
     pub idle: bool,
     /// That it was never written to: the backend proves that it contains no data.
@@ -422,6 +425,7 @@ impl Expect {
             id: object.id.clone(),
             size: Some(object.size),
             tags: Some(Tags { expires: None, ..object.tags.clone() }),
+            settings: None,
             idle: false,
             unwritten: false,
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{Held, Plan};
-use crate::model::{Action, Expect, Kind, Name, Reading, Size, Step, Tags, Uid};
+use crate::model::{Action, Expect, Kind, Name, Reading, Size, Step, Uid};
 
 /// The `format` of a saved plan.
 pub const SAVED_FORMAT: &str = "kiln.saved/v2";
@@ -159,7 +159,7 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
         after: _,
         after_completion: _,
     } = saved;
-    let Expect { place, id, size, tags, idle, unwritten } = expect;
+    let Expect { place, id, size, tags, settings, idle, unwritten } = expect;
     let mut out = Vec::new();
     let mut note = |field: &str, was: String, is: String| {
         if was != is {
@@ -189,7 +189,8 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
         action
     };
     note("size", sized(size), sized(&now.expect.size));
-    note("tags", tagged(tags.as_ref()), tagged(now.expect.tags.as_ref()));
+    note("tags", as_json(tags.as_ref()), as_json(now.expect.tags.as_ref()));
+    note("settings", as_json(settings.as_ref()), as_json(now.expect.settings.as_ref()));
     note("idle", idle.to_string(), now.expect.idle.to_string());
     note("unwritten", unwritten.to_string(), now.expect.unwritten.to_string());
     note("action", action.to_string(), now.action.to_string());
@@ -207,7 +208,7 @@ fn shown(value: Option<&impl std::fmt::Display>) -> String {
     value.map_or_else(|| "none".to_owned(), ToString::to_string)
 }
 
-fn tagged(tags: Option<&Tags>) -> String {
-    // Serialization cannot fail: tags have string keys and plain values.
-    tags.map_or_else(|| "none".to_owned(), |tags| serde_json::to_string(tags).unwrap_or_default())
+fn as_json(value: Option<&impl Serialize>) -> String {
+    // Serialization cannot fail: tags and settings have string keys and plain values.
+    value.map_or_else(|| "none".to_owned(), |value| serde_json::to_string(value).unwrap_or_default())
 }

@@ -191,12 +191,13 @@ fn is_named(step: &Step, name: &NativeName) -> Result<()> {
 
 impl ToyVolume {
     fn expected(&self, expect: &Expect, place: Place) -> Result<()> {
-        let Expect { place: wanted, id, size, tags, idle, unwritten } = expect;
+        let Expect { place: wanted, id, size, tags, settings, idle, unwritten } = expect;
         let lasting = |tags: &Tags| Tags { expires: None, ..tags.clone() };
         if wanted.is_some_and(|wanted| wanted != place)
             || id.as_ref().is_some_and(|id| *id != self.serial.to_string())
             || size.is_some_and(|size| size.bytes() != self.size)
             || tags.as_ref().is_some_and(|tags| lasting(tags) != lasting(&self.tags))
+            || settings.as_ref().is_some_and(|settings| !settings.is_plain())
             || (*unwritten && !self.content.is_empty())
         {
             return conflict("it is not as it was observed");

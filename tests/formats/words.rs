@@ -517,6 +517,7 @@ fn step(action: Action) -> Step {
             id: Some("1f2e-6b49d200-ff".into()),
             size: Some(Size(4096)),
             tags: Some(tags()),
+            settings: Some(in_force()),
             idle: true,
             unwritten: true,
         },

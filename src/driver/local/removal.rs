@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::fail;
 use super::file_id::FileId;
 use super::lease::{self, Lease, Leased};
 use super::object::{self, Form, FoundObject, NOT_THE_ONE, image_name};
 use super::pool;
 use super::steps::{Task, in_use, replaced};
-use super::{content, fail};
 use crate::model::{DriverError, Effect, ErrorKind, NativeForm, Outcome, Place, Tags};
 use crate::text::quoted;
 
@@ -35,9 +35,8 @@ impl Task<'_> {
         }
         self.expected(&found, None)?;
         self.idle(&found)?;
-        if self.step.expect.unwritten && !content::holds_no_data(&self.open(&found, OFlags::RDONLY)?) {
-            return Err(fail::conflict(format!("{native} was written to after the plan was made")));
-        }
+        // Again, by those who had it open until just now.
+        self.still_unwritten(&found)?;
         self.to_trash(&found, self.work.now.saturating_add(ttl))?;
         Ok(Outcome::Changed)
     }

@@ -126,7 +126,21 @@ impl Task<'_> {
                 return Err(fail::conflict(format!("the tags of {name} have changed since it was planned")));
             }
         }
-        if expect.idle { self.idle(found) } else { Ok(()) }
+        if expect.settings.as_ref().is_some_and(|settings| !settings.is_plain()) {
+            return Err(fail::conflict(format!("{name} has no settings, and the plan expects some")));
+        }
+        if expect.idle {
+            self.idle(found)?;
+        }
+        self.still_unwritten(found)
+    }
+
+    /// Refuses an object that was written to, if the step expects that it was not.
+    pub(super) fn still_unwritten(&self, found: &FoundObject) -> Result<(), DriverError> {
+        if self.step.expect.unwritten && !content::holds_no_data(&self.open(found, OFlags::RDONLY)?) {
+            return Err(fail::conflict(format!("{} was written to after the plan was made", found.native)));
+        }
+        Ok(())
     }
 
     /// Refuses an object that was deleted and made again since it was observed.

@@ -130,6 +130,9 @@ impl SimCall<'_> {
         if expect.tags.as_ref().is_some_and(|wanted| tags(wanted) != tags(&object.tags)) {
             return conflict("its tags have changed since it was observed");
         }
+        if expect.settings.as_ref().is_some_and(|wanted| *wanted != object.settings) {
+            return conflict("its settings have changed since it was observed");
+        }
         if begun.is_some() && !matches!(self.step.action, Action::Restore { .. }) {
             return conflict("its restore is not complete");
         }

@@ -57,7 +57,8 @@ pub(super) fn configure<'a>(
             format!("write the `qos` that it has{place}, or create another volume with these limits")
         })?;
     }
-    let expect = Expect { place: Some(Place::Live), idle: !can.qos_live, ..Expect::default() };
+    let expect =
+        Expect { place: Some(Place::Live), settings: Some(now.clone()), idle: !can.qos_live, ..Expect::default() };
     let changes = settings_changes(now, &settings);
     let step = draft.add(Step {
         identity: subject.identity(object.identity),

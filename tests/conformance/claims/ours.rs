@@ -1,7 +1,7 @@
 //! Only what the step means is touched, and only as long as it is what was seen.
 
 use kiln::model::{
-    Action, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Restores, Size, Step, Tags,
+    Action, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Qos, Restores, Size, Step, Tags,
     VolumeSettings,
 };
 
@@ -12,11 +12,15 @@ use crate::suite::kit::{Kit, TTL};
 fn wrong(size: Size, place: Place) -> Vec<(&'static str, Expect)> {
     let elsewhere = if place == Place::Live { Place::Trash } else { Place::Live };
     let other = Tags { protected: true, ..Tags::default() };
+    let limits = Qos { iops: Some(77), ..Qos::default() };
+    let settings = VolumeSettings { qos: Some(Box::new(limits)), ..VolumeSettings::default() };
     vec![
         ("place", Expect { place: Some(elsewhere), ..Expect::default() }),
         ("id", Expect { id: Some("another".into()), ..Expect::default() }),
         ("size", Expect { size: Some(Size(size.bytes() * 4)), ..Expect::default() }),
         ("tags", Expect { tags: Some(other), ..Expect::default() }),
+        ("settings", Expect { settings: Some(settings), ..Expect::default() }),
+        ("unwritten", Expect { unwritten: true, ..Expect::default() }),
     ]
 }
 
