@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use kiln::driver::sim::{FaultRates, SimEffect};
 use kiln::engine::{OperationError, adopt_owner, forget_backend};
-use kiln::model::{Action, Name, Owner, Percent, PoolId, Qos, Size};
+use kiln::model::{Action, Name, Outcome, Owner, Percent, PoolId, Qos, Size};
 use kiln::plan::HeldReason;
 use kiln::store::Store;
-use rig::spy::{Meanwhile, Spy, spied};
+use rig::spy::{Lie, Meanwhile, Spy, spied};
 use rig::{HEAD, Point, Rig, held, join, once, run, snapshot, specs, volume, volumes_from};
 
 fn pool() -> Name {
@@ -404,6 +404,34 @@ fn a_lie_about_limits_is_noticed_though_the_volume_grew_after_it() {
         let report = once(&setup).await;
         let failed: Vec<_> = report.failed.iter().map(|(step, _)| step.action.to_string()).collect();
         assert_eq!((report.changed, failed), (1, vec!["set limits".to_owned()]));
+    });
+}
+
+#[test]
+fn a_lie_about_tags_is_noticed_though_the_volume_grew_after_it() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "plain").await;
+        let declared = join(&[volume("db", "size: 2Mi, protected: true, qos: {iops: 5}")]);
+        let is_tags = |action: &Action| matches!(action, Action::SetTags { .. });
+        let (setup, _) = spied(&rig, &declared, Spy { lies: Some(Lie(is_tags, Outcome::Changed)), ..Spy::default() });
+        let report = once(&setup).await;
+        let failed: Vec<_> = report.failed.iter().map(|(step, _)| step.action.to_string()).collect();
+        assert_eq!((report.changed, failed), (2, vec!["set tags".to_owned()]));
+    });
+}
+
+#[test]
+fn a_step_that_did_nothing_and_shows_no_effect_is_not_taken_from_those_that_changed_something() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi"), volume("web", "size: 1Mi")]), 3, "plain").await;
+        let declared = join(&[volume("db", "size: 1Mi, qos: {iops: 5}"), volume("web", "size: 2Mi")]);
+        let is_limits = |action: &Action| matches!(action, Action::Configure { .. });
+        let (setup, _) =
+            spied(&rig, &declared, Spy { lies: Some(Lie(is_limits, Outcome::Unchanged)), ..Spy::default() });
+        let report = once(&setup).await;
+        assert_eq!((report.changed, report.unchanged, report.failed.len()), (1, 0, 1), "{report:?}");
     });
 }
 

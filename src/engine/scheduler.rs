@@ -39,7 +39,7 @@ pub(super) struct Scheduler<'r> {
     /// Cancelled when the pass is stopped and when the store fails: no further call is made, not even for intents that are written.
     stop: CancellationToken,
     /// Steps that are done and not yet in the ledgers.
-    unverified: Vec<usize>,
+    unverified: Vec<(usize, Outcome)>,
     /// The first error of the store.
     store_error: Option<StoreError>,
 }
@@ -236,7 +236,7 @@ impl<'r> Scheduler<'r> {
                     Outcome::Changed => self.report.changed += 1,
                     Outcome::Unchanged => self.report.unchanged += 1,
                 }
-                self.unverified.push(index);
+                self.unverified.push((index, outcome));
                 self.end(index, StepEnd::Done);
             }
             Err(error) => {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{
-    Action, Address, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Place, Scope, Step, Uid, VolumeSettings,
+    Action, Address, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Outcome, Place, Scope, Step, Uid,
+    VolumeSettings,
 };
 use crate::store::Batch;
 
@@ -26,17 +27,18 @@ pub(super) struct Verifier<'r> {
 impl Verifier<'_> {
     /// Observes the objects that steps touched and enters the result in the ledgers. A step that was reported as done, and whose effect is not
     /// observed, has failed.
-    pub(super) async fn enter(&mut self, steps: &[Step], unwritten: &mut Vec<usize>, report: &mut Report) {
+    pub(super) async fn enter(&mut self, steps: &[Step], unverified: &mut Vec<(usize, Outcome)>, report: &mut Report) {
         let mut by_endpoint: BTreeMap<&Endpoint, Vec<usize>> = BTreeMap::new();
-        // An object with several steps is compared with the last: the others' effects are within it.
         let uids = |step: &Step| {
             let inner = step.action.with().iter().map(|inner| inner.identity.uid);
             inner.chain([step.identity.uid]).collect::<Vec<Uid>>()
         };
         let steps_of =
             steps.iter().enumerate().flat_map(|(index, step)| uids(step).into_iter().map(move |uid| (uid, index)));
-        let last: BTreeMap<Uid, usize> = steps_of.collect();
-        for index in unwritten.drain(..) {
+        let mut of_object: BTreeMap<Uid, Vec<usize>> = BTreeMap::new();
+        steps_of.for_each(|(uid, index)| of_object.entry(uid).or_default().push(index));
+        let outcomes: BTreeMap<usize, Outcome> = std::mem::take(unverified).into_iter().collect();
+        for &index in outcomes.keys() {
             by_endpoint.entry(&steps[index].endpoint).or_default().push(index);
         }
         for (endpoint, indexes) in by_endpoint {
@@ -87,14 +89,16 @@ impl Verifier<'_> {
             for index in indexes {
                 let step = &steps[index];
                 let (live, trashed) = (seen.find(step, Place::Live), seen.find(step, Place::Trash));
-                let is_last = last.get(&step.identity.uid) == Some(&index);
-                // No other step of an object changes its settings.
-                let is_shown_after_others = matches!(step.action, Action::Configure { .. });
-                if (is_last || is_shown_after_others) && seen.shows(step) == Some(false) {
+                let later = of_object.get(&step.identity.uid).into_iter().flatten().filter(|other| **other > index);
+                let is_hidden = later.into_iter().any(|other| hides(&steps[*other].action, &step.action));
+                if !is_hidden && seen.shows(step) == Some(false) {
                     let result = Err(not_observed(step));
                     self.execution.reporter.event(Event::finished(index, step, &result));
                     batch.journal.push(journal_entry(step, self.execution.revision(), now, &result, Duration::ZERO));
-                    report.changed = report.changed.saturating_sub(1);
+                    match outcomes[&index] {
+                        Outcome::Changed => report.changed = report.changed.saturating_sub(1),
+                        Outcome::Unchanged => report.unchanged = report.unchanged.saturating_sub(1),
+                    }
                     report.failed.extend(result.err().map(|error| (step.clone(), error)));
                     continue;
                 }
@@ -115,6 +119,43 @@ impl Verifier<'_> {
             }
             backend_span(name).in_scope(|| tracing::debug!(steps = steps_done, "steps verified"));
         }
+    }
+}
+
+/// Whether an observation after a later step of an object does not show the effect of an earlier one: because it changes the same, or moves
+/// the object.
+fn hides(later: &Action, earlier: &Action) -> bool {
+    let is_in_place = match later {
+        Action::Grow { .. } | Action::SetTags { .. } | Action::Reserve | Action::Configure { .. } => true,
+        // The expectation of a restore contains the tags.
+        Action::Restore { .. }
+        | Action::Create { .. }
+        | Action::Snapshot { .. }
+        | Action::Rename { .. }
+        | Action::Adopt { .. }
+        | Action::Trash { .. }
+        | Action::Undelete { .. }
+        | Action::Destroy
+        | Action::Purge
+        | Action::Sweep
+        | Action::Detach => false,
+    };
+    let keeps_settings = matches!(later, Action::Restore { .. } | Action::Rename { .. });
+    match earlier {
+        Action::Configure { .. } => !(is_in_place || keeps_settings) || matches!(later, Action::Configure { .. }),
+        Action::SetTags { .. } | Action::Adopt { .. } | Action::Undelete { .. } | Action::Rename { .. } => {
+            !is_in_place || matches!(later, Action::SetTags { .. })
+        }
+        Action::Grow { .. } | Action::Reserve => !is_in_place,
+        // Settings and tags of a creation can be changed later.
+        Action::Create { .. }
+        | Action::Snapshot { .. }
+        | Action::Restore { .. }
+        | Action::Trash { .. }
+        | Action::Destroy
+        | Action::Purge
+        | Action::Sweep
+        | Action::Detach => true,
     }
 }
 

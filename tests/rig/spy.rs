@@ -19,6 +19,10 @@ use super::Rig;
 /// What another process does.
 pub type Meanwhile = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
+/// Steps with such an action are answered so.
+#[derive(Clone, Copy)]
+pub struct Lie(pub fn(&Action) -> bool, pub Outcome);
+
 /// What happens to the calls of a driver.
 #[derive(Default)]
 pub struct Spy {
@@ -40,6 +44,8 @@ pub struct Spy {
     pub keeps: bool,
     /// Settings are reported as made, and are not.
     pub ignores_settings: bool,
+    /// Steps that are answered, and not made.
+    pub lies: Option<Lie>,
 }
 
 impl Spy {
@@ -96,6 +102,9 @@ impl Driver for Spied {
             return Err(failed("it cannot be destroyed"));
         }
         meanwhile(&self.spy.before_step).await;
+        if let Some(Lie(_, outcome)) = self.spy.lies.filter(|Lie(is_of, _)| is_of(&step.action)) {
+            return Ok(outcome);
+        }
         let mut step = step.clone();
         match &mut step.action {
             Action::Configure { .. } if self.spy.ignores_settings => return Ok(Outcome::Changed),

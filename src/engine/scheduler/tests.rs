@@ -245,7 +245,7 @@ async fn a_step_that_cannot_be_verified_is_not_reported_as_done() {
     let mut verifier = Verifier { execution, ledgers: &mut ledgers };
     let target = Step { endpoint: Endpoint::Target("tgt1".parse().unwrap()), ..step("a", &[], &[]) };
     let (steps, mut report) = (vec![target, step("b", &[], &[])], Report::default());
-    let mut done = vec![0, 1];
+    let mut done = vec![(0, Outcome::Changed), (1, Outcome::Changed)];
     verifier.enter(&steps, &mut done, &mut report).await;
     let failed: Vec<_> =
         report.failed.iter().map(|(step, error)| (step.identity.name.as_str(), error.effect)).collect();
