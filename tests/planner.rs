@@ -298,6 +298,17 @@ fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
     }
 }
 
+/// Whether the object that a step copies is told apart from one that is made again under its name, if it was observed.
+fn reads_what_was_observed(scene: &Scene, step: &Step) -> bool {
+    let Some((_, read)) = step.action.reads() else { return true };
+    let is_it = |object: &&Object| match object.uid() {
+        Some(uid) => uid == read.uid,
+        None => object.native == read.native && object.place == Place::Live,
+    };
+    let here = objects(scene).filter(|(at, _)| Some(*at) == step.backend()).map(|(_, object)| object);
+    here.filter(is_it).all(|object| object.id == read.id)
+}
+
 /// Whether the ledgers, or where none speaks of it the store, remember an object as protected.
 fn was_protected(scene: &Scene, uid: Uid) -> bool {
     let entered = scene.world.values().find_map(|view| match view {
@@ -458,6 +469,9 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
     for step in first.steps.iter().filter(|step| !is_our_business(scene, first, step)) {
         wrong.push(format!("not ours: {step:?}"));
     }
+    for step in first.steps.iter().filter(|step| !reads_what_was_observed(scene, step)) {
+        wrong.push(format!("it may read another object than the one observed: {step:?}"));
+    }
     for held in first.held.iter().filter(|held| !must_be_refused(scene, first, held)) {
         wrong.push(format!("refused for nothing: {held:?}"));
     }
@@ -589,4 +603,86 @@ fn chains_of_clones_are_planned_however_long() {
     let gone = plan(&later.inputs());
     assert_eq!((gone.steps.len(), gone.held.len()), (10_000, 0));
     assert_eq!(gone.steps[0].identity.name.as_str(), "v00000");
+}
+
+/// Volumes are renamed, many at once and again and again, to names that others had before: each object follows its document, and none is
+/// created or removed. Where the backend cannot rename, each is held under its new name, and nothing happens to any.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the switch that replays a run")]
+fn a_storm_of_renames_moves_names_and_touches_nothing_else() {
+    use std::hash::{BuildHasher, RandomState};
+    const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let seed = std::env::var("KILN_SEED").ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(1));
+    eprintln!("KILN_SEED={seed}");
+    let mut state = seed;
+    let mut roll = |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % sides
+    };
+    let reading = |documents: &[(&str, Option<&str>)]| {
+        let mut text = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90}\n---\n\
+                        apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n"
+            .to_owned();
+        for (name, from) in documents {
+            let from = from.map_or_else(String::new, |old| format!(", renamedFrom: {old}"));
+            let meta = format!("metadata: {{name: {name}{from}}}");
+            writeln!(text, "---\napiVersion: kiln/v1\nkind: Volume\n{meta}\nspec: {{backend: fast, size: 1Gi}}")
+                .unwrap();
+        }
+        let loaded = load(&Source::Text(text.clone()), &Limits::default());
+        assert!(loaded.problems.is_empty(), "{:?}\n{text}", loaded.problems);
+        loaded.reading
+    };
+    let (mut renames, mut refusals) = (0, 0);
+    for story in 0..60 {
+        let can = roll(2) == 0;
+        let mut names: Vec<&str> = NAMES.into_iter().take(2 + roll(5)).collect();
+        let things = names.iter().map(|name| {
+            let native = if roll(4) == 0 { format!(", native: own-{name}") } else { String::new() };
+            let written = ["", ", written: true", ", written: false, used: 0"][roll(3)];
+            let protected = if roll(3) == 0 { ", protected: true" } else { "" };
+            format!("{{volume: {name}{native}{written}{protected}}}")
+        });
+        let things = things.collect::<Vec<_>>().join(", ");
+        let world = format!("backends:\n  fast: {{can: {{rename: {can}}}, objects: [{things}]}}\n");
+        let described: Described = serde_yaml::from_str(&world).unwrap();
+        let mut scene = described.scene(reading(&[]));
+        for round in 0..6 {
+            // An old name is free only when no document has it.
+            let mut free: Vec<&str> = NAMES.into_iter().filter(|name| !names.contains(name)).collect();
+            let mut moved: Vec<(&str, Option<&str>)> = Vec::new();
+            for name in &names {
+                let new = if free.is_empty() || roll(2) == 0 { None } else { Some(free.swap_remove(roll(free.len()))) };
+                moved.push(new.map_or((*name, None), |new| (new, Some(*name))));
+            }
+            scene = Scene { reading: reading(&moved), ..scene };
+            let first = plan(&scene.inputs());
+            let what = format!("KILN_SEED={seed}, story {story}, round {round}: {moved:?}\n{world}{first:#?}");
+            assert_eq!(lint(&first, &scene.inputs()), [""; 0], "{what}");
+            assert!(first.steps.iter().all(|step| matches!(step.action, Action::Rename { .. })), "{what}");
+            let changed = moved.iter().filter(|(_, from)| from.is_some()).count();
+            let expected = if can { (changed, 0) } else { (0, changed) };
+            assert_eq!((first.steps.len(), first.held.len()), expected, "{what}");
+            (renames, refusals) = (renames + first.steps.len(), refusals + first.held.len());
+            let later = applied(&scene, &first);
+            let uid = |scene: &Scene, name: &str| {
+                let is_it = |o: &&Object| o.identity.as_ref().is_some_and(|id| id.name.as_str() == name);
+                objects(scene).map(|(_, o)| o).filter(|o| o.place == Place::Live).find(is_it).and_then(Object::uid)
+            };
+            for (name, from) in &moved {
+                let before = uid(&scene, from.unwrap_or(name));
+                let now = if can { name } else { from.as_ref().unwrap_or(name) };
+                assert!(before.is_some() && before == uid(&later, now), "{name}: {what}");
+            }
+            assert_eq!(objects(&later).count(), names.len(), "{what}");
+            let second = plan(&later.inputs());
+            assert_eq!((second.steps.len(), second.held.len()), (0, expected.1), "not settled: {second:#?}\n{what}");
+            scene = later;
+            if can {
+                names = moved.iter().map(|(name, _)| *name).collect();
+            }
+        }
+    }
+    assert!(renames > 100 && refusals > 100, "{renames} {refusals}");
 }

@@ -67,7 +67,11 @@ impl<'o> ObservedObjects<'o> {
         let live = self.find(step, Place::Live);
         let is_in = |place| self.is_in(place, &step.native, step.identity.uid);
         let inner_in = |place, inner: &InnerSnapshot| self.is_in(place, &inner.native, inner.identity.uid);
-        let tagged = |tags: &Tags| live.is_some_and(|object| Tags { expires: None, ..object.tags.clone() } == *tags);
+        // A restore that was begun since is not of these steps.
+        let comparable = |tags: &Tags| Tags { restoring: None, ..tags.clone() };
+        let tagged = |tags: &Tags| {
+            live.is_some_and(|object| Tags { expires: None, ..comparable(&object.tags) } == comparable(tags))
+        };
         Some(match &step.action {
             Action::Create { size, settings, .. } => {
                 live.is_some_and(|object| object.size >= *size && object.settings == *settings)
@@ -114,7 +118,7 @@ pub(super) fn not_observed(step: &Step) -> DriverError {
 mod tests {
     use super::*;
     use crate::model::fixtures::{identity, name, volume};
-    use crate::model::{Listed, Reason, Seconds, Size};
+    use crate::model::{Listed, ObjectRef, Reason, Restoring, Seconds, Size};
 
     fn object(place: Place) -> Object {
         Object::of(volume("db"), place, Size(4096))
@@ -145,6 +149,27 @@ mod tests {
             let partly = Observed { listed: Listed { volumes: false, trash: false, ..seen.listed }, ..seen };
             assert_eq!(ObservedObjects::new(&partly).shows(&step), None, "{action}, not all of it seen");
         }
+    }
+
+    #[test]
+    fn a_restore_is_done_when_nothing_of_it_is_left_to_do() {
+        let snapshot = ObjectRef::new(NativeName::new("s"), identity(Kind::Snapshot, "s").uid, Size(4096));
+        let restore = Action::Restore { snapshot: snapshot.clone(), request: "r".to_owned() };
+        let step = Step::new(name("fast"), volume("db"), restore, Reason::RestoreRequested);
+        let shows = |restored: Option<&str>, begun: Option<&str>| {
+            let restoring = |request: &str| {
+                let request = request.to_owned();
+                Box::new(Restoring { request, snapshot: Some(snapshot.uid), size: None })
+            };
+            let tags =
+                Tags { restored: restored.map(ToOwned::to_owned), restoring: begun.map(restoring), ..Tags::default() };
+            let objects = vec![Object { tags, ..object(Place::Live) }];
+            ObservedObjects::new(&Observed { objects, ..Observed::nothing() }).shows(&step)
+        };
+        assert_eq!(shows(Some("r"), None), Some(true));
+        assert_eq!(shows(Some("r"), Some("r")), Some(false), "it was begun again, and is not complete");
+        assert_eq!(shows(Some("r"), Some("other")), Some(false), "another one is not complete");
+        assert_eq!(shows(None, Some("r")), Some(false));
     }
 
     #[test]

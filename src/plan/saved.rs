@@ -91,6 +91,11 @@ pub fn differences(saved: &Plan, now: &Plan, mut is_done: impl FnMut(&Step) -> b
     let mut met: HashSet<*const Step> = HashSet::new();
     for step in &now.steps {
         let of_object = known.get(&step.identity.uid).map(Vec::as_slice).unwrap_or_default();
+        let is_begun = |other: &&&Step| is_interrupted(other, step);
+        if let Some(other) = of_object.iter().find(is_begun) {
+            met.insert(std::ptr::from_ref(*other));
+            continue;
+        }
         let alike = |other: &&&Step| discriminant(&other.action) == discriminant(&step.action);
         match of_object.iter().find(|other| changed(other, step).is_empty()).or_else(|| of_object.iter().find(alike)) {
             Some(other) => {
@@ -116,6 +121,14 @@ pub fn differences(saved: &Plan, now: &Plan, mut is_done: impl FnMut(&Step) -> b
     gone.reverse();
     out.extend(gone);
     out
+}
+
+/// Whether a step completes the restore that an interrupted run of the saved plan began with this saved step. It may run: the saved step
+/// was confirmed, and what it overwrites is of no use any more.
+fn is_interrupted(saved: &Step, now: &Step) -> bool {
+    let begun = now.expect.tags.as_ref().and_then(|tags| tags.restoring.as_deref());
+    begun.is_some_and(|begun| saved.action.completes(begun) && now.action.completes(begun))
+        && (&saved.endpoint, saved.address()) == (&now.endpoint, now.address())
 }
 
 /// `volume/db: grow to 2Gi`.

@@ -9,7 +9,7 @@ use kiln::model::{
     NativeName, Object, Place, Reading, Reservation, Restoring, Risk, SettingsAbility, Size, SnapshotAbility,
     Suspension, Uid, VolumeSettings, Written,
 };
-use kiln::plan::{Irreversible, Observation, Plan, lint, plan};
+use kiln::plan::{Irreversible, Observation, Plan, differences, lint, plan};
 
 use crate::planning::{Described, Scene};
 
@@ -537,4 +537,37 @@ fn each_rule_of_the_lint_refuses_a_bad_plan() {
     assert!(rules.len() > 15, "{rules:?}");
     let missing: Vec<_> = rules.difference(&seen).collect();
     assert!(missing.is_empty(), "no bad plan for {missing:?}");
+}
+
+#[test]
+fn a_saved_plan_whose_restore_was_interrupted_may_go_on_with_it_and_with_no_other() {
+    let mut scene = scene(RESTORED, SNAPSHOT);
+    let saved = plan(&scene.inputs());
+    for (request, may) in [("r", true), ("q", false)] {
+        half_restored(&mut scene, request);
+        let now = plan(&scene.inputs());
+        assert!(now.steps.iter().any(|step| matches!(step.action, Action::Restore { .. })), "{now:#?}");
+        let differences = differences(&saved, &now, |_| false);
+        assert_eq!(differences.is_empty(), may, "{request}: {differences:?}");
+    }
+}
+
+#[test]
+fn a_copy_of_what_is_adopted_is_of_the_object_that_was_observed() {
+    for (documents, objects, native) in [
+        (
+            &[
+                "Volume db size: 1Gi",
+                "Snapshot m volume: db, adopt: {name: theirs}",
+                "Volume copy size: 1Gi, source: {snapshot: m}",
+            ][..],
+            "{volume: db}, {foreign: theirs, of: db}",
+            "id-theirs",
+        ),
+        (&["Volume db size: 1Gi, adopt: {name: theirs}", "Snapshot m volume: db"], "{foreign: theirs}", "id-theirs"),
+    ] {
+        let plan = plan(&scene(documents, objects).inputs());
+        let read: Vec<_> = plan.steps.iter().filter_map(|step| step.action.reads()).map(|(_, read)| &read.id).collect();
+        assert_eq!(read, [&Some(native.into())], "{plan:#?}");
+    }
 }

@@ -542,6 +542,7 @@ impl Pool {
             unowned_kind: if thing.foreign.is_some() && of.is_some() { Kind::Snapshot } else { Kind::Volume },
             parent_volume: volume.clone().filter(|_| nested),
             of_volume: volume.filter(|_| !nested && thing.foreign.is_some()),
+            id: Some(format!("id-{native}").into()),
             needed_by: thing.needed_by.clone(),
             settings: VolumeSettings { qos: thing.qos.clone().map(Box::new), encrypted: thing.encrypted },
             provisioning: thing.shown,

@@ -92,7 +92,7 @@ pub(super) fn adopt<'a>(
     }
     let grown = grow(inventory, draft, usable, &subject, &adopted, native, spec.size, &mut after);
     let size = draft.accept(grown).unwrap_or(object.size);
-    let object = ObjectRef::new(native.clone(), identity.uid, size);
+    let object = ObjectRef { id: object.id.clone(), ..ObjectRef::new(native.clone(), identity.uid, size) };
     Ok(Availability::Here { backend: backend.clone(), object, after })
 }
 

@@ -71,7 +71,7 @@ pub(super) fn adopt_snapshot<'a>(
         after,
         ..Step::new(backend.clone(), identity, Action::Adopt { tags, n }, Reason::AdoptRequested)
     });
-    let object = ObjectRef { parent_volume, ..ObjectRef::new(native, uid, object.size) };
+    let object = ObjectRef { parent_volume, id: object.id.clone(), ..ObjectRef::new(native, uid, object.size) };
     Ok(Availability::Here { backend: backend.clone(), object, after: vec![step] })
 }
 
