@@ -36,6 +36,9 @@ pub struct Finding {
     /// Whether the approval that is asked for covers it.
     #[serde(skip)]
     pub awaits_approval: bool,
+    /// The uid of the object, which its texts may contain.
+    #[serde(skip)]
+    pub uid: Option<String>,
 }
 
 /// What a problem is about; a warning is about nothing that must be done.
@@ -66,7 +69,18 @@ impl Finding {
     ) -> Self {
         let reason = reason.to_owned();
         let (what, message, fix) = (what.into(), message.into(), fix.into());
-        Self { wrong: true, what, reason, message, fix, bytes: None, since: None, area, awaits_approval: false }
+        Self {
+            wrong: true,
+            what,
+            reason,
+            message,
+            fix,
+            bytes: None,
+            since: None,
+            area,
+            awaits_approval: false,
+            uid: None,
+        }
     }
 
     /// Returns a warning.
@@ -78,7 +92,7 @@ impl Finding {
 impl TellsFact for Finding {
     fn fact(&self) -> Fact<'_> {
         let fact = Fact::new(&self.what, &self.reason, &self.message, &self.fix);
-        Fact { awaits_approval: self.awaits_approval, ..fact }
+        Fact { awaits_approval: self.awaits_approval, uid: self.uid.as_deref(), ..fact }
     }
 }
 
@@ -114,7 +128,8 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
         let (message, fix) = (held.message.clone(), held.fix.clone());
         let awaits_approval = held.uid.is_some_and(|uid| awaiting_approval.contains(&uid));
         let problem = Finding::problem(FindingArea::Hold, what, held.reason.as_str(), message, fix);
-        findings.push(Finding { awaits_approval, ..problem });
+        let uid = held.uid.map(|uid| uid.to_string());
+        findings.push(Finding { awaits_approval, uid, ..problem });
     }
     for object in failed {
         let see =

@@ -11,13 +11,13 @@ use std::rc::Rc;
 use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::form::{TextForm, ValueSearch};
-use crate::model::Verb;
+use crate::model::{Kind, Verb};
 use crate::text::{split_places, without_places};
 
 /// What is told about an object: a hold, an orphan, or a finding of `doctor`.
 #[derive(Debug, Clone, Copy)]
 pub struct Fact<'a> {
-    /// The kind of the object: `volume` of `volume/db`; none for a subject without one, as `store`.
+    /// The kind of the object: `volume` of `volume/db`; none for a subject without one, as `store` or the place of a problem.
     pub kind: Option<&'a str>,
     /// The name of the object, as its texts may contain it; empty for what is about no object.
     pub name: &'a str,
@@ -38,10 +38,9 @@ pub struct Fact<'a> {
 impl<'a> Fact<'a> {
     /// Returns what is told about a subject: `volume/db`, `store`.
     pub fn new(subject: &'a str, reason: &'a str, message: &'a str, fix: &'a str) -> Self {
-        let (kind, name) = match subject.split_once('/') {
-            Some((kind, name)) => (Some(kind), name),
-            None => (None, subject),
-        };
+        let of_kind =
+            subject.split_once('/').filter(|(kind, _)| Kind::ALL.iter().any(|known| known.as_lower() == *kind));
+        let (kind, name) = of_kind.map_or((None, subject), |(kind, name)| (Some(kind), name));
         Self { kind, name, uid: None, verb: None, reason, message, fix, awaits_approval: false }
     }
 
@@ -127,15 +126,18 @@ impl<'a, T: TellsFact> Folded<'a, T> {
         self.members().nth(1).is_none()
     }
 
-    /// Returns the object of the only fact, or the number of objects: `volume/db`, `12 volumes`, `3 objects`.
+    /// Returns the object, if the facts are about one, or the number of objects: `volume/db`, `12 volumes`, `3 objects`, `2 places`.
     pub fn subject(&self) -> String {
         let mut facts = self.members().map(TellsFact::fact);
-        let Some(first) = facts.next() else { return String::new() };
-        if self.is_single() {
+        let Some(first) = self.members().next().map(TellsFact::fact) else { return String::new() };
+        if self.members().map(TellsFact::fact).all(|fact| (fact.kind, fact.name) == (first.kind, first.name)) {
             return first.subject();
         }
-        let kind = first.kind.filter(|_| facts.all(|fact| fact.kind == first.kind));
-        format!("{} {}s", self.members().count(), kind.unwrap_or("object"))
+        let what = match facts.all(|fact| fact.kind == first.kind) {
+            true => first.kind.unwrap_or("place"),
+            false => "object",
+        };
+        format!("{} {what}s", self.members().count())
     }
 
     /// Returns what is not done to the members, if it is the same for all of them.
@@ -482,6 +484,27 @@ mod tests {
         // What to write is not the same, although the words around it are.
         let facts = [told("volume/a", "m", "remove `via`"), told("volume/b", "m", "remove `qos`")];
         assert_eq!(shown(&facts).len(), 4);
+    }
+
+    #[test]
+    fn one_object_with_two_facts_is_one() {
+        let facts = [told("store", "a note", "open it"), told("store", "another note", "open it")];
+        assert_eq!(shown(&facts), ["store, open it", "  a note: store", "  another note: store"]);
+    }
+
+    #[test]
+    fn a_place_of_a_problem_is_no_object_of_a_kind() {
+        let facts = [
+            told("./specs/a.yaml:4:16", "no", "did you mean `volume: db`?"),
+            told("./specs/b.yaml:4:16", "no", "did you mean `volume: web`?"),
+        ];
+        assert_eq!(
+            shown(&facts),
+            [
+                "2 places, did you mean `volume: VOLUME`?",
+                "  no: ./specs/a.yaml:4:16 (VOLUME db), ./specs/b.yaml:4:16 (VOLUME web)",
+            ]
+        );
     }
 
     #[test]

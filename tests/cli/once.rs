@@ -401,3 +401,16 @@ fn a_missing_directory_of_two_pools_is_one_entry_with_one_fix() {
         assert!(told.contains("backend/one, backend/two\n"), "{command}:\n{told}");
     }
 }
+
+#[test]
+fn doctor_folds_texts_with_native_names() {
+    let sandbox = Sandbox::with_volumes(&["db", "web", "keep"]);
+    sandbox.kiln("apply").ends(0);
+    for name in ["db", "web"] {
+        let file = sandbox.live_file(name);
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+    let told = sandbox.kiln("doctor").out;
+    let lost = "  2 volumes  Lost: kiln.prod.NAME.UID is missing from fast; Kiln does not recreate a lost object as an empty one\n";
+    assert!(told.contains(lost) && told.contains("\n      volume/db, volume/web\n"), "{told}");
+}
