@@ -27,7 +27,7 @@ const ONLY: [(&str, &str, &[&str]); 2] =
 const MAX_LINES: usize = 800;
 
 /// The invariants that ARCHITECTURE.md lists.
-const INVARIANTS: std::ops::RangeInclusive<u32> = 1..=19;
+const INVARIANTS: std::ops::RangeInclusive<u32> = 1..=20;
 
 /// The top modules that a file names, with the line. `*` stands for all of them at once.
 fn imports(source: &Source) -> BTreeSet<(usize, &str)> {
