@@ -18,7 +18,7 @@ impl Reconciler {
         let reading = confirmed_by_object(reading);
         let specs = &reading.specs;
         let complete = |(name, view): (&Name, &Observation)| match view {
-            Observation::Seen { observed, .. } if observed.shows_all() => Some(name.clone()),
+            Observation::Seen { .. } if shows_all(view) => Some(name.clone()),
             _ => None,
         };
         let complete = report.world.iter().filter_map(complete).collect();
@@ -141,6 +141,12 @@ impl<'a> Concerned<'a> {
     }
 }
 
+/// Whether everything was observed that can depend on an object in the trash.
+fn shows_all(view: &Observation) -> bool {
+    let ledger = view.observed().and_then(|observed| observed.ledger.as_ref()).and_then(LedgerView::ledger);
+    view.shows_all(ledger)
+}
+
 /// Whether nothing about an object in the trash is in doubt: its backend was observed completely, it is consistent, no step or
 /// hold concerns it, and no document refers to it.
 fn is_certain(
@@ -150,10 +156,10 @@ fn is_certain(
     reading: &Reading,
     report: &Report,
 ) -> bool {
-    let Some(Observation::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
+    let Some(view @ Observation::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
     let Some(identity) = &trashed.object.identity else { return false };
     report.plan.is_some()
-        && observed.shows_all()
+        && shows_all(view)
         && observed.gaps.is_empty()
         && trashed.object.conflict.is_none()
         && trashed.object.blocker.is_none()
@@ -171,8 +177,8 @@ mod tests {
     use crate::manifest::fixtures::reading_of;
     use crate::model::fixtures::{name, nth};
     use crate::model::{
-        Action, Capabilities, InnerSnapshot, Listed, NativeName, Object, Observed, Place, PoolId, Reason, Restoring,
-        Size, Tags, Verb,
+        Absence, Action, Address, Capabilities, InnerSnapshot, Ledger, Listed, NativeName, Object, Observed, Place,
+        PoolId, Reason, Restoring, Size, Tags, Verb,
     };
     use crate::plan::{Held, HeldReason, Plan};
 
@@ -287,6 +293,19 @@ mod tests {
             capabilities: Capabilities::everything(),
             observed: observed(),
         };
+        let by_name = |answers_for_all: bool| {
+            let mut ledger = Ledger::new(PoolId("p".to_owned()), "prod".parse().unwrap(), String::new());
+            let web = nth(Kind::Volume, "web", 0);
+            let at = Address::flat(&web.native());
+            ledger.complete.insert(web.uid, web.ledger_entry(0, at.clone(), Size(1)));
+            let queried = answers_for_all.then_some(at).into_iter().collect();
+            let ledger = Some(LedgerView::Good(Arc::new(ledger)));
+            in_world(Observation::Seen {
+                capabilities: Capabilities { absence: Absence::ByName, ..Capabilities::everything() },
+                observed: Observed { listed: Listed::NONE, queried, ledger, ..observed() },
+            })
+        };
+        assert!(certain(&trashed(), &reading, &by_name(true)), "each object of the ledger is shown or proven absent");
         let inside = nth(Kind::Volume, "web", 0).native();
         let goes_along = half_restored(Place::Trash, Some(inside.clone()));
         assert!(certain(&trashed(), &reading, &goes_along), "it goes before the volume that it is inside of");
@@ -305,6 +324,7 @@ mod tests {
                 "it is inside of a volume whose restore from it is not complete",
                 half_restored(Place::Live, Some(inside)),
             ),
+            ("its backend did not answer for each object of the ledger", by_name(false)),
             ("its backend has gaps", in_world(seen(gaps))),
             ("another process holds the lock", in_world(locked)),
             ("its backend was not observed", in_world(Observation::Failed { why: "away".to_owned(), fix: None })),

@@ -20,6 +20,9 @@
 //!   own tag, and the size that it changed, fit the expectation. A volume with that tag is not copied or changed by another step, and the
 //!   snapshot is not removed; only when the snapshot is gone does another restore replace it;
 //! - **never forced**: an object in use is Busy, and the error names the client;
+//! - **answering**: one whose lists may lack objects (`Absence::ByName`) answers truly for each name, live, in the trash and unfinished, and
+//!   gives an unfinished object exactly the name of `NativeName::temporary`. Kiln may not know all objects that depend on one: the driver
+//!   refuses a removal that would take them along;
 //! - **declared**: what `Capabilities` does not contain is Unsupported, and changes nothing.
 //!
 //! `tests/conformance` tests every driver for these guarantees.

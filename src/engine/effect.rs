@@ -6,13 +6,15 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use crate::model::{
-    Action, Address, DriverError, ErrorKind, Identity, InnerSnapshot, Kind, NativeName, Object, Observed, Place,
-    Provisioning, Step, Tags, Uid,
+    Absence, Action, Address, Capabilities, DriverError, ErrorKind, Identity, InnerSnapshot, Kind, Ledger, NativeName,
+    Object, Observed, Place, Provisioning, Step, Tags, Uid,
 };
 
 /// The observed objects of one backend, by native name and place. Several snapshots have one name where each is inside of another volume.
 pub(super) struct ObservedObjects<'o> {
     observed: &'o Observed,
+    /// Where the backend proves absence by name: the ledger, which lists the objects that can be clones.
+    known: Option<&'o Ledger>,
     objects: HashMap<(&'o NativeName, Place), SmallVec<[&'o Object; 1]>>,
 }
 
@@ -22,7 +24,12 @@ impl<'o> ObservedObjects<'o> {
         for object in &observed.objects {
             objects.entry((&object.native, object.place)).or_default().push(object);
         }
-        Self { observed, objects }
+        Self { observed, known: None, objects }
+    }
+
+    /// The observed objects of a backend with this owner's ledger.
+    pub(super) fn of(observed: &'o Observed, can: &Capabilities, ledger: Option<&'o Ledger>) -> Self {
+        Self { known: ledger.filter(|_| can.absence == Absence::ByName), ..Self::new(observed) }
     }
 
     fn named<'s>(&'s self, native: &'s NativeName, place: Place) -> &'s [&'o Object] {
@@ -99,7 +106,8 @@ impl<'o> ObservedObjects<'o> {
             Action::Sweep => self.named(&step.native, Place::Temporary).is_empty(),
             Action::Detach => {
                 // Clones can have any name.
-                if !self.observed.proves_gone(Kind::Volume, &[]) {
+                let all_known = self.known.is_some_and(|ledger| ledger.is_shown_by(self.observed));
+                if !all_known && !self.observed.proves_gone(Kind::Volume, &[]) {
                     return None;
                 }
                 self.observed.objects.iter().all(|object| object.parent != Some(step.identity.uid))

@@ -44,9 +44,10 @@ impl Session<'_> {
         let names: Vec<Name> = self.ledgers.keys().cloned().collect();
         let mut used_up = Vec::new();
         for name in names {
-            if let Some(ledger) = self.ledgers.get_mut(&name) {
+            if let (Some(ledger), Some(backend)) = (self.ledgers.get_mut(&name), self.observations.backends.get(&name))
+            {
                 let here = plan.steps.iter().filter(|step| step.backend() == Some(&name));
-                ledger::announce(ledger, here, &plan.used);
+                ledger::announce(ledger, here, &plan.used, backend.driver.capabilities().absence);
                 // A ledger that has just begun did not exist when the plan was noted.
                 if ledger.serial == 0 {
                     ledger::enter_reading(ledger, &self.setup.reading, plan);

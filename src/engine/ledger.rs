@@ -7,8 +7,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
-    Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place,
-    Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Absence, Action, Address, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, NativeName,
+    Object, Observed, Owner, Place, Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{Plan, SettledState};
 
@@ -122,7 +122,7 @@ pub(super) fn settle(
         ledger.removals.retain(|removal| !is_live(removal.uid) && counted.insert(removal.uid));
     }
     let copies = observed.objects.iter().filter_map(|object| Some(object.copy_of.as_ref()?.uid));
-    let unseen = ledger.copies.iter().copied().filter(|uid| !observed.shows_all() && !there.contains_key(uid));
+    let unseen = ledger.copies.iter().copied().filter(|uid| !observed.lists_all() && !there.contains_key(uid));
     let copies: BTreeSet<Uid> = copies.chain(unseen).collect();
     if copies != ledger.copies {
         ledger.copies = copies;
@@ -149,6 +149,18 @@ pub(super) fn settle(
             leave(ledger, (uid, None), kind, size, now);
         }
         ledger.add_tombstone(uid, now);
+    }
+    if !ledger.creating.is_empty() {
+        let is_gone = |uid: Uid, entry: &LedgerEntry| {
+            let identity = ledger.identity_of(uid, entry);
+            let unfinished = Address::flat(&NativeName::temporary(&identity.owner, &identity.name, uid));
+            let known = [entry.address(), unfinished];
+            let is_shown = observed.objects.iter().any(|object| known.iter().any(|at| object.is_at(at)));
+            !is_shown && observed.proves_gone(entry.kind, &known)
+        };
+        let gone: Vec<Uid> =
+            ledger.creating.iter().filter(|(uid, entry)| is_gone(**uid, entry)).map(|(uid, _)| *uid).collect();
+        gone.iter().for_each(|uid| drop(ledger.creating.remove(uid)));
     }
     let is_over = |at: u64, length: u64| is_of_the_future(at, now) || at + length <= now;
     let has_old = ledger.tombstones.values().any(|stone| is_over(stone.at, Ledger::TOMBSTONE_DAYS * 86_400))
@@ -209,7 +221,15 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
         accepted: before.and_then(|entry| entry.accepted),
         ..identity.ledger_entry(n, object.address(), object.size)
     };
+    let moved = before.map(|entry| entry.native.clone()).filter(|before| *before != object.native);
     ledger.complete.insert(identity.uid, entry);
+    ledger.creating.remove(&identity.uid);
+    // A volume that is renamed takes the snapshots inside of it along.
+    if let Some(from) = moved {
+        for entry in ledger.complete.values_mut().filter(|entry| entry.parent_volume.as_ref() == Some(&from)) {
+            entry.parent_volume = Some(object.native.clone());
+        }
+    }
     // An observation that lagged may have given it a tombstone.
     ledger.tombstones.remove(&identity.uid);
     ledger.leaving.remove(&identity.uid);
@@ -233,7 +253,20 @@ fn leave(ledger: &mut Ledger, (uid, volume): (Uid, Option<Uid>), kind: Kind, siz
 /// Announces the steps of a pass before the first one begins: enters which objects they destroy or rename, and the approvals that they use.
 ///
 /// Removals into the trash are not announced: an observation shows them.
-pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
+///
+/// Objects to be made are announced only where a list need not show them.
+pub(super) fn announce<'s>(
+    ledger: &mut Ledger,
+    steps: impl Iterator<Item = &'s Step> + Clone,
+    used: &[ApprovalSet],
+    absence: Absence,
+) {
+    for step in steps.clone().filter(|_| absence == Absence::ByName) {
+        if let Action::Create { n, .. } | Action::Snapshot { n, .. } | Action::Adopt { n, .. } = &step.action {
+            let entry = step.identity.ledger_entry(*n, step.address(), Size(0));
+            ledger.creating.insert(step.identity.uid, entry);
+        }
+    }
     let destroys = |step: &&Step| matches!(step.action, Action::Destroy);
     ledger.destroying.extend(steps.clone().filter(destroys).map(|step| step.identity.uid));
     let renames = steps.clone().filter(|step| matches!(step.action, Action::Rename { .. }));
@@ -456,6 +489,8 @@ pub(super) fn take_over(ours: &mut Ledger, theirs: &Ledger) {
         removals,
         spent,
         renaming,
+        // Those that exist were observed, and are entered when they are renamed.
+        creating: _,
         waiting,
         copies,
         reading,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Identity, Kind, Name, Object, ObjectRecord, Owner, Place, Records, Uid};
+use crate::model::{Address, Identity, Kind, Name, Object, Owner, Place, Records, Uid};
 use crate::plan::{Observation, World};
 
 use super::ledger::SharedLedger;
@@ -14,6 +14,8 @@ pub(super) struct LostObject {
     pub kind: Kind,
     pub name: Name,
     pub uid: Uid,
+    /// Whether its backend was observed, and does not prove that it is gone.
+    pub may_exist: bool,
 }
 
 /// Returns what is lost, of any name. An object that stands under another name is not lost.
@@ -27,9 +29,16 @@ pub(super) fn lost(
 ) -> Vec<LostObject> {
     let objects = world.values().flat_map(Observation::objects);
     let shown: BTreeSet<Uid> = objects.filter(|o| o.place != Place::Temporary).filter_map(Object::uid).collect();
+    let may_exist = |backend: &Name, kind: Kind, known: &[Address]| {
+        world.get(backend).and_then(Observation::observed).is_some_and(|seen| !seen.proves_gone(kind, known))
+    };
+    let lost = |backend: &Name, kind: Kind, name: &Name, uid: Uid, known: &[Address]| {
+        let may_exist = may_exist(backend, kind, known);
+        LostObject { backend: backend.clone(), kind, name: name.clone(), uid, may_exist }
+    };
     let by_ledger = ledgers.iter().flat_map(|(backend, ledger)| {
-        let expected = ledger.complete.iter().filter(|(uid, _)| !ledger.leaving.contains(uid));
-        expected.map(move |(uid, entry)| (backend, entry.kind, &entry.name, *uid))
+        let expected = ledger.complete.iter().filter(|(uid, _)| !ledger.leaving.contains(uid) && !shown.contains(uid));
+        expected.map(move |(uid, entry)| lost(backend, entry.kind, &entry.name, *uid, &ledger.addresses_of(*uid)))
     });
     // Seconds pass before a create is entered in the ledger.
     let by_store = records.objects.values().filter(|record| {
@@ -37,11 +46,11 @@ pub(super) fn lost(
         let is_known = ledgers.values().any(|ledger| {
             ledger.complete.contains_key(&uid) || ledger.leaving.contains(&uid) || ledger.tombstones.contains_key(&uid)
         });
-        record.was_live() && !is_known && id.owner == *owner
+        record.was_live() && !is_known && id.owner == *owner && !shown.contains(&uid)
     });
-    let by_store = by_store
-        .map(|ObjectRecord { identity: Identity { kind, name, uid, .. }, backend, .. }| (backend, *kind, name, *uid));
-    let lost = by_ledger.chain(by_store).filter(|(.., uid)| !shown.contains(uid));
-    lost.map(|(backend, kind, name, uid)| LostObject { backend: backend.clone(), kind, name: name.clone(), uid })
-        .collect()
+    let by_store = by_store.map(|record| {
+        let Identity { kind, name, uid, .. } = &record.identity;
+        lost(&record.backend, *kind, name, *uid, &[record.address()])
+    });
+    by_ledger.chain(by_store).collect()
 }

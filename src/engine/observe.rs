@@ -1,6 +1,6 @@
 //! Observing the declared backends: at the same time, each within its own time limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -15,6 +15,9 @@ use crate::plan::{Observation, Plan, World, objects_to_observe};
 use super::backend_session::{BackendSession, open};
 use super::setup::Connect;
 use super::span::backend_span;
+
+/// How many names a backend is asked for in one call: it must answer within its time limit.
+const ASKED_AT_ONCE: usize = 1000;
 
 /// What is observed, and whether observing also takes the writer locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -182,6 +185,57 @@ impl Observations {
             }
         }
         learnt
+    }
+
+    /// Asks backends for these names, and adds the answers to the world. Returns the backends that answered for any.
+    pub(super) async fn ask_for(&mut self, wanted: BTreeMap<Name, Vec<Address>>) -> BTreeSet<Name> {
+        let mut tasks = JoinSet::new();
+        for (name, addresses) in wanted {
+            let Some(backend) = self.backends.get(&name).cloned() else { continue };
+            let span = backend_span(&name);
+            let asking = async move {
+                let mut answers = Vec::new();
+                for part in addresses.chunks(ASKED_AT_ONCE) {
+                    let mut answer = backend.observe(&Scope::Objects(part.to_vec())).await;
+                    if let Ok(seen) = &mut answer
+                        && seen.gaps.is_empty()
+                        && !part.iter().all(|at| seen.queried.contains(at))
+                    {
+                        seen.gaps.push("it did not answer for every name".to_owned());
+                    }
+                    answers.push(answer);
+                }
+                (name, answers)
+            };
+            tasks.spawn(asking.instrument(span));
+        }
+        let mut answered = BTreeSet::new();
+        while let Some(joined) = tasks.join_next().await {
+            let (name, answers) = match joined {
+                Ok(asked) => asked,
+                Err(error) => {
+                    tracing::error!(%error, "an observation ended in a panic");
+                    continue;
+                }
+            };
+            let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
+                self.world.get_mut(&name)
+            else {
+                continue;
+            };
+            for answer in answers {
+                match answer {
+                    Ok(seen) => {
+                        if !seen.queried.is_empty() {
+                            answered.insert(name.clone());
+                        }
+                        observed.add(seen);
+                    }
+                    Err(error) => observed.gaps.push(format!("it did not answer for the names of objects: {error}")),
+                }
+            }
+        }
+        answered
     }
 
     /// Replaces the observations of live objects by those that were made by name.

@@ -31,6 +31,8 @@ pub async fn overview_while(
         Some(Ok(records)) => session.records = records,
         Some(Err(error)) => tracing::warn!(%error, "the store cannot be read; continuing without its records"),
     }
+    let intents = store.as_ref().and_then(|store| store.intents().ok()).unwrap_or_default();
+    session.ask_for_names(&intents).await;
     session.judge();
     session.settle();
     let plan = session.plan_closely(approve, Irreversible::List).await;

@@ -28,16 +28,17 @@ impl Session<'_> {
     pub(super) async fn recover(&mut self, reporter: &dyn Reporter) -> Result<Vec<(Step, DriverError)>, StoreError> {
         let Some(store) = self.store.clone() else { return Ok(Vec::new()) };
         let intents = store.intents()?;
+        self.ask_for_names(&intents).await;
         let mut batch = Batch::default();
         let mut finished = Vec::new();
         let mut observed_objects: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
         for intent in &intents {
             let step = &intent.step;
             let place = step.backend().and_then(|name| match self.observations.world.get(name)? {
-                Observation::Seen { observed, .. } => Some((name, observed)),
+                Observation::Seen { capabilities, observed } => Some((name, capabilities, observed)),
                 Observation::LockedBy { .. } | Observation::Failed { .. } | Observation::Unsupported => None,
             });
-            let Some((backend, observed)) = place else {
+            let Some((backend, can, observed)) = place else {
                 // It cannot be observed. The intent stays open until it can be, or until a whole reading no longer declares its endpoint.
                 if !self.specs().declares_endpoint(&step.endpoint) && self.reading().is_whole() {
                     let message = format!("interrupted; {} is no longer declared, and shows no outcome", step.endpoint);
@@ -59,7 +60,9 @@ impl Session<'_> {
                 continue;
             }
             // An intent is written before its step begins: only an effect that is observed counts as done.
-            let seen = observed_objects.entry(backend).or_insert_with(|| ObservedObjects::new(observed));
+            let seen = observed_objects.entry(backend).or_insert_with(|| {
+                ObservedObjects::of(observed, can, observed.ledger.as_ref().and_then(LedgerView::ledger))
+            });
             let Some(done) = seen.shows(step) else { continue };
             let failed = |effect, message: &str| {
                 Err(DriverError { effect, ..DriverError::before(ErrorKind::Transient, message) })
@@ -141,8 +144,9 @@ impl Session<'_> {
     pub(super) fn shown(&self) -> impl Fn(&Step) -> bool {
         let mut seen: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
         for (name, view) in &self.observations.world {
-            if let Observation::Seen { observed, .. } = view {
-                seen.insert(name, ObservedObjects::new(observed));
+            if let Observation::Seen { capabilities, observed } = view {
+                let ledger = observed.ledger.as_ref().and_then(LedgerView::ledger);
+                seen.insert(name, ObservedObjects::of(observed, capabilities, ledger));
             }
         }
         move |step| {

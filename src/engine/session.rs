@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::driver::image;
 use crate::model::{
-    Address, DriverError, ErrorKind, ImageObservation, ImageRef, Images, Ledger, Name, Object, Place, PoolId, Reading,
-    Records, Removal, Scope, Specs,
+    Address, DriverError, ErrorKind, ImageObservation, ImageRef, Images, Ledger, Name, Object, OpenIntent, Place,
+    PoolId, Reading, Records, Removal, Scope, Specs,
 };
 use crate::plan::{self, Inputs, Irreversible, Judged, Plan, Unobserved};
 use crate::store::{Store, StoreError};
@@ -60,8 +60,24 @@ impl<'s> Session<'s> {
     /// Begins a session that only observes.
     pub(super) async fn begin_reading(setup: &'s Setup, records: Arc<Records>) -> Self {
         let mut session = Self::begin(setup, records, AccessMode::Read).await;
+        session.ask_for_names(&setup.store.as_ref().and_then(|store| store.intents().ok()).unwrap_or_default()).await;
         session.judge();
         session
+    }
+
+    /// Asks the backends that prove absence by name for every name that matters: until each has answered, or one does not answer.
+    pub(super) async fn ask_for_names(&mut self, intents: &[OpenIntent]) {
+        let mut silent = BTreeSet::new();
+        loop {
+            let mut wanted = plan::names_to_ask(self.reading(), &self.observations.world, &self.records, intents);
+            wanted.retain(|name, _| !silent.contains(name));
+            if wanted.is_empty() {
+                return;
+            }
+            let asked: BTreeSet<Name> = wanted.keys().cloned().collect();
+            let answered = self.observations.ask_for(wanted).await;
+            silent.extend(asked.difference(&answered).cloned());
+        }
     }
 
     /// Begins a session that writes: takes the writer locks.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{
-    Action, Address, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Outcome, Place, Scope, Step, Uid,
+    Absence, Action, Address, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Outcome, Place, Scope, Step, Uid,
     VolumeSettings,
 };
 use crate::store::Batch;
@@ -52,10 +52,15 @@ impl Verifier<'_> {
                 report.failed.extend(indexes.iter().map(|index| (steps[*index].clone(), error.clone())));
                 continue;
             };
-            let addresses: BTreeSet<_> = indexes.iter().flat_map(|index| concerned(&steps[*index])).collect();
+            let mut addresses: BTreeSet<_> = indexes.iter().flat_map(|index| concerned(&steps[*index])).collect();
             // One listing costs less than many observations by name; and only a listing shows all clones.
             let detaches = indexes.iter().any(|index| steps[*index].action == Action::Detach);
-            let scope = if addresses.len() > 64 || detaches {
+            let can = backend.driver.capabilities();
+            let lists = can.absence == Absence::ByList;
+            if detaches && !lists {
+                addresses.extend(ledger.complete.keys().flat_map(|uid| ledger.addresses_of(*uid)));
+            }
+            let scope = if lists && (addresses.len() > 64 || detaches) {
                 Scope::All { owner: self.execution.setup.reading.specs.stack.owner.clone() }
             } else {
                 Scope::Objects(addresses.into_iter().collect())
@@ -83,7 +88,8 @@ impl Verifier<'_> {
             };
             let steps_done = indexes.len();
             let now = self.execution.now();
-            let seen = ObservedObjects::new(&seen);
+            let before = detaches.then(|| ledger.clone());
+            let seen = ObservedObjects::of(&seen, can, before.as_deref());
             let mut batch = Batch::default();
             let last_done = indexes.last().copied();
             for index in indexes {

@@ -34,6 +34,9 @@ pub struct Capabilities {
     /// Whose clients are observed.
     #[serde(default)]
     pub client_visibility: ClientVisibility,
+    /// How it is proven that an object does not exist.
+    #[serde(default = "by_list")]
+    pub absence: Absence,
     /// How a volume is restored from a snapshot.
     pub restore: Restores,
     /// Whether objects can be renamed.
@@ -104,6 +107,21 @@ pub struct SettingsAbility {
     pub qos_live: bool,
     /// Whether volumes can be created encrypted.
     pub encryption: bool,
+}
+
+choices! {
+    /// How a backend proves that an object does not exist.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    pub enum Absence("Absence") {
+        /// Its lists are complete, or say that they are not.
+        "ByList" => ByList,
+        /// It answers for each name. Its lists may lack any object.
+        "ByName" => ByName,
+    }
+}
+
+fn by_list() -> Absence {
+    Absence::ByList
 }
 
 choices! {
@@ -191,6 +209,7 @@ impl Capabilities {
             snapshots: Some(SnapshotAbility { nested: false, while_open: true, adopt: true }),
             clones: Some(CloneAbility { of_volume: true, depend: true, detach: true }),
             client_visibility: ClientVisibility::All,
+            absence: Absence::ByList,
             restore: Restores::Atomic,
             rename: true,
             adopt: true,

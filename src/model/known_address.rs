@@ -1,6 +1,20 @@
 //! Where the objects of a ledger can be.
 
-use super::{Address, Identity, Ledger, NativeName, Uid};
+use std::collections::HashSet;
+
+use super::{Absence, Address, Identity, Ledger, LedgerEntry, NativeName, Object, Observed, Place, Uid};
+
+impl Observed {
+    /// Whether everything is among the objects that can depend on one of them: all of the pool or, where only names are answered for, all
+    /// of the owner's ledger. (There the driver must refuse the removal of an object that others depend on.)
+    pub fn shows_all(&self, absence: Absence, ledger: Option<&Ledger>) -> bool {
+        let shows_known = || match absence {
+            Absence::ByList => false,
+            Absence::ByName => ledger.is_some_and(|ledger| ledger.is_shown_by(self)),
+        };
+        self.lists_all() || shows_known()
+    }
+}
 
 impl Ledger {
     /// Returns every address at which an object of the ledger can be: the one that was entered, and those that announced renames of it or of
@@ -26,12 +40,27 @@ impl Ledger {
         volumes.into_iter().flatten().flat_map(inside).collect()
     }
 
+    /// Whether every object of the ledger is among the observed ones, or is proven to be nowhere on the pool.
+    pub fn is_shown_by(&self, observed: &Observed) -> bool {
+        let whole = observed.objects.iter().filter(|object| object.place != Place::Temporary);
+        let shown: HashSet<Uid> = whole.filter_map(Object::uid).collect();
+        let is_shown = |(uid, entry): (&Uid, &LedgerEntry)| {
+            shown.contains(uid) || observed.proves_gone(entry.kind, &self.addresses_of(*uid))
+        };
+        self.complete.iter().all(is_shown)
+    }
+
+    /// Returns the identity of the object of an entry.
+    pub fn identity_of(&self, uid: Uid, entry: &LedgerEntry) -> Identity {
+        Identity { owner: self.owner.clone(), kind: entry.kind, name: entry.name.clone(), uid }
+    }
+
     /// Returns the native name that the announced rename of an object would give it.
     fn renamed(&self, uid: Uid) -> Option<NativeName> {
         let (entry, name) = (self.complete.get(&uid)?, self.renaming.get(&uid)?);
-        let renamed = Identity { owner: self.owner.clone(), kind: entry.kind, name: name.clone(), uid };
+        let renamed = || Identity { name: name.clone(), ..self.identity_of(uid, entry) }.native();
         // A native name of its own stays.
-        entry.native.is_reserved().then(|| renamed.native())
+        entry.native.is_reserved().then(renamed)
     }
 }
 

@@ -81,6 +81,10 @@ pub struct Ledger {
     /// declare by then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub renaming: BTreeMap<Uid, Name>,
+    /// Objects that steps were about to create or adopt, on a backend that proves absence by name, with the entries that they get. Nothing
+    /// else may tell that there is one whose document is withdrawn: each is asked for until it is found, or its absence is proven.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub creating: BTreeMap<Uid, LedgerEntry>,
     /// Objects whose removal exceeded a limit and waits for approval. Without this, objects created in the meantime would lower the share of
     /// the same removal.
     #[serde(default)]
@@ -209,6 +213,7 @@ impl Ledger {
             approvals: Vec::new(),
             spent: BTreeSet::new(),
             renaming: BTreeMap::new(),
+            creating: BTreeMap::new(),
             waiting: BTreeSet::new(),
             copies: BTreeSet::new(),
             reading: None,

@@ -31,6 +31,7 @@ const WAITING: &str = "waiting";
 const COPIES: &str = "copies";
 const TOMBSTONES: &str = "tombstones";
 const RENAMING: &str = "renaming";
+const CREATING: &str = "creating";
 const REMOVALS: &str = "removals";
 const NEXT: &str = "next";
 const APPROVALS: &str = "approvals";
@@ -78,6 +79,7 @@ impl Ledger {
             approvals,
             spent,
             renaming,
+            creating,
             waiting,
             copies,
             reading,
@@ -102,6 +104,7 @@ impl Ledger {
         changes.set(COPIES, &before.copies, copies)?;
         changes.map(TOMBSTONES, &before.tombstones, tombstones)?;
         changes.map(RENAMING, &before.renaming, renaming)?;
+        changes.map(CREATING, &before.creating, creating)?;
         changes.map(REMOVALS, &by_uid(&before.removals), &by_uid(removals))?;
         changes.map(NEXT, &before.next, next)?;
         changes.set(APPROVALS, &approval_keys(&before.approvals), &approval_keys(approvals))?;
@@ -132,6 +135,7 @@ impl Ledger {
                 WAITING => copy_key(&self.waiting, &mut part.waiting, name.parse().ok()?),
                 COPIES => copy_key(&self.copies, &mut part.copies, name.parse().ok()?),
                 TOMBSTONES => copy(&self.tombstones, &mut part.tombstones, name.parse().ok()?),
+                CREATING => copy(&self.creating, &mut part.creating, name.parse().ok()?),
                 RENAMING => copy(&self.renaming, &mut part.renaming, name.parse().ok()?),
                 REMOVALS => drop(removed.insert(name.parse::<Uid>().ok()?)),
                 NEXT => copy(&self.next, &mut part.next, name.to_owned()),
@@ -175,6 +179,7 @@ impl Ledger {
             WAITING => put_key(&mut self.waiting, name.parse().ok()?, value),
             COPIES => put_key(&mut self.copies, name.parse().ok()?, value),
             TOMBSTONES => put(&mut self.tombstones, name.parse().ok()?, value)?,
+            CREATING => put(&mut self.creating, name.parse().ok()?, value)?,
             RENAMING => put(&mut self.renaming, name.parse().ok()?, value)?,
             REMOVALS => removals.push((name.parse().ok()?, value.map_or(Some(Vec::new()), read)?)),
             NEXT => put(&mut self.next, name.to_owned(), value)?,

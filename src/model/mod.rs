@@ -38,7 +38,8 @@ mod volume_settings;
 pub use address::Address;
 pub use approval::{ApprovalItem, ApprovalSet};
 pub use capability::{
-    Access, Capabilities, CloneAbility, Growth, Reservation, Restores, SettingsAbility, SnapshotAbility, TrashAbility,
+    Absence, Access, Capabilities, CloneAbility, Growth, Reservation, Restores, SettingsAbility, SnapshotAbility,
+    TrashAbility,
 };
 pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{

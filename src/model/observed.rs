@@ -107,9 +107,24 @@ impl Observed {
         self.listed.has_all(kind) || asked()
     }
 
-    /// Whether everything on the pool is among the objects: nothing else can depend on one of them, or be the same object.
-    pub fn shows_all(&self) -> bool {
+    /// Whether every object of the pool is among the objects.
+    pub fn lists_all(&self) -> bool {
         self.listed == Listed::COMPLETE
+    }
+
+    /// Adds the answers of an observation by name, which is later.
+    pub fn add(&mut self, answers: Observed) {
+        let Observed { queried, gaps, objects, .. } = answers;
+        let shown: BTreeSet<(Address, Place)> = objects.iter().map(|object| (object.address(), object.place)).collect();
+        self.objects.retain(|object| {
+            let at = object.address();
+            !queried.contains(&at) && !shown.contains(&(at, object.place))
+        });
+        self.objects.extend(objects);
+        self.objects
+            .sort_by(|a, b| (&a.native, &a.parent_volume, a.place).cmp(&(&b.native, &b.parent_volume, b.place)));
+        self.queried.extend(queried);
+        self.gaps.extend(gaps);
     }
 
     /// Returns the capacity of a resource, if it is known.

@@ -247,7 +247,8 @@ impl<'a> Judge<'a> {
             Observation::Failed { .. } | Observation::Unsupported => return None,
         };
         let ledger = self.newest_ledger(observed, self.record(name, spec, observed));
-        Some(Usable { name, spec, capabilities, observed, ledger, locked_by })
+        let shows_all = observed.shows_all(capabilities.absence, ledger);
+        Some(Usable { name, spec, capabilities, observed, ledger, shows_all, locked_by })
     }
 
     /// Returns the store's record of this Backend: by its name, by its pool (for a renamed Backend), or by its place.

@@ -36,7 +36,8 @@ fn is_proven(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
             let left = usable.ledger.is_some_and(|l| {
                 l.leaving.contains(&record.identity.uid) || l.tombstones.contains_key(&record.identity.uid)
             });
-            usable.proves_record_gone(record) && !left
+            let (kind, uid) = (record.identity.kind, record.identity.uid);
+            usable.proves_gone(kind, uid, Some(&record.address())) && !left
         }
         None => false,
     };

@@ -100,7 +100,8 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
                 && other.identity.name == step.identity.name
         };
         let is_replaced = step.expect.unwritten && plan.steps.iter().any(replaces_it);
-        let around = Around { objects, freed, approved, is_replaced };
+        let at = &before_renames(plan, step, step.address());
+        let around = Around { objects, at, freed, approved, is_replaced };
         check_restores(usable, step, object, objects, &mut breach);
         check_action(inputs, usable, step, object, &around, &mut breach);
         let inner = object.and_then(|object| inside.get(&(usable.name, &object.native)));
@@ -146,7 +147,7 @@ fn check_restores(
         // Another one replaces it when its snapshot is gone.
         Some(begun) if is_restore && step.risk == Risk::Irreversible => {
             let is_there = |object: &Object| object.uid().is_some() && object.uid() == begun.snapshot;
-            let may_exist = |uid| !usable.proves_gone(Kind::Snapshot, uid);
+            let may_exist = |uid| !usable.proves_gone(Kind::Snapshot, uid, None);
             if objects.values().any(|object| is_there(object)) || begun.snapshot.is_some_and(may_exist) {
                 breach("it replaces a restore that can be completed");
             }
@@ -177,6 +178,8 @@ fn check_restores(
 struct Around<'a> {
     /// The observation of its backend.
     objects: &'a HashMap<(Address, Place), &'a Object>,
+    /// Its address, before the rename of its volume if it waits for one.
+    at: &'a Address,
     /// Whether the object that has its native name is destroyed before.
     freed: bool,
     /// Whether it is approved.
@@ -193,7 +196,7 @@ fn check_action(
     around: &Around<'_>,
     breach: &mut dyn FnMut(&str),
 ) {
-    let Around { objects, freed, approved, is_replaced } = *around;
+    let Around { objects, at, freed, approved, is_replaced } = *around;
     let ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.uid == step.identity.uid);
     let identity = &step.identity;
     let is_doubted = || match inputs.reading.withdraws(identity.kind, &identity.name, usable.ledger, identity.uid) {
@@ -250,7 +253,7 @@ fn check_action(
             if origin.as_ref().is_some_and(|origin| origin.size().is_none_or(|source| source > *size)) {
                 breach("it is smaller than its source, or the size of its source is unknown");
             }
-            if !usable.observed.proves_absence(step.identity.kind, &step.address()) {
+            if !usable.observed.proves_absence(step.identity.kind, at) {
                 breach("its absence is not proven");
             }
         }
@@ -258,7 +261,7 @@ fn check_action(
             if objects.contains_key(&(step.address(), Place::Live)) {
                 breach("its native name is taken");
             }
-            if !usable.observed.proves_absence(step.identity.kind, &step.address()) {
+            if !usable.observed.proves_absence(step.identity.kind, at) {
                 breach("its absence is not proven");
             }
         }
@@ -275,7 +278,7 @@ fn check_action(
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             Some(object) if !object.needed_by.is_empty() => breach("another object needs its object"),
-            Some(_) if !usable.observed.shows_all() => breach("objects that depend on its object may not be listed"),
+            Some(_) if !usable.shows_all => breach("objects that depend on its object may not be listed"),
             Some(_) if is_doubted() => breach("it removes an object that may still be declared"),
             Some(_) if step.action == Action::Destroy && !approved && !is_replaced && is_gone() => {
                 breach("it destroys an object whose directory may come back");
@@ -305,10 +308,7 @@ fn check_action(
             Some(object) if object.tags.protected && !tags.protected && unprotection_in_doubt() => {
                 breach("it lifts protection while a manifest is invalid, or by other manifests");
             }
-            Some(object)
-                if comes_under_a_name(step, object)
-                    && !usable.observed.proves_absence(identity.kind, &step.address()) =>
-            {
+            Some(object) if comes_under_a_name(step, object) && !usable.observed.proves_absence(identity.kind, at) => {
                 breach("its new name is not proven free");
             }
             _ => {}

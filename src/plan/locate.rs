@@ -1,12 +1,13 @@
 //! Where a declared object is: live, in the trash, under its old name, or proven absent.
 
-use crate::model::{Kind, Ledger, Name, Object, Place, PlacedField, Uid, Verb};
+use crate::model::{Absence, Kind, Ledger, Name, Object, Place, PlacedField, Uid, Verb};
 
 use super::backend_state::BackendState;
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::{Inventory, OwnedObject, OwnedObjects};
-use super::lost::{check_not_hidden, check_not_lost, check_not_shrunk, not_listed};
+use super::lost::{check_not_hidden, check_not_lost, check_not_shrunk, not_proven_absent};
+use super::places::addresses;
 use super::types::HeldReason;
 use super::usable::Usable;
 
@@ -57,7 +58,10 @@ fn usable_backend<'i, 'a>(
             };
             Err(subject.hold(blocked.reason, blocked.message.clone(), blocked.fix.clone()))
         }
-        None => Err(not_listed(subject, backend)),
+        None => {
+            let message = format!("{backend} was not observed: the object may exist");
+            Err(subject.hold(HeldReason::Unobserved, message, "`kiln apply`, when the backend can be observed"))
+        }
     }
 }
 
@@ -163,9 +167,14 @@ fn check_is_free<'a>(
     subject: &Subject<'a>,
     old: Option<&Name>,
 ) -> Result<(), Hold> {
-    // A name can be that of an object with any uid.
-    if !usable.observed.proves_gone(subject.kind, &[]) {
-        return Err(not_listed(subject, usable.name));
+    // A name can be that of an object with any uid: a list shows them all, or each that it can have was asked for.
+    let meta = inventory.specs().document(subject.kind, subject.name);
+    let can_be = match usable.capabilities.absence {
+        Absence::ByList => Vec::new(),
+        Absence::ByName => meta.map(|meta| addresses(inventory, usable, subject.kind, meta)).unwrap_or_default(),
+    };
+    if !usable.observed.proves_gone(subject.kind, &can_be) {
+        return Err(not_proven_absent(subject, usable));
     }
     check_not_lost(inventory, subject, subject.name, old)?;
     check_not_hidden(inventory, subject, subject.name)

@@ -1,6 +1,6 @@
 //! Objects that should exist and are not observed: lost, shrunk, replaced, or on a backend that cannot be observed.
 
-use crate::model::{Address, Kind, Ledger, Name, ObjectRecord, Place, PlacedField, Verb};
+use crate::model::{Absence, Address, Kind, Ledger, Name, ObjectRecord, Place, PlacedField, Verb};
 
 use super::backend_state::BackendState;
 use super::hold::{Hold, Subject};
@@ -8,6 +8,7 @@ use super::inventory::{Inventory, OwnedObject};
 use super::tags::exact;
 use super::types::HeldReason;
 use super::unreachable::{Whereabouts, undeclared_backend, whereabouts};
+use super::usable::Usable;
 
 /// Holds an object that is smaller than it was: Kiln neither grows it back with zeroes nor copies from it.
 pub(super) fn check_not_shrunk(
@@ -75,8 +76,8 @@ pub(super) fn check_not_lost<'a>(
         return Err(subject.hold_inconsistent(&at, why));
     }
     check_not_replaced(inventory, &subject, backend, &at)?;
-    if inventory.usable(backend).is_some_and(|usable| !usable.proves_gone(kind, uid)) {
-        return Err(not_listed(&subject, backend));
+    if let Some(usable) = inventory.usable(backend).filter(|usable| !usable.proves_gone(kind, uid, Some(&at))) {
+        return Err(not_proven_absent(&subject, usable));
     }
     let message = format!("{at} is missing from {backend}; Kiln does not recreate a lost object as an empty one");
     let fix = format!(
@@ -86,10 +87,24 @@ pub(super) fn check_not_lost<'a>(
     Err(subject.hold(HeldReason::Lost, message, fix))
 }
 
-/// Holds an object that may exist on a backend whose list is incomplete.
-pub(super) fn not_listed(subject: &Subject<'_>, backend: &Name) -> Hold {
-    let message = format!("the listing of {backend} is incomplete: the object may exist");
-    subject.hold(HeldReason::Unobserved, message, "`kiln apply`, when the backend lists all its objects")
+/// Holds an object that may exist, because nothing proves its absence.
+pub(super) fn not_proven_absent(subject: &Subject<'_>, usable: &Usable<'_>) -> Hold {
+    let (why, fix) = unproven(usable);
+    subject.hold(HeldReason::Unobserved, format!("{why}: the object may exist"), fix)
+}
+
+/// Returns why an observation does not prove that an object is absent, and when it will.
+pub(super) fn unproven(usable: &Usable<'_>) -> (String, &'static str) {
+    let backend = usable.name;
+    match usable.capabilities.absence {
+        Absence::ByList => {
+            (format!("the listing of {backend} is incomplete"), "`kiln apply`, when the backend lists all its objects")
+        }
+        Absence::ByName => (
+            format!("backend {backend} did not answer for each name"),
+            "`kiln apply`, when the backend answers for the names of all objects",
+        ),
+    }
 }
 
 /// Holds an object whose native name belongs to an object without an owner: the original was replaced, or the pool is a copy

@@ -10,7 +10,8 @@
 //! the texts for removals in doubt, and `room`, `tags` and `name_conflict` what several kinds share. `unreachable` holds what only the store
 //! knows, and `gate` what concerns the plan as a whole, such as limits and approvals. Last come `order` and `drift`.
 //!
-//! `questions` are what must be observed more closely before a plan is final. `lint` checks the finished plan by rules of its own.
+//! `places` are the names that a backend is asked for which cannot list all its objects. `questions` are what must be observed more
+//! closely before a plan is final. `lint` checks the finished plan by rules of its own.
 //! `select` takes a part of it, and `saved` compares it with a saved one.
 
 mod backend_state;
@@ -32,6 +33,7 @@ mod no_trash;
 mod order;
 mod overview;
 mod owner_conflict;
+mod places;
 #[expect(clippy::module_inception, reason = "the file of the function `plan` has its name")]
 mod plan;
 mod questions;
@@ -54,6 +56,7 @@ pub use inputs::{Inputs, Irreversible};
 pub use lint::lint;
 pub use overview::{Overview, Retry};
 pub use owner_conflict::missing_stack;
+pub use places::names_to_ask;
 pub use plan::{plan, unobserved};
 pub use questions::{images, objects_to_observe};
 pub use referenced::Referenced;

@@ -8,6 +8,7 @@ use crate::model::{Action, Address, Kind, Name, NativeName, Object, OnRemove, Pl
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::{Inventory, OwnedObject, RequestedName, requests};
+use super::lost::not_proven_absent;
 use super::types::HeldReason;
 use super::usable::Usable;
 
@@ -30,9 +31,19 @@ pub(super) fn check_name_is_free(
     subject: &Subject<'_>,
     at: &Address,
 ) -> Result<(), Hold> {
-    let Some(object) = usable.find(at, |place| place != Place::Temporary) else { return Ok(()) };
+    let Some(object) = usable.find(at, |place| place != Place::Temporary) else {
+        return check_absence(usable, subject, at);
+    };
     let (reason, message, fix) = in_the_way(inventory, usable, (subject.kind, subject.name), object);
     Err(subject.hold(reason, message, fix))
+}
+
+/// Holds an object that is to get a native name which an unobserved object may have.
+fn check_absence(usable: &Usable<'_>, subject: &Subject<'_>, at: &Address) -> Result<(), Hold> {
+    match usable.observed.proves_absence(subject.kind, at) {
+        true => Ok(()),
+        false => Err(not_proven_absent(subject, usable)),
+    }
 }
 
 /// Holds an object whose native name several documents ask for. `volume`: of a snapshot, the declared volume.
@@ -67,7 +78,9 @@ pub(super) fn check_place_is_free(
     trashed: &Object,
 ) -> Result<(), Hold> {
     let at = trashed.address();
-    let Some(other) = usable.find(&at, |place| place == Place::Live) else { return Ok(()) };
+    let Some(other) = usable.find(&at, |place| place == Place::Live) else {
+        return check_absence(usable, subject, &at);
+    };
     let (reason, message, fix) = match &other.identity {
         None => {
             let message =
@@ -87,7 +100,9 @@ pub(super) fn check_trash_is_free(
     object: &Object,
 ) -> Result<(), Hold> {
     let at = object.address();
-    let Some(other) = usable.find(&at, |place| place == Place::Trash) else { return Ok(()) };
+    let Some(other) = usable.find(&at, |place| place == Place::Trash) else {
+        return check_absence(usable, subject, &at);
+    };
     let message = format!("the trash already holds an object named {at}");
     let fix = match &other.identity {
         Some(id) if id.owner == inventory.stack().owner => format!("`kiln trash purge {}`", id.id()),

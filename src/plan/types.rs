@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Address, ApprovalSet, Capabilities, Endpoint, Kind, Name, Object, Observed, Owner, Step, Uid, Verb,
+    Address, ApprovalSet, Capabilities, Endpoint, Kind, Ledger, Name, Object, Observed, Owner, Step, Uid, Verb,
 };
 
 /// The observations of all declared backends, by Backend name.
@@ -56,6 +56,16 @@ impl Observation {
         match self {
             Self::Seen { capabilities, .. } | Self::LockedBy { capabilities, .. } => Some(capabilities),
             Self::Failed { .. } | Self::Unsupported => None,
+        }
+    }
+
+    /// Whether everything was observed that can depend on an object: see [`Observed::shows_all`].
+    pub fn shows_all(&self, ledger: Option<&Ledger>) -> bool {
+        match self {
+            Self::Seen { capabilities, observed } | Self::LockedBy { by: _, capabilities, observed } => {
+                observed.shows_all(capabilities.absence, ledger)
+            }
+            Self::Failed { .. } | Self::Unsupported => false,
         }
     }
 

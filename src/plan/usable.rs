@@ -1,8 +1,6 @@
 //! A backend on which steps can be planned.
 
-use crate::model::{
-    Address, BackendSpec, Capabilities, Kind, Ledger, Name, NativeName, Object, ObjectRecord, Observed, Place, Uid,
-};
+use crate::model::{Address, BackendSpec, Capabilities, Kind, Ledger, Name, NativeName, Object, Observed, Place, Uid};
 
 /// A backend on which steps can be planned.
 pub(super) struct Usable<'a> {
@@ -12,6 +10,8 @@ pub(super) struct Usable<'a> {
     pub observed: &'a Observed,
     /// This owner's ledger on the pool; none before first use.
     pub ledger: Option<&'a Ledger>,
+    /// Whether everything is observed that can depend on an object: see [`Observed::shows_all`].
+    pub shows_all: bool,
     /// The holder of the writer lock, if another process has it: steps are held.
     pub locked_by: Option<&'a str>,
 }
@@ -30,19 +30,13 @@ impl<'a> Usable<'a> {
         objects[first..].iter().take_while(|object| object.is_at(at))
     }
 
-    /// Whether an object that is not observed is proven to be nowhere on the pool.
-    pub(super) fn proves_gone(&self, kind: Kind, uid: Uid) -> bool {
-        let known = self.ledger.map(|ledger| ledger.addresses_of(uid)).unwrap_or_default();
-        self.observed.proves_gone(kind, &known)
-    }
-
-    /// Whether the object of a record, which is not observed, is proven to be nowhere on the pool.
-    pub(super) fn proves_record_gone(&self, record: &ObjectRecord) -> bool {
-        let (kind, uid) = (record.identity.kind, record.identity.uid);
-        match self.ledger.is_some_and(|ledger| ledger.complete.contains_key(&uid)) {
-            true => self.proves_gone(kind, uid),
-            false => self.observed.proves_absence(kind, &record.address()),
+    /// Whether an object that is not observed is proven to be nowhere on the pool. `recorded`: where the store last saw it.
+    pub(super) fn proves_gone(&self, kind: Kind, uid: Uid, recorded: Option<&Address>) -> bool {
+        let mut known = self.ledger.map(|ledger| ledger.addresses_of(uid)).unwrap_or_default();
+        if known.is_empty() {
+            known.extend(recorded.cloned());
         }
+        self.observed.proves_gone(kind, &known) || self.ledger.is_some_and(|ledger| ledger.has_tombstone(uid))
     }
 
     /// Returns the address of a snapshot of a volume.

@@ -532,26 +532,24 @@ fn step(action: Action) -> Step {
 
 fn ledger() -> Ledger {
     let uid = identity().uid;
+    let entry = LedgerEntry {
+        kind: Kind::Volume,
+        name: name("db"),
+        n: 1,
+        native: native("kiln.prod.db.7np53nfs"),
+        size: Size(4096),
+        protected: true,
+        restored: texts("monday"),
+        declared_in: Some("db.yaml".to_owned()),
+        accepted: Some(Size(8192)),
+        parent_volume: Some(native("kiln.prod.web.7np53nfs")),
+    };
     Ledger {
         pool: PoolId("cb12cf9fd46301f5a3daf7c58680a216".to_owned()),
         owner: "prod".parse().unwrap(),
         stack: "5c1d2e8a90".to_owned(),
         serial: 7,
-        complete: BTreeMap::from([(
-            uid,
-            LedgerEntry {
-                kind: Kind::Volume,
-                name: name("db"),
-                n: 1,
-                native: native("kiln.prod.db.7np53nfs"),
-                size: Size(4096),
-                protected: true,
-                restored: texts("monday"),
-                declared_in: Some("db.yaml".to_owned()),
-                accepted: Some(Size(8192)),
-                parent_volume: Some(native("kiln.prod.web.7np53nfs")),
-            },
-        )]),
+        complete: BTreeMap::from([(uid, entry.clone())]),
         leaving: BTreeSet::from([uid]),
         destroying: BTreeSet::from([uid]),
         tombstones: BTreeMap::from([(uid, Tombstone { kind: Kind::Volume, name: name("db"), at: 1000 })]),
@@ -560,6 +558,7 @@ fn ledger() -> Ledger {
         approvals: vec![ApprovalSet { digest: "f32495bcf20c2a40".to_owned(), set: items("7np53nfs remove") }],
         spent: texts("f32495bcf20c2a40"),
         renaming: BTreeMap::from([(uid, name("db2"))]),
+        creating: BTreeMap::from([(uid, entry)]),
         waiting: BTreeSet::from([uid]),
         copies: BTreeSet::from([uid]),
         reading: Some(LastReading {

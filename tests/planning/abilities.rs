@@ -49,6 +49,8 @@ fn all() -> Vec<Read> {
         snapshots,
         clones,
         client_visibility,
+        // Read where lists are incomplete: see the cases `by-name-…`, and `differs_by_name`.
+        absence: _,
         restore,
         rename,
         adopt,

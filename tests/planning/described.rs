@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln::model::{
-    Address, ApprovalItem, ApprovalSet, BackendRecord, Blocker, Capabilities, Capacity, Clients, Coverage, Identity,
-    ImageFormat, ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name,
-    NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Qos, Reading, Records,
-    Removal, Resource, Restoring, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
+    Absence, Address, ApprovalItem, ApprovalSet, BackendRecord, Blocker, Capabilities, Capacity, Clients, Coverage,
+    Identity, ImageFormat, ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView,
+    Listed, Name, NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Qos,
+    Reading, Records, Removal, Resource, Restoring, Scope, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings,
+    Written,
 };
-use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, disown_copies};
+use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, disown_copies, names_to_ask};
 use serde::Deserialize;
 
 /// The whole file.
@@ -117,6 +118,8 @@ pub(crate) struct Pool {
     last_reading: Option<LastReading>,
     /// Lists that were cut short: volumes, snapshots, trash.
     cut: Vec<String>,
+    /// It answers for no name.
+    silent: bool,
     capacity: Option<Room>,
     /// What it can run out of beside.
     capacities: Vec<Capacity>,
@@ -211,6 +214,8 @@ pub(crate) struct Thing {
     clone_of: Option<Name>,
     /// What needs it elsewhere.
     needed_by: Vec<String>,
+    /// No list shows it. A backend that proves absence by name answers for it.
+    unlisted: bool,
     /// What knows of it: the pool, the ledger, the store.
     gone: bool,
     no_ledger: bool,
@@ -265,6 +270,8 @@ pub(crate) struct Scene {
     pub(crate) approved: Vec<String>,
     pub(crate) images: Images,
     pub(crate) irreversible: Irreversible,
+    /// The objects of backends that answer for names.
+    pub(crate) by_name: BTreeMap<Name, Vec<Object>>,
     /// What every uid that can occur stands for.
     pub(crate) uids: BTreeMap<Uid, (Kind, Name, u32)>,
 }
@@ -301,6 +308,7 @@ impl Described {
                 (false, true) => Irreversible::HoldRestores,
                 (false, false) => Irreversible::List,
             },
+            by_name: BTreeMap::new(),
             uids: BTreeMap::new(),
             reading,
         };
@@ -325,6 +333,7 @@ impl Described {
         if self.store == Some(false) {
             scene.records = Records::default();
         }
+        scene.ask_for_names();
         scene.name_uids(self.backends.keys());
         let judged = Judged::of(&scene.reading, &scene.world, &scene.records);
         disown_copies(&judged, &scene.reading, &mut scene.world, &scene.records);
@@ -349,6 +358,27 @@ fn empty() -> Observed {
 }
 
 impl Scene {
+    /// Answers for the names that matter, as far as a backend does.
+    pub(crate) fn ask_for_names(&mut self) {
+        loop {
+            let mut wanted = names_to_ask(&self.reading, &self.world, &self.records, &[]);
+            wanted.retain(|name, _| self.by_name.contains_key(name));
+            if wanted.is_empty() {
+                return;
+            }
+            for (name, asked) in wanted {
+                let objects = self.by_name[&name].iter().filter(|object| asked.contains(&object.address())).cloned();
+                let answers = Observed { objects: objects.collect(), ..Observed::nothing_in(&Scope::Objects(asked)) };
+                match self.world.get_mut(&name) {
+                    Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => {
+                        observed.add(answers);
+                    }
+                    other => panic!("it has names to ask for: {other:?}"),
+                }
+            }
+        }
+    }
+
     fn name_uids<'n>(&mut self, more: impl Iterator<Item = &'n Name>) {
         let specs = &self.reading.specs;
         let mut names: BTreeSet<Name> = specs.volumes.keys().chain(specs.snapshots.keys()).cloned().collect();
@@ -402,6 +432,19 @@ impl Pool {
         }
         scene.recent.extend(ledger.removals.clone());
         objects.sort_by_key(|object| (object.address(), object.place));
+        let by_name = self.capabilities().absence == Absence::ByName;
+        if by_name {
+            let unlisted = |object: &Object| {
+                self.objects.iter().any(|thing| {
+                    thing.unlisted && self.object(thing, &stack.id, &stack.owner, backend).is_at(&object.address())
+                })
+            };
+            let listed = objects.iter().filter(|object| !unlisted(object)).cloned().collect();
+            let all = std::mem::replace(&mut objects, listed);
+            if !self.silent {
+                scene.by_name.insert(backend.clone(), all);
+            }
+        }
         let word = self.ledger.as_deref().unwrap_or("good");
         let view = match word {
             "good" => Some(LedgerView::Good(Arc::new(ledger.clone()))),
@@ -422,10 +465,14 @@ impl Pool {
         };
         let observed = Observed {
             pool: (!self.unmarked).then(|| pool.clone()),
-            listed: Listed {
-                volumes: !self.cut.contains(&"volumes".to_owned()),
-                snapshots: !self.cut.contains(&"snapshots".to_owned()),
-                trash: !self.cut.contains(&"trash".to_owned()),
+            listed: if by_name {
+                Listed::NONE
+            } else {
+                Listed {
+                    volumes: !self.cut.contains(&"volumes".to_owned()),
+                    snapshots: !self.cut.contains(&"snapshots".to_owned()),
+                    trash: !self.cut.contains(&"trash".to_owned()),
+                }
             },
             queried: BTreeSet::new(),
             gaps: self.cut.iter().map(|what| format!("the list of {what} was cut short")).collect(),

@@ -14,8 +14,8 @@ use super::content::{self, GRANULARITY};
 use super::evidence::lease_proves_idleness;
 use super::pool::{self, FILE_MODE, MARK, MAX_NAME, TRIES};
 use crate::model::{
-    Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, Reservation, Restores, SettingsAbility, Size,
-    SnapshotAbility, TrashAbility,
+    Absence, Capabilities, ClientVisibility, CloneAbility, Growth, NameRules, Reservation, Restores, SettingsAbility,
+    Size, SnapshotAbility, TrashAbility,
 };
 
 const FILES: [&str; 3] = ["a", "b", "c"];
@@ -78,6 +78,7 @@ fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities
         snapshots: Some(SnapshotAbility { nested: false, while_open: shares_blocks.is_some(), adopt: false }),
         clones: Some(CloneAbility { of_volume: true, depend: false, detach: true }),
         client_visibility: visibility(path),
+        absence: Absence::ByList,
         restore: if exchange { Restores::Atomic } else { Restores::No },
         rename: true,
         adopt: true,

@@ -10,15 +10,16 @@ use async_trait::async_trait;
 
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
-    Access, Action, Address, BackendSpec, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind, Ledger,
-    LedgerCommit, LedgerView, Name, Observed, Outcome, Owner, PoolId, Reservation, Restores, Scope, Step, Suspension,
+    Absence, Access, Action, Address, BackendSpec, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind,
+    Ledger, LedgerCommit, LedgerView, Name, Observed, Outcome, Owner, PoolId, Reservation, Restores, Scope, Step,
+    Suspension,
 };
 
 use super::apply::apply;
 use super::copies::Copies;
 use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
-use super::observe::observe;
+use super::observe::{list_some, observe};
 use super::settings::{FaultRates, SimSettings};
 use super::world::SimWorld;
 
@@ -263,6 +264,7 @@ impl Driver for SimDriver {
         let (fault, choice) = self.meet(CallKind::Observe).await?;
         let (scope, file) = (scope.clone(), self.file.clone());
         let blind = self.capabilities.client_visibility == ClientVisibility::None;
+        let by_name = self.capabilities.absence == Absence::ByName && matches!(scope, Scope::All { .. });
         let hides_reservation = self.capabilities.reservation == Reservation::Hidden;
         self.with(false, move |world| {
             let locked = match file {
@@ -270,6 +272,9 @@ impl Driver for SimDriver {
                 None => world.locks.keys().cloned().collect(),
             };
             let mut seen = observe(world, &scope, fault, choice, locked);
+            if by_name {
+                list_some(&mut seen);
+            }
             if blind {
                 seen.objects.iter_mut().for_each(|object| object.clients = Clients::Unknown);
             }

@@ -107,6 +107,16 @@ fn lagging(world: &SimWorld) -> Vec<Object> {
     objects.iter().map(|(key, object)| describe(world, key, object, false)).collect()
 }
 
+/// Leaves about half of the objects out of the lists, always the same ones, as a backend does that answers only for names.
+pub(super) fn list_some(seen: &mut Observed) {
+    let is_listed = |object: &Object| {
+        let at = object.address().to_string();
+        at.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 2 == 0
+    };
+    seen.objects.retain(is_listed);
+    seen.listed = Listed::NONE;
+}
+
 /// Truncates one of the lists, or all of them, and marks them as incomplete. Of a truncated answer about names, no absence follows.
 fn cut(seen: &mut Observed, choice: u64) {
     seen.queried.clear();

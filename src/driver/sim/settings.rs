@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
 use crate::model::{
-    Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, Reservation, Restores,
-    SettingsAbility, Size, SnapshotAbility, TrashAbility,
+    Absence, Capabilities, ClientVisibility, DriverTable, Kind, NameAlphabet, NameRules, Percent, Reservation,
+    Restores, SettingsAbility, Size, SnapshotAbility, TrashAbility,
 };
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
@@ -51,6 +51,8 @@ fields! {
         "unrepeatable" => unrepeatable: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// Clients cannot be seen: neither shown, nor in the way of a step. A snapshot or clone of an open volume is inconsistent.
         "blindToClients" => blind_to_clients: bool = FieldRule::default(FieldForm::Bool, "false"),
+        /// How it is proven that an object does not exist. ByName: lists show only some of the objects. Default: ByList.
+        "absence" => absence: Option<Absence> = FieldRule::optional(FieldForm::Choice(&Absence::CHOICES)),
         /// How a volume is restored from a snapshot. Default: Atomic.
         "restore" => restore: Option<Restores> = FieldRule::optional(FieldForm::Choice(&Restores::CHOICES)),
         /// What the backend can run out of beside its capacity. Default: nothing.
@@ -131,6 +133,7 @@ impl SimMode {
             names,
             unrepeatable,
             blind_to_clients,
+            absence,
             restore,
             reservation,
             settings,
@@ -146,6 +149,7 @@ impl SimMode {
             trash: trash.unwrap_or(TrashAbility::All),
             repeatable: !unrepeatable,
             client_visibility,
+            absence: absence.unwrap_or(everything.absence),
             restore: restore.unwrap_or(everything.restore),
             reservation: reservation.unwrap_or(everything.reservation),
             settings: settings.map_or(everything.settings, |settings| settings.ability()),

@@ -294,6 +294,11 @@ impl SimWorld {
         self.content.objects.keys().filter(|key| key.trashed.is_none()).map(SimKey::address).collect()
     }
 
+    /// Returns the addresses of all objects.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.content.objects.keys().map(SimKey::address).collect()
+    }
+
     /// Returns all objects in the trash.
     pub fn trashed_objects(&self) -> impl Iterator<Item = (&NativeName, Uid, &SimObject)> {
         let objects = self.content.objects.iter();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::manifest::fixtures::reading_of;
-use crate::model::fixtures::{identity, owner};
-use crate::model::{LastReading, Listed, Name, PoolId};
+use crate::model::fixtures::{identity, name, owner};
+use crate::model::{LastReading, Listed, Name, PoolId, Reason};
 
 const NOW: u64 = 1_795_305_600;
 
@@ -174,6 +174,49 @@ fn another_owners_ledger_hands_on_what_protects_its_objects() {
     ours.reading = Some(mine.clone());
     take_over(&mut ours, &theirs);
     assert_eq!(ours.reading, Some(mine));
+}
+
+#[test]
+fn what_was_to_be_made_is_asked_for_until_it_is_found_or_proven_absent() {
+    let made = object(Kind::Volume, "volume");
+    let identity = made.identity.clone().unwrap();
+    let step = Step::new(
+        name("fast"),
+        identity.clone(),
+        Action::Adopt { tags: Tags::default(), n: 0 },
+        Reason::AdoptRequested,
+    );
+    let announced = |absence| {
+        let mut ledger = knows(&[]);
+        announce(&mut ledger, std::iter::once(&step), &[], absence);
+        ledger
+    };
+    assert!(announced(Absence::ByList).creating.is_empty(), "a list shows it");
+    let unfinished = NativeName::temporary(&identity.owner, &identity.name, identity.uid);
+    let both = BTreeSet::from([made.address(), Address::flat(&unfinished)]);
+    let none = Observed { listed: Listed::NONE, ..Observed::nothing() };
+    let left = Object::new(unfinished, Place::Temporary, Size(1));
+    for (observed, is_kept, why) in [
+        (none.clone(), true, "no name was answered for"),
+        (Observed { queried: BTreeSet::from([made.address()]), ..none.clone() }, true, "it may be unfinished"),
+        (Observed { queried: both.clone(), objects: vec![left], ..none.clone() }, true, "it is unfinished"),
+        (Observed { queried: both.clone(), objects: vec![made], ..none.clone() }, false, "it is entered"),
+        (Observed { queried: both, ..none }, false, "it was never made"),
+    ] {
+        let mut ledger = announced(Absence::ByName);
+        settle(&mut ledger, &observed, &specs(), NOW);
+        assert_eq!(!ledger.creating.is_empty(), is_kept, "{why}");
+    }
+}
+
+#[test]
+fn snapshots_inside_of_a_renamed_volume_are_entered_there() {
+    let (volume, snapshot) = (object(Kind::Volume, "kept"), object(Kind::Snapshot, "snapshot"));
+    let inside = Object { parent_volume: Some(volume.native.clone()), ..snapshot };
+    let mut ledger = knows(&[volume.clone(), inside.clone()]);
+    let renamed = Object { native: NativeName::new("renamed"), ..volume };
+    enter(&mut ledger, renamed.identity.as_ref().unwrap(), &renamed, 0);
+    assert_eq!(ledger.complete[&inside.uid().unwrap()].parent_volume, Some(renamed.native));
 }
 
 #[test]

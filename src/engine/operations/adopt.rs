@@ -3,18 +3,44 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Action, Capabilities, DriverError, Expect, Identity, InnerSnapshot, Kind, Ledger, LedgerView, Name, NameFault,
-    NativeName, Object, Owner, Place, Reason, Risk, Seconds, Step, Tags, TrashAbility, Uid, Verb,
+    Absence, Action, Address, Capabilities, DriverError, Expect, Identity, InnerSnapshot, Kind, Ledger, LedgerEntry,
+    LedgerView, Name, NameFault, NativeName, Object, Observed, Owner, Place, Reason, Risk, Seconds, Step, Tags,
+    TrashAbility, Uid, Verb,
 };
 
 use super::error::OperationError;
-use super::run::{Executed, begin, blocked, lower, make, observed};
+use super::run::{self, Executed, begin, blocked, lower, make};
 use super::stackless::refuse_without_stack;
 use super::trash::{Trashed, by_hand};
 use crate::engine::ledger;
+use crate::engine::session::Session;
 use crate::engine::setup::Setup;
 use crate::plan::Observation;
 use crate::text::did_you_mean;
+
+/// Returns the observation of a backend with all objects of another owner's ledger. Where lists need not show them, they are asked for.
+async fn with_objects_of(
+    session: &mut Session<'_>,
+    backend: &Name,
+    theirs: &Ledger,
+    observed: Observed,
+) -> Result<Observed, OperationError> {
+    let can = session.observations.world.get(backend).and_then(Observation::capabilities);
+    if can.is_none_or(|can| can.absence == Absence::ByList) {
+        return Ok(observed);
+    }
+    let entered = theirs.complete.keys().flat_map(|uid| theirs.addresses_of(*uid));
+    let asked: Vec<Address> = entered.chain(theirs.creating.values().map(LedgerEntry::address)).collect();
+    session.observations.ask_for([(backend.clone(), asked.clone())].into()).await;
+    let observed = run::observed(session, backend)?;
+    match asked.iter().all(|at| observed.queried.contains(at)) {
+        true => Ok(observed),
+        false => Err(OperationError::Unobserved(format!(
+            "{backend} did not answer for every name in the ledger of {}",
+            theirs.owner
+        ))),
+    }
+}
 
 /// Makes this Stack the owner of all objects of `from` on a declared backend; names and uids stay. Objects that `from` suspended stay
 /// suspended. Copies of objects of another pool stay as they are.
@@ -29,7 +55,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         return Err(OperationError::Usage(format!("no Backend {backend} is declared{meant}")));
     }
     let mut session = begin(setup).await?;
-    let observed = observed(&session, backend)?;
+    let mut observed = run::observed(&session, backend)?;
     refuse_without_stack(specs, backend, Some(&observed), session.records.backends.get(backend))?;
     let failed = |error: DriverError| OperationError::Failed(format!("{backend}: {error}"));
     let theirs = match session.observations.backends.get(backend) {
@@ -45,6 +71,9 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         }
         return Err(OperationError::Usage(format!("{from} has no ledger on {backend}")));
     };
+    if from != owner {
+        observed = with_objects_of(&mut session, backend, theirs, observed).await?;
+    }
     let pool = session.init_and_lock(backend).await.map_err(failed)?;
     if from == owner {
         let ledger = Ledger { stack: specs.stack.id.clone(), ..theirs.clone() };

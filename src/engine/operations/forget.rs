@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
-    BackendRecord, DriverError, Identity, JournalAction, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView, Name,
-    Object, ObjectRecord, Place, Size, Specs, Uid,
+    Absence, BackendRecord, DriverError, Identity, JournalAction, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView,
+    Name, Object, ObjectRecord, Place, Size, Specs, Uid,
 };
 use crate::plan::{self, Observation, SettledState};
 use crate::store::Batch;
@@ -180,7 +180,10 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     if let Some(LedgerView::Unreadable(why)) = &observed.ledger {
         return Err(OperationError::Unobserved(format!("{name} could not be observed: {why}")));
     }
-    if !observed.shows_all() || !observed.gaps.is_empty() {
+    // A backend that is asked for names says which it did not answer for.
+    let can = session.observations.world.get(name).and_then(Observation::capabilities);
+    let lists = can.is_none_or(|can| can.absence == Absence::ByList);
+    if (lists && !observed.lists_all()) || !observed.gaps.is_empty() {
         let gaps = observed.gaps.join("; ");
         return Err(OperationError::Unobserved(format!(
             "{name} was seen only in part, so it cannot be accepted: {gaps}"

@@ -67,8 +67,8 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
     let live_as: HashMap<(Kind, &Name), &Object> = ours.map(|(id, object)| ((id.kind, &id.name), object)).collect();
     let live_as = |kind: Kind, name: &Name| live_as.get(&(kind, name)).copied();
     let lost = session.lost();
-    let lost_from =
-        |kind: Kind, name: &Name| lost.iter().find(|one| one.kind == kind && one.name == *name).map(|one| &one.backend);
+    let lost_one = |kind: Kind, name: &Name| lost.iter().find(|one| one.kind == kind && one.name == *name);
+    let lost_from = |kind: Kind, name: &Name| lost_one(kind, name).map(|one| &one.backend);
     let of_volume = |uid: Option<Uid>| {
         all.iter()
             .filter(move |t| kind == Kind::Volume && t.object.tags.volume.is_some() && t.object.tags.volume == uid)
@@ -81,6 +81,11 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         if session.observations.world.get(backend).and_then(Observation::observed).is_none() {
             return Err(OperationError::Unobserved(format!(
                 "{what} was last seen on {backend}, which was not observed"
+            )));
+        }
+        if lost_one(kind, name).is_some_and(|one| one.may_exist) {
+            return Err(OperationError::Unobserved(format!(
+                "{what} was last seen on {backend}, which was seen only in part"
             )));
         }
         return Err(OperationError::Held(format!(

@@ -1,10 +1,11 @@
 //! Rules that several kinds of change share, and the identity of new objects.
 
-use crate::model::{ClientVisibility, Clients, Identity, Kind, Ledger, Name, NameFault, Object, ObjectRef, Place, Uid};
+use crate::model::{ClientVisibility, Clients, Identity, Kind, Name, NameFault, Object, ObjectRef, Place};
 
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, IN_USE_FIX, Subject};
 use crate::plan::inventory::Inventory;
+use crate::plan::places::{first_number, is_used, numbered_identity};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
@@ -95,23 +96,15 @@ pub(super) fn new_identity<'a>(
     kind: Kind,
     name: &Name,
 ) -> (Identity, u32) {
-    let stack = inventory.stack();
-    let ledger = usable.ledger;
-    let is_used = |uid: &Uid| {
-        inventory.by_uid.contains_key(uid)
-            || inventory.copied.contains(uid)
-            || draft.new_uids.contains(uid)
-            || ledger.is_some_and(|l| l.complete.contains_key(uid) || l.tombstones.contains_key(uid))
-    };
-    let derive = |n| Uid::derive(&stack.id, &stack.owner, kind, usable.name, name, n);
-    let mut n = ledger.and_then(|l| l.next.get(&Ledger::next_key(kind, name))).copied().unwrap_or(0);
-    let mut uid = derive(n);
-    while is_used(&uid) {
+    let is_used = |uid| is_used(inventory, usable, uid) || draft.new_uids.contains(&uid);
+    let mut n = first_number(usable, kind, name);
+    let mut identity = numbered_identity(inventory, usable, kind, name, n);
+    while is_used(identity.uid) {
         n += 1;
-        uid = derive(n);
+        identity = numbered_identity(inventory, usable, kind, name, n);
     }
-    draft.new_uids.insert(uid);
-    (Identity { owner: stack.owner.clone(), kind, name: name.clone(), uid }, n)
+    draft.new_uids.insert(identity.uid);
+    (identity, n)
 }
 
 /// Holds an object that would have names which are too long for its backend: the one under which it lives, and the temporary one.

@@ -4,6 +4,7 @@ use crate::model::Object;
 
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::lost::unproven;
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
@@ -58,13 +59,9 @@ pub(super) fn check_removable(
         );
         return Err(subject.hold(HeldReason::OwnerChanged, message, fix));
     }
-    if !usable.observed.shows_all() {
-        let message = "the listing of its backend is incomplete: other objects may depend on it";
-        return Err(subject.hold(
-            HeldReason::Unobserved,
-            message,
-            "`kiln apply`, when the backend lists all its objects",
-        ));
+    if !usable.shows_all {
+        let (why, fix) = unproven(usable);
+        return Err(subject.hold(HeldReason::Unobserved, format!("{why}: other objects may depend on it"), fix));
     }
     Ok(())
 }

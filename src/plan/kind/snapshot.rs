@@ -98,7 +98,9 @@ pub(super) fn take<'a>(
     check_made_names(inventory, usable, &subject, &identity)?;
     let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
     let at = usable.address_in(&volume.native, native.clone());
-    check_name_is_free(inventory, usable, &subject, &at)?;
+    // A volume that this plan renames has its old native name until then.
+    let volume_now = inventory.by_uid.get(&volume.uid).map_or(&volume.native, |object| &object.native);
+    check_name_is_free(inventory, usable, &subject, &usable.address_in(volume_now, native.clone()))?;
     let taken = copy_of(inventory, draft, usable, &volume);
     let (size, room) = (volume.size, Room { provisioned: 0, taken, objects: 1, adopted: 0 });
     take_room(inventory, draft, usable, &subject, size, room)?;

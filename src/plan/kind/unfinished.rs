@@ -7,6 +7,7 @@ use crate::model::{Action, Expect, Kind, Place, PlacedField, Reason, Restores, R
 use crate::plan::draft::{Draft, UnfinishedRestore};
 use crate::plan::hold::{Hold, Subject, see_what_holds};
 use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::lost::unproven;
 use crate::plan::tags::change;
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
@@ -61,11 +62,11 @@ fn completion(
     }
     let Some(uid) = begun.snapshot else { return Ok(None) };
     let Some(snapshot) = inventory.by_uid.get(&uid).filter(|snapshot| snapshot.backend == usable.name) else {
-        if usable.proves_gone(Kind::Snapshot, uid) {
+        if usable.proves_gone(Kind::Snapshot, uid, None) {
             return Ok(None);
         }
-        let message = format!("{not_complete}, and its snapshot is not listed: the listing is incomplete");
-        let fix = "`kiln apply`, when the backend lists all its objects";
+        let (why, fix) = unproven(usable);
+        let message = format!("{not_complete}, and its snapshot is not observed: {why}");
         return Err(subject.hold(HeldReason::Unobserved, message, fix));
     };
     let name = &snapshot.identity.name;
