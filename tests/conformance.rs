@@ -20,8 +20,9 @@ use std::sync::Arc;
 
 use kiln::driver::StepContext;
 use kiln::model::{
-    Capabilities, ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation, ImageRef,
-    Kind, NameAlphabet, NameRules, Origin, Outcome, Restores, SettingsAbility, Size, SnapshotAbility, TrashAbility,
+    Absence, Capabilities, ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation,
+    ImageRef, Kind, NameAlphabet, NameRules, Origin, Outcome, Restores, SettingsAbility, Size, SnapshotAbility,
+    TrashAbility,
 };
 use mounted::{Mounted, run};
 use suite::kit::Kit;
@@ -141,6 +142,16 @@ fn a_simulator_that_restores_in_several_steps() {
         SimBench::able_to(|can| can.restore = Restores::InSteps)
     });
     assert!(inapplicable.is_empty(), "claims that no driver is held to: {inapplicable:?}");
+}
+
+#[test]
+fn a_simulator_that_answers_only_for_names() {
+    hold_all("a simulator that answers only for names", |_| {
+        SimBench::able_to(|can| {
+            can.absence = Absence::ByName;
+            can.snapshots = Some(SnapshotAbility { nested: true, while_open: true, adopt: true });
+        })
+    });
 }
 
 #[test]

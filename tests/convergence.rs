@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimEffect, SimObject};
 use kiln::model::{
-    Capabilities, Kind, NativeForm, NativeName, OnRemove, Percent, Reading, Restores, Size, SnapshotAbility,
+    Absence, Capabilities, Kind, NativeForm, NativeName, OnRemove, Percent, Reading, Restores, Size, SnapshotAbility,
     TrashAbility, Uid, VolumeSettings,
 };
 use kiln::plan::HeldReason;
@@ -443,5 +443,18 @@ fn any_story_settles_where_restores_take_several_steps() {
     for seed in seeds().iter().take(200) {
         println!("seed {seed}");
         run(story(*seed, capabilities.clone()));
+    }
+}
+
+#[test]
+fn any_story_settles_where_backends_answer_only_for_names() {
+    for nested in [false, true] {
+        let everything = Capabilities::everything();
+        let snapshots = everything.snapshots.clone().map(|all| SnapshotAbility { nested, ..all });
+        let capabilities = Capabilities { snapshots, absence: Absence::ByName, ..everything };
+        for seed in seeds().iter().take(100) {
+            println!("nested {nested}, seed {seed}");
+            run(story(*seed, capabilities.clone()));
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use kiln::driver::sim::{SimObject, SimWorld};
 use kiln::engine::{Options, reconcile_once};
-use kiln::model::{Capabilities, NativeName, Reading, Restores, Size, SnapshotAbility, TrashAbility};
+use kiln::model::{Absence, Capabilities, NativeName, Reading, Restores, Size, SnapshotAbility, TrashAbility};
 use kiln::plan::Saved;
 use kiln::store::CrashPoint;
 use rig::{
@@ -596,4 +596,15 @@ fn a_restore_in_several_steps_converges_from_every_crash_point() {
     let points = run(async { sweep(rig, restored(), clients_write_all_over).await });
     println!("{points} crash points");
     assert!(points > 300, "only {points} crash points");
+}
+
+#[test]
+fn every_crash_point_converges_where_backends_answer_only_for_names() {
+    let trash = TrashAbility::All;
+    for (rig, phases) in [(begin(), phases()), (inside(trash), inside_phases(trash))] {
+        let capabilities = Capabilities { absence: Absence::ByName, ..rig.capabilities.clone() };
+        let points = run(async { sweep(Rig { capabilities, ..rig }, phases, clients_write).await });
+        println!("{points} crash points");
+        assert!(points > 100, "only {points} crash points");
+    }
 }

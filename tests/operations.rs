@@ -11,12 +11,12 @@ use kiln::driver::PoolMetadata;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimObject, SimWorld};
 use kiln::engine::{
-    Executed, ImageExport, OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, image_export,
-    reconcile_once, resume, suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
+    Executed, ImageExport, OperationError, Options, Purge, Setup, adopt_owner, approve, forget_backend, forget_object,
+    image_export, reconcile_once, resume, suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
 };
 use kiln::model::{
-    Blocker, BlockerReason, Capabilities, ImageFormat, Kind, Name, NameRules, NativeName, ObjectId, Reading, Restores,
-    Restoring, Seconds, Size,
+    Absence, Blocker, BlockerReason, Capabilities, ImageFormat, Kind, Name, NameRules, NativeName, ObjectId, Percent,
+    Reading, Restores, Restoring, Seconds, Size,
 };
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
@@ -25,6 +25,14 @@ use rig::{Doom, HEAD, Point, Pools, Rig, join, objects, run, snapshot, specs, vo
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+/// A rig for each way in which a backend proves absence.
+fn rigs() -> impl Iterator<Item = Rig> {
+    [Absence::ByList, Absence::ByName].into_iter().map(|absence| {
+        let capabilities = Capabilities { absence, ..Capabilities::everything() };
+        Rig { capabilities, ..Rig::new() }
+    })
 }
 
 async fn held(rig: &Rig, specs: &Reading) -> Vec<(String, HeldReason)> {
@@ -62,74 +70,76 @@ fn nothing_is_given_to_another_owner_under_a_name_that_the_backend_does_not_allo
 
 #[test]
 fn a_volume_that_was_cut_is_lost_until_a_person_accepts_it() {
-    run(async {
-        let rig = Rig::new();
-        let declared = join(&[volume("db", "size: 4Mi"), snapshot("s", "db", "")]);
-        rig.settle(&declared, 3, "made").await;
-        for object in ["db", "s"] {
-            let native = rig.native(object);
-            rig.world().resize_by_hand(&native, Size(1 << 20));
-        }
-        // Neither grown back as zeroes, nor used: a clone of the snapshot would be of what is left of it.
-        let with_clone = join(&[
-            volume("db", "size: 4Mi"),
-            snapshot("s", "db", ""),
-            volume("c", "size: 4Mi, source: {snapshot: s}"),
-        ]);
-        for rig in [&rig, &rig.fork(false)] {
-            let reasons = held(rig, &with_clone).await;
-            let expected = [("c", HeldReason::DependencyHeld), ("db", HeldReason::Lost), ("s", HeldReason::Lost)];
-            assert_eq!(reasons, expected.map(|(name, reason)| (name.to_owned(), reason)));
-        }
-        forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await.unwrap();
-        forget_object(&rig.setup(&declared), Kind::Snapshot, &name("s"), None).await.unwrap();
-        // Accepted, it is used as it is, and not grown back as zeroes while its document says what it said.
-        for rig in [&rig, &rig.fork(false)] {
-            for _ in 0..2 {
-                assert_eq!(held(rig, &declared).await, [("db".to_owned(), HeldReason::GrowRefused)]);
+    rigs().for_each(|rig| {
+        run(async {
+            let declared = join(&[volume("db", "size: 4Mi"), snapshot("s", "db", "")]);
+            rig.settle(&declared, 3, "made").await;
+            for object in ["db", "s"] {
+                let native = rig.native(object);
+                rig.world().resize_by_hand(&native, Size(1 << 20));
             }
-            assert_eq!(held(rig, &with_clone).await, [("db".to_owned(), HeldReason::GrowRefused)]);
-            assert_eq!(rig.size_of("db"), Size(1 << 20));
-        }
-        // Another size asks for growing anew; so does an approval.
-        let larger = join(&[volume("db", "size: 5Mi"), snapshot("s", "db", "")]);
-        let other = rig.fork(true);
-        other.settle(&larger, 3, "declared anew").await;
-        assert_eq!(other.size_of("db"), Size(5 << 20));
-        let mut approving = rig.fork(true);
-        let digest = approving.pass(&declared).await.unwrap().plan.unwrap().awaiting.unwrap().digest;
-        approving.approve = vec![digest];
-        approving.settle(&declared, 3, "approved").await;
-        assert_eq!(approving.size_of("db"), Size(4 << 20));
-        approving.approve.clear();
-        assert_eq!(held(&approving, &declared).await, []);
-        // Cut again, it is Lost again.
-        let db = approving.native("db");
-        approving.world().resize_by_hand(&db, Size(1 << 20));
-        assert_eq!(held(&approving, &declared).await, [("db".to_owned(), HeldReason::Lost)]);
+            // Neither grown back as zeroes, nor used: a clone of the snapshot would be of what is left of it.
+            let with_clone = join(&[
+                volume("db", "size: 4Mi"),
+                snapshot("s", "db", ""),
+                volume("c", "size: 4Mi, source: {snapshot: s}"),
+            ]);
+            for rig in [&rig, &rig.fork(false)] {
+                let reasons = held(rig, &with_clone).await;
+                let expected = [("c", HeldReason::DependencyHeld), ("db", HeldReason::Lost), ("s", HeldReason::Lost)];
+                assert_eq!(reasons, expected.map(|(name, reason)| (name.to_owned(), reason)));
+            }
+            forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await.unwrap();
+            forget_object(&rig.setup(&declared), Kind::Snapshot, &name("s"), None).await.unwrap();
+            // Accepted, it is used as it is, and not grown back as zeroes while its document says what it said.
+            for rig in [&rig, &rig.fork(false)] {
+                for _ in 0..2 {
+                    assert_eq!(held(rig, &declared).await, [("db".to_owned(), HeldReason::GrowRefused)]);
+                }
+                assert_eq!(held(rig, &with_clone).await, [("db".to_owned(), HeldReason::GrowRefused)]);
+                assert_eq!(rig.size_of("db"), Size(1 << 20));
+            }
+            // Another size asks for growing anew; so does an approval.
+            let larger = join(&[volume("db", "size: 5Mi"), snapshot("s", "db", "")]);
+            let other = rig.fork(true);
+            other.settle(&larger, 3, "declared anew").await;
+            assert_eq!(other.size_of("db"), Size(5 << 20));
+            let mut approving = rig.fork(true);
+            let digest = approving.pass(&declared).await.unwrap().plan.unwrap().awaiting.unwrap().digest;
+            approving.approve = vec![digest];
+            approving.settle(&declared, 3, "approved").await;
+            assert_eq!(approving.size_of("db"), Size(4 << 20));
+            approving.approve.clear();
+            assert_eq!(held(&approving, &declared).await, []);
+            // Cut again, it is Lost again.
+            let db = approving.native("db");
+            approving.world().resize_by_hand(&db, Size(1 << 20));
+            assert_eq!(held(&approving, &declared).await, [("db".to_owned(), HeldReason::Lost)]);
+        })
     });
 }
 
 #[test]
 fn protection_outlives_its_tag() {
-    run(async {
-        let rig = Rig::new();
-        let other = volume("other", "size: 1Mi");
-        rig.settle(&join(&[volume("db", "size: 1Mi, protected: true"), other.clone()]), 3, "made").await;
-        let db = rig.native("db");
-        rig.world().change_by_hand(&db, |object| object.tags.protected = false);
-        for rig in [&rig, &rig.fork(false)] {
-            assert_eq!(
-                held(rig, &join(std::slice::from_ref(&other))).await,
-                [("db".to_owned(), HeldReason::Protected)]
-            );
-        }
-        // Declared without a word about it, the tag is put back; a written `false` lifts it for good.
-        rig.settle(&join(&[volume("db", "size: 1Mi"), other.clone()]), 3, "declared").await;
-        assert!(rig.world().live(&db).unwrap().tags.protected);
-        rig.settle(&join(&[volume("db", "size: 1Mi, protected: false"), other.clone()]), 3, "lifted").await;
-        rig.settle(&join(&[other]), 3, "removed").await;
-        assert!(rig.world().live(&db).is_none());
+    rigs().for_each(|rig| {
+        run(async {
+            let other = volume("other", "size: 1Mi");
+            rig.settle(&join(&[volume("db", "size: 1Mi, protected: true"), other.clone()]), 3, "made").await;
+            let db = rig.native("db");
+            rig.world().change_by_hand(&db, |object| object.tags.protected = false);
+            for rig in [&rig, &rig.fork(false)] {
+                assert_eq!(
+                    held(rig, &join(std::slice::from_ref(&other))).await,
+                    [("db".to_owned(), HeldReason::Protected)]
+                );
+            }
+            // Declared without a word about it, the tag is put back; a written `false` lifts it for good.
+            rig.settle(&join(&[volume("db", "size: 1Mi"), other.clone()]), 3, "declared").await;
+            assert!(rig.world().live(&db).unwrap().tags.protected);
+            rig.settle(&join(&[volume("db", "size: 1Mi, protected: false"), other.clone()]), 3, "lifted").await;
+            rig.settle(&join(&[other]), 3, "removed").await;
+            assert!(rig.world().live(&db).is_none());
+        })
     });
 }
 
@@ -153,31 +163,33 @@ fn each_distinct_restore_is_done_once() {
 
 #[test]
 fn a_loss_after_a_failed_removal_is_not_taken_for_the_removal() {
-    run(async {
-        let rig = Rig::new();
-        let both = join(&[volume("db", "size: 1Mi"), volume("other", "size: 1Mi")]);
-        rig.settle(&both, 3, "made").await;
-        let db = rig.native("db");
-        rig.world().open(&db, "a client");
-        let without = join(&[volume("other", "size: 1Mi")]);
-        assert_eq!(held(&rig, &without).await, [("db".to_owned(), HeldReason::InUse)]);
-        rig.world().close(&db, "a client");
-        rig.world().delete_by_hand(&db);
-        assert_eq!(held(&rig, &both).await, [("db".to_owned(), HeldReason::Lost)]);
+    rigs().for_each(|rig| {
+        run(async {
+            let both = join(&[volume("db", "size: 1Mi"), volume("other", "size: 1Mi")]);
+            rig.settle(&both, 3, "made").await;
+            let db = rig.native("db");
+            rig.world().open(&db, "a client");
+            let without = join(&[volume("other", "size: 1Mi")]);
+            assert_eq!(held(&rig, &without).await, [("db".to_owned(), HeldReason::InUse)]);
+            rig.world().close(&db, "a client");
+            rig.world().delete_by_hand(&db);
+            assert_eq!(held(&rig, &both).await, [("db".to_owned(), HeldReason::Lost)]);
+        })
     });
 }
 
 #[test]
 fn a_removal_before_a_crash_counts_against_the_limits() {
-    run(async {
-        let from = |n| volumes_from(n, "size: 1Mi");
-        let rig = Rig::new();
-        rig.settle(&from(0), 3, "made").await;
-        // Killed at the last call of a run that removes three: they are in the trash, and not yet counted.
-        let calls = rig.calls_of(async |rig| rig.pass(&from(3)).await).await;
-        let crashed = rig.killed(calls - 1, Point::Before, false, async |rig| rig.pass(&from(3)).await).await;
-        assert_eq!(crashed.world().trashed_objects().count(), 3);
-        assert_eq!(held(&crashed, &from(6)).await.len(), 3, "three more are too many");
+    rigs().for_each(|rig| {
+        run(async {
+            let from = |n| volumes_from(n, "size: 1Mi");
+            rig.settle(&from(0), 3, "made").await;
+            // Killed at the last call of a run that removes three: they are in the trash, and not yet counted.
+            let calls = rig.calls_of(async |rig| rig.pass(&from(3)).await).await;
+            let crashed = rig.killed(calls - 1, Point::Before, false, async |rig| rig.pass(&from(3)).await).await;
+            assert_eq!(crashed.world().trashed_objects().count(), 3);
+            assert_eq!(held(&crashed, &from(6)).await.len(), 3, "three more are too many");
+        })
     });
 }
 
@@ -198,65 +210,66 @@ fn an_object_under_another_name_is_not_lost() {
 
 #[test]
 fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
-    run(async {
-        let old = Rig::new();
-        let theirs = join(&[
-            volume("a", "size: 1Mi"),
-            volume("b", "size: 1Mi, object: by-name"),
-            volume("gone", "size: 1Mi"),
-            snapshot("s", "a", ""),
-        ]);
-        old.settle(&theirs, 3, "made").await;
-        for object in ["a", "s"] {
-            let native = old.native(object);
-            old.world().write(&native, 1, 11);
-        }
-        old.settle(
-            &join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")]),
-            3,
-            "gone",
-        )
-        .await;
-        let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "a123456789");
-        let parts = [volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")];
-        let ours = specs(&format!("{text}{}", parts.concat()));
-        let (pool, prod) = (name("pool"), "prod".parse().unwrap());
-        let s = || Some(ObjectId::new(Kind::Snapshot, &name("s")));
-        suspend(&old.setup(&theirs), s(), "audit", None).await.unwrap();
-        assert!(held(&old.fork(false), &ours).await.iter().all(|(_, reason)| *reason == HeldReason::OwnerChanged));
-        let old = old.fork(false);
-        let adopt = async |rig: &Rig| adopt_owner(&rig.setup(&ours), &pool, &prod).await;
-        let calls = old.calls_of(adopt).await;
-        let whole = old.fork(false);
-        let said = adopt(&whole).await.unwrap().done;
-        assert!(said.contains(&"still suspended: snapshot/s: it is suspended: audit".to_owned()), "{said:?}");
-        whole.settle(&ours, 3, "taken over").await;
-        let reference = objects(&whole.world());
-        assert_eq!(reference.1.len(), 1, "the trash comes along");
-        for at in 0..calls {
-            for point in [Point::Before, Point::After] {
-                let crashed = old.killed(at, point, false, adopt).await;
-                let made = crashed.count(SimEffect::Created);
-                crashed.pass(&ours).await.unwrap();
-                let driver = SimDriver::new(Arc::clone(&crashed.world), FaultRates::NONE, 0);
-                let neu = "neu".parse().unwrap();
-                let is_ours = crashed.world().live_objects().any(|(native, _)| native.as_str().contains("neu"));
-                let suspended = driver.suspensions(&neu).await.unwrap().iter().any(|one| one.object == s());
-                assert!(suspended || !is_ours, "call {at} {point:?}: an object lost its suspension");
-                assert_eq!(made, crashed.count(SimEffect::Created), "call {at} {point:?}: something was made anew");
-                if crashed.world().ledger(&prod).is_some() {
-                    // What was resumed meanwhile is not suspended again.
-                    let resumed = resume(&crashed.setup(&ours), s()).await.is_ok();
-                    let said = adopt(&crashed).await.unwrap().done;
-                    assert_eq!(said.iter().any(|said| said.contains("suspended")), !resumed, "{said:?}");
-                    let on_pool = driver.suspensions(&neu).await.unwrap();
-                    let in_force = on_pool.iter().filter(|one| one.resumed.is_none()).count();
-                    assert_eq!(in_force, usize::from(!resumed), "call {at} {point:?}: {on_pool:?}");
-                }
-                crashed.settle(&ours, 4, "finished").await;
-                assert_eq!(objects(&crashed.world()), reference, "call {at} {point:?}");
+    rigs().for_each(|old| {
+        run(async {
+            let theirs = join(&[
+                volume("a", "size: 1Mi"),
+                volume("b", "size: 1Mi, object: by-name"),
+                volume("gone", "size: 1Mi"),
+                snapshot("s", "a", ""),
+            ]);
+            old.settle(&theirs, 3, "made").await;
+            for object in ["a", "s"] {
+                let native = old.native(object);
+                old.world().write(&native, 1, 11);
             }
-        }
+            old.settle(
+                &join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")]),
+                3,
+                "gone",
+            )
+            .await;
+            let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "a123456789");
+            let parts = [volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")];
+            let ours = specs(&format!("{text}{}", parts.concat()));
+            let (pool, prod) = (name("pool"), "prod".parse().unwrap());
+            let s = || Some(ObjectId::new(Kind::Snapshot, &name("s")));
+            suspend(&old.setup(&theirs), s(), "audit", None).await.unwrap();
+            assert!(held(&old.fork(false), &ours).await.iter().all(|(_, reason)| *reason == HeldReason::OwnerChanged));
+            let old = old.fork(false);
+            let adopt = async |rig: &Rig| adopt_owner(&rig.setup(&ours), &pool, &prod).await;
+            let calls = old.calls_of(adopt).await;
+            let whole = old.fork(false);
+            let said = adopt(&whole).await.unwrap().done;
+            assert!(said.contains(&"still suspended: snapshot/s: it is suspended: audit".to_owned()), "{said:?}");
+            whole.settle(&ours, 3, "taken over").await;
+            let reference = objects(&whole.world());
+            assert_eq!(reference.1.len(), 1, "the trash comes along");
+            for at in 0..calls {
+                for point in [Point::Before, Point::After] {
+                    let crashed = old.killed(at, point, false, adopt).await;
+                    let made = crashed.count(SimEffect::Created);
+                    crashed.pass(&ours).await.unwrap();
+                    let driver = SimDriver::new(Arc::clone(&crashed.world), FaultRates::NONE, 0);
+                    let neu = "neu".parse().unwrap();
+                    let is_ours = crashed.world().live_objects().any(|(native, _)| native.as_str().contains("neu"));
+                    let suspended = driver.suspensions(&neu).await.unwrap().iter().any(|one| one.object == s());
+                    assert!(suspended || !is_ours, "call {at} {point:?}: an object lost its suspension");
+                    assert_eq!(made, crashed.count(SimEffect::Created), "call {at} {point:?}: something was made anew");
+                    if crashed.world().ledger(&prod).is_some() {
+                        // What was resumed meanwhile is not suspended again.
+                        let resumed = resume(&crashed.setup(&ours), s()).await.is_ok();
+                        let said = adopt(&crashed).await.unwrap().done;
+                        assert_eq!(said.iter().any(|said| said.contains("suspended")), !resumed, "{said:?}");
+                        let on_pool = driver.suspensions(&neu).await.unwrap();
+                        let in_force = on_pool.iter().filter(|one| one.resumed.is_none()).count();
+                        assert_eq!(in_force, usize::from(!resumed), "call {at} {point:?}: {on_pool:?}");
+                    }
+                    crashed.settle(&ours, 4, "finished").await;
+                    assert_eq!(objects(&crashed.world()), reference, "call {at} {point:?}");
+                }
+            }
+        })
     });
 }
 
@@ -356,25 +369,26 @@ fn refusal(result: Result<Executed, OperationError>) -> OperationError {
 
 #[test]
 fn one_object_that_cannot_be_purged_keeps_no_other() {
-    run(async {
-        let rig = Rig::new();
-        let parts: Vec<String> = (0..4).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
-        let keep = volume("keep", "size: 1Mi");
-        rig.settle(&join(&[parts.concat(), keep.clone()]), 3, "made").await;
-        rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
-        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
-        let kept = join(&[keep]);
-        rig.pass(&kept).await.unwrap();
-        let setup = rig.setup(&kept);
-        let (listed, _) = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
-        assert_eq!(listed.len(), 4);
-        // Between the list and the yes, one is brought back: it is left, and the others go.
-        trash_restore(&setup, Kind::Volume, &name("v0")).await.unwrap();
-        let Executed { done, left } = trash_purge(&setup, &Purge::Expired, &listed).await.unwrap();
-        assert_eq!(done, ["v1", "v2", "v3"].map(|name| format!("purged volume {name} from pool")));
-        assert!(matches!(left.as_slice(), [OperationError::Failed(why)] if why.contains("v0")), "{left:?}");
-        assert_eq!(rig.world().trashed_objects().count(), 0);
-        assert!(rig.world().live_objects().any(|(native, _)| native.as_str().contains(".v0.")));
+    rigs().for_each(|rig| {
+        run(async {
+            let parts: Vec<String> = (0..4).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
+            let keep = volume("keep", "size: 1Mi");
+            rig.settle(&join(&[parts.concat(), keep.clone()]), 3, "made").await;
+            rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
+            rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+            let kept = join(&[keep]);
+            rig.pass(&kept).await.unwrap();
+            let setup = rig.setup(&kept);
+            let (listed, _) = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
+            assert_eq!(listed.len(), 4);
+            // Between the list and the yes, one is brought back: it is left, and the others go.
+            trash_restore(&setup, Kind::Volume, &name("v0")).await.unwrap();
+            let Executed { done, left } = trash_purge(&setup, &Purge::Expired, &listed).await.unwrap();
+            assert_eq!(done, ["v1", "v2", "v3"].map(|name| format!("purged volume {name} from pool")));
+            assert!(matches!(left.as_slice(), [OperationError::Failed(why)] if why.contains("v0")), "{left:?}");
+            assert_eq!(rig.world().trashed_objects().count(), 0);
+            assert!(rig.world().live_objects().any(|(native, _)| native.as_str().contains(".v0.")));
+        })
     });
 }
 
@@ -391,26 +405,27 @@ async fn in_the_trash(rig: &Rig) -> Reading {
 
 #[test]
 fn an_interrupted_trash_restore_is_completed_by_running_it_again() {
-    run(async {
-        let rig = Rig::new();
-        let kept = in_the_trash(&rig).await;
-        let restore = async |rig: &Rig| trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await;
-        let calls = rig.calls_of(restore).await;
-        let mut halves = 0;
-        for at in 0..calls {
-            for with_store in [true, false] {
-                let crashed = rig.killed(at, Point::After, with_store, restore).await;
-                let left = crashed.world().trashed_objects().count();
-                halves += usize::from(left == 1 || left == 2);
-                let again = restore(&crashed).await;
-                assert_eq!(crashed.world().trashed_objects().count(), 0, "call {at}: {again:?}");
-                assert_eq!(again.is_ok(), left > 0, "call {at}: {again:?}");
-                // What an interruption of ours left is nobody's drift.
-                crashed.settle(&kept, 2, "after the restore").await;
-                assert_eq!(crashed.pass(&kept).await.unwrap().plan.unwrap().drift, [], "call {at}");
+    rigs().for_each(|rig| {
+        run(async {
+            let kept = in_the_trash(&rig).await;
+            let restore = async |rig: &Rig| trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await;
+            let calls = rig.calls_of(restore).await;
+            let mut halves = 0;
+            for at in 0..calls {
+                for with_store in [true, false] {
+                    let crashed = rig.killed(at, Point::After, with_store, restore).await;
+                    let left = crashed.world().trashed_objects().count();
+                    halves += usize::from(left == 1 || left == 2);
+                    let again = restore(&crashed).await;
+                    assert_eq!(crashed.world().trashed_objects().count(), 0, "call {at}: {again:?}");
+                    assert_eq!(again.is_ok(), left > 0, "call {at}: {again:?}");
+                    // What an interruption of ours left is nobody's drift.
+                    crashed.settle(&kept, 2, "after the restore").await;
+                    assert_eq!(crashed.pass(&kept).await.unwrap().plan.unwrap().drift, [], "call {at}");
+                }
             }
-        }
-        assert!(halves > 1, "{halves}");
+            assert!(halves > 1, "{halves}");
+        })
     });
 }
 
@@ -457,80 +472,88 @@ fn a_trash_restore_does_not_put_an_object_beside_a_live_one_of_its_name() {
 
 #[test]
 fn a_purge_leaves_objects_that_changed_since_they_were_listed() {
-    run(async {
-        let rig = Rig::new();
-        let kept = in_the_trash(&rig).await;
-        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
-        rig.pass(&kept).await.unwrap();
-        let (listed, _) = trash_purge_list(&rig.setup(&kept), &Purge::Expired).await.unwrap();
-        let db = listed.iter().find(|t| t.object.is(&"prod".parse().unwrap(), Kind::Volume, &name("db"))).unwrap();
-        let native = db.object.native.clone();
-        let is_left = |rig: &Rig| rig.world().trashed_objects().any(|(n, ..)| *n == native);
+    rigs().for_each(|rig| {
+        run(async {
+            let kept = in_the_trash(&rig).await;
+            rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+            rig.pass(&kept).await.unwrap();
+            let (listed, _) = trash_purge_list(&rig.setup(&kept), &Purge::Expired).await.unwrap();
+            let db = listed.iter().find(|t| t.object.is(&"prod".parse().unwrap(), Kind::Volume, &name("db"))).unwrap();
+            let native = db.object.native.clone();
+            let is_left = |rig: &Rig| rig.world().trashed_objects().any(|(n, ..)| *n == native);
 
-        // Brought back and removed again, it has another time before it.
-        let again = rig.fork(true);
-        trash_restore(&again.setup(&kept), Kind::Volume, &name("db")).await.unwrap();
-        let all =
-            [volume("db", "size: 1Mi"), snapshot("a", "db", ""), snapshot("b", "db", ""), volume("keep", "size: 1Mi")];
-        again.settle(&join(&all), 3, "taken back").await;
-        again.settle(&kept, 3, "removed again").await;
-        let refused = trash_purge(&again.setup(&kept), &Purge::Expired, std::slice::from_ref(db)).await;
-        assert!(matches!(refusal(refused), OperationError::Failed(_)) && is_left(&again));
+            // Brought back and removed again, it has another time before it.
+            let again = rig.fork(true);
+            trash_restore(&again.setup(&kept), Kind::Volume, &name("db")).await.unwrap();
+            let all = [
+                volume("db", "size: 1Mi"),
+                snapshot("a", "db", ""),
+                snapshot("b", "db", ""),
+                volume("keep", "size: 1Mi"),
+            ];
+            again.settle(&join(&all), 3, "taken back").await;
+            again.settle(&kept, 3, "removed again").await;
+            let refused = trash_purge(&again.setup(&kept), &Purge::Expired, std::slice::from_ref(db)).await;
+            assert!(matches!(refusal(refused), OperationError::Failed(_)) && is_left(&again));
 
-        // Its metadata was damaged, seen in the list or since.
-        let mut odd = db.clone();
-        odd.object.conflict = Some("odd".to_owned());
-        let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[odd]).await;
-        assert!(matches!(refusal(refused), OperationError::Held(_)) && is_left(&rig));
+            // Its metadata was damaged, seen in the list or since.
+            let mut odd = db.clone();
+            odd.object.conflict = Some("odd".to_owned());
+            let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[odd]).await;
+            assert!(matches!(refusal(refused), OperationError::Held(_)) && is_left(&rig));
 
-        // Another owner's.
-        let mut others = db.clone();
-        others.object.identity.as_mut().unwrap().owner = "other".parse().unwrap();
-        let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[others]).await;
-        assert!(matches!(refused, Err(OperationError::Usage(_))) && is_left(&rig), "{refused:?}");
+            // Another owner's.
+            let mut others = db.clone();
+            others.object.identity.as_mut().unwrap().owner = "other".parse().unwrap();
+            let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[others]).await;
+            assert!(matches!(refused, Err(OperationError::Usage(_))) && is_left(&rig), "{refused:?}");
 
-        trash_purge(&rig.setup(&kept), &Purge::Expired, &listed).await.unwrap();
-        assert_eq!(rig.world().trashed_objects().count(), 0);
+            trash_purge(&rig.setup(&kept), &Purge::Expired, &listed).await.unwrap();
+            assert_eq!(rig.world().trashed_objects().count(), 0);
+        })
     });
 }
 
 #[test]
 fn an_expired_object_with_a_reference_is_not_purged() {
-    run(async {
-        let rig = Rig::new();
-        let all: Vec<String> = ["again", "old", "source", "gone", "keep"].map(|name| volume(name, "size: 1Mi")).into();
-        let keep = all[4].clone();
-        rig.settle(&join(&all), 3, "made").await;
-        rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
-        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
-        rig.pass(&join(std::slice::from_ref(&keep))).await.unwrap();
-        let renamed = volume("new", "size: 1Mi").replace("name: new", "name: new, renamedFrom: old");
-        let clone = volume("clone", "size: 1Mi, source: {volume: source}");
-        let wanting = rig.setup(&join(&[keep.clone(), all[0].clone(), renamed, clone]));
-        let (listed, kept) = trash_purge_list(&wanting, &Purge::Expired).await.unwrap();
-        let names: Vec<String> = listed.iter().map(|t| t.object.identity.as_ref().unwrap().name.to_string()).collect();
-        assert_eq!((names, kept), (vec!["gone".to_owned()], 3));
-        // A person who names it means it.
-        let named = Purge::Named(ObjectId::new(Kind::Volume, &name("old")));
-        assert_eq!(trash_purge_list(&wanting, &named).await.unwrap().0.len(), 1);
-        let in_doubt = Reading { broken: true, ..join(std::slice::from_ref(&keep)) };
-        assert_eq!(trash_purge_list(&rig.setup(&in_doubt), &Purge::Expired).await.unwrap(), (Vec::new(), 4));
-        // What is written into the manifests after the list was made counts as well.
-        let (all, _) = trash_purge_list(&rig.setup(&join(&[keep])), &Purge::Expired).await.unwrap();
-        assert_eq!(all.len(), 4);
-        let refused = trash_purge(&rig.setup(&in_doubt), &Purge::Expired, &all).await;
-        assert!(matches!(refusal(refused), OperationError::Held(_)));
-        assert_eq!(rig.world().trashed_objects().count(), 4);
-        let Executed { done, left } = trash_purge(&wanting, &Purge::Expired, &all).await.unwrap();
-        assert_eq!((done.len(), left.len()), (1, 3), "{left:?}");
-        let is_needed =
-            |why: &OperationError| matches!(why, OperationError::Held(why) if why.contains("a document needs it"));
-        assert!(left.iter().all(is_needed), "{left:?}");
-        assert_eq!(rig.world().trashed_objects().count(), 3);
-        // The consent to destroy one object covers no other.
-        let refused = trash_purge(&wanting, &named, &all).await;
-        assert!(matches!(&refused, Err(OperationError::Usage(_))), "{refused:?}");
-        assert_eq!(rig.world().trashed_objects().count(), 3);
+    rigs().for_each(|rig| {
+        run(async {
+            let all: Vec<String> =
+                ["again", "old", "source", "gone", "keep"].map(|name| volume(name, "size: 1Mi")).into();
+            let keep = all[4].clone();
+            rig.settle(&join(&all), 3, "made").await;
+            rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
+            rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+            rig.pass(&join(std::slice::from_ref(&keep))).await.unwrap();
+            let renamed = volume("new", "size: 1Mi").replace("name: new", "name: new, renamedFrom: old");
+            let clone = volume("clone", "size: 1Mi, source: {volume: source}");
+            let wanting = rig.setup(&join(&[keep.clone(), all[0].clone(), renamed, clone]));
+            let (listed, kept) = trash_purge_list(&wanting, &Purge::Expired).await.unwrap();
+            let names: Vec<String> =
+                listed.iter().map(|t| t.object.identity.as_ref().unwrap().name.to_string()).collect();
+            assert_eq!((names, kept), (vec!["gone".to_owned()], 3));
+            // A person who names it means it.
+            let named = Purge::Named(ObjectId::new(Kind::Volume, &name("old")));
+            assert_eq!(trash_purge_list(&wanting, &named).await.unwrap().0.len(), 1);
+            let in_doubt = Reading { broken: true, ..join(std::slice::from_ref(&keep)) };
+            assert_eq!(trash_purge_list(&rig.setup(&in_doubt), &Purge::Expired).await.unwrap(), (Vec::new(), 4));
+            // What is written into the manifests after the list was made counts as well.
+            let (all, _) = trash_purge_list(&rig.setup(&join(&[keep])), &Purge::Expired).await.unwrap();
+            assert_eq!(all.len(), 4);
+            let refused = trash_purge(&rig.setup(&in_doubt), &Purge::Expired, &all).await;
+            assert!(matches!(refusal(refused), OperationError::Held(_)));
+            assert_eq!(rig.world().trashed_objects().count(), 4);
+            let Executed { done, left } = trash_purge(&wanting, &Purge::Expired, &all).await.unwrap();
+            assert_eq!((done.len(), left.len()), (1, 3), "{left:?}");
+            let is_needed =
+                |why: &OperationError| matches!(why, OperationError::Held(why) if why.contains("a document needs it"));
+            assert!(left.iter().all(is_needed), "{left:?}");
+            assert_eq!(rig.world().trashed_objects().count(), 3);
+            // The consent to destroy one object covers no other.
+            let refused = trash_purge(&wanting, &named, &all).await;
+            assert!(matches!(&refused, Err(OperationError::Usage(_))), "{refused:?}");
+            assert_eq!(rig.world().trashed_objects().count(), 3);
+        })
     });
 }
 
@@ -638,22 +661,23 @@ fn an_intent_on_a_perhaps_declared_backend_stays_open() {
 
 #[test]
 fn an_object_removed_again_gets_its_full_time_in_the_trash() {
-    run(async {
-        let rig = Rig::new();
-        let (old, keep) = (volume("old", "size: 1Mi"), volume("keep", "size: 1Mi"));
-        let (both, one) = (join(&[old, keep.clone()]), join(std::slice::from_ref(&keep)));
-        rig.settle(&both, 3, "made").await;
-        rig.settle(&one, 3, "removed").await;
-        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
-        rig.pass(&one).await.unwrap();
-        let (listed, _) = trash_purge_list(&rig.setup(&one), &Purge::Expired).await.unwrap();
-        assert_eq!(listed.len(), 1);
-        rig.settle(&both, 3, "declared again").await;
-        rig.settle(&one, 3, "removed again").await;
-        let answer = trash_purge(&rig.setup(&one), &Purge::Expired, &listed).await;
-        let why = refusal(answer);
-        assert!(matches!(&why, OperationError::Failed(why) if why.contains("removed again")), "{why:?}");
-        assert_eq!(rig.world().trashed_objects().count(), 1);
+    rigs().for_each(|rig| {
+        run(async {
+            let (old, keep) = (volume("old", "size: 1Mi"), volume("keep", "size: 1Mi"));
+            let (both, one) = (join(&[old, keep.clone()]), join(std::slice::from_ref(&keep)));
+            rig.settle(&both, 3, "made").await;
+            rig.settle(&one, 3, "removed").await;
+            rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+            rig.pass(&one).await.unwrap();
+            let (listed, _) = trash_purge_list(&rig.setup(&one), &Purge::Expired).await.unwrap();
+            assert_eq!(listed.len(), 1);
+            rig.settle(&both, 3, "declared again").await;
+            rig.settle(&one, 3, "removed again").await;
+            let answer = trash_purge(&rig.setup(&one), &Purge::Expired, &listed).await;
+            let why = refusal(answer);
+            assert!(matches!(&why, OperationError::Failed(why) if why.contains("removed again")), "{why:?}");
+            assert_eq!(rig.world().trashed_objects().count(), 1);
+        })
     });
 }
 
@@ -892,5 +916,49 @@ fn a_suspension_ends_with_its_time_and_is_forgotten() {
         assert_eq!(rig.store.records().unwrap().suspensions.len(), 0);
         let db = rig.native("db");
         assert_eq!(rig.world().live(&db).unwrap().size, Size(2 << 20));
+    });
+}
+
+#[test]
+fn what_a_backend_does_not_show_is_neither_lost_nor_given_up() {
+    let (mut hidden, mut shown) = (0, 0);
+    for seed in 0..16 {
+        rigs().for_each(|mut rig| {
+            run(async {
+                let declared = join(&[volume("db", "size: 1Mi")]);
+                rig.settle(&declared, 3, "made").await;
+                rig.rates = FaultRates { cut: Percent(100), ..FaultRates::NONE };
+                rig.seed = seed;
+                match trash_restore(&rig.setup(&declared), Kind::Volume, &name("db")).await {
+                    Err(OperationError::Usage(why)) if why.contains("is live") => shown += 1,
+                    Err(OperationError::Unobserved(_)) => hidden += 1,
+                    other => panic!("seed {seed}: {other:?}"),
+                }
+                let forgotten = forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await;
+                assert!(forgotten.is_err(), "seed {seed}: {forgotten:?}");
+                let accepted = forget_backend(&rig.setup(&declared), &name("pool"), None).await;
+                assert!(matches!(accepted, Err(OperationError::Unobserved(_))), "seed {seed}: {accepted:?}");
+                rig.rates = FaultRates::NONE;
+                assert!(rig.pass(&declared).await.unwrap().plan.unwrap().steps.is_empty(), "seed {seed}");
+            });
+        });
+    }
+    assert!(hidden > 2 && shown > 2, "{hidden} {shown}");
+}
+
+#[test]
+fn a_pool_that_answers_only_for_names_is_accepted_as_it_is() {
+    rigs().for_each(|rig| {
+        run(async {
+            let declared = join(&[volume("db", "size: 1Mi"), volume("web", "size: 1Mi")]);
+            rig.settle(&declared, 3, "made").await;
+            let db = rig.native("db");
+            rig.world().delete_by_hand(&db);
+            assert_eq!(held(&rig, &declared).await, [("db".to_owned(), HeldReason::Lost)]);
+            let said = forget_backend(&rig.setup(&declared), &name("pool"), None).await.unwrap();
+            assert!(said.contains("not there, and given up: volume db"), "{said}");
+            rig.settle(&declared, 3, "made again").await;
+            assert_ne!(rig.native("db"), db);
+        });
     });
 }

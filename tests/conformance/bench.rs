@@ -37,6 +37,11 @@ pub(crate) trait Bench: Send + Sync {
     /// Damages every record of an owner's suspensions.
     fn damage_suspensions(&self, owner: &Owner);
 
+    /// Where all objects are, on a backend whose lists need not show them.
+    fn addresses(&self) -> Vec<Address> {
+        panic!("this bench is of a backend that lists its objects")
+    }
+
     /// Cuts the next call short in the middle of its changes, where a restore takes several steps.
     fn cut_short(&self) {
         panic!("this bench cuts no call short");
@@ -131,6 +136,9 @@ impl Bench for SimBench {
             world.make_by_hand(native, SimObject::empty(Size(size)));
             assert!(world.write(native, 0, stamp));
         });
+    }
+    fn addresses(&self) -> Vec<Address> {
+        self.edit(|world| world.addresses())
     }
     fn make_left_over(&self, temporary: &NativeName, size: u64) {
         self.edit(|world| world.make_by_hand(temporary, SimObject::empty(Size(size))));

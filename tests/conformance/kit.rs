@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use kiln::driver::{Driver, StepContext};
 use kiln::model::{
-    Action, Address, Capabilities, ClientVisibility, DriverError, Effect, ErrorKind, Identity, Kind, Listed,
-    NativeName, Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Scope,
-    Seconds, Size, Step, Tags, Uid, VolumeSettings,
+    Absence, Action, Address, Capabilities, ClientVisibility, Clients, DriverError, Effect, ErrorKind, Identity, Kind,
+    Listed, NativeName, Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason,
+    Scope, Seconds, Size, Step, Tags, Uid, VolumeSettings, Written,
 };
 
 use super::Bench;
@@ -220,7 +220,22 @@ impl<'a> Kit<'a> {
     }
 
     pub(crate) async fn all(&self) -> Observed {
-        let seen = self.driver.observe(&Scope::All { owner: self.owner.clone() }).await.unwrap();
+        self.all_by(&*self.driver).await
+    }
+
+    /// Everything that a driver sees: by its lists or, if it answers only for names, by those of all objects.
+    pub(crate) async fn all_by(&self, driver: &dyn Driver) -> Observed {
+        let mut seen = driver.observe(&Scope::All { owner: self.owner.clone() }).await.unwrap();
+        if self.can().absence == Absence::ByName {
+            let asked = self.bench.addresses();
+            seen.add(driver.observe(&Scope::Objects(asked.clone())).await.unwrap());
+            assert_eq!(std::mem::take(&mut seen.queried), asked.into_iter().collect(), "{:?}", seen.gaps);
+            // Every object there was asked for.
+            seen.listed = Listed::COMPLETE;
+            for object in &mut seen.objects {
+                (object.clients, object.written) = (Clients::Unknown, Written::Unknown);
+            }
+        }
         assert_eq!(seen.listed, Listed::COMPLETE, "{:?}", seen.gaps);
         seen
     }

@@ -1,8 +1,8 @@
 //! What observe shows.
 
 use kiln::model::{
-    Action, Address, ClientVisibility, Clients, ErrorKind, Kind, Listed, NativeName, Object, Observed, Origin, Outcome,
-    Place, Provisioning, Scope, Written,
+    Absence, Action, Address, ClientVisibility, Clients, ErrorKind, Kind, Listed, NativeName, Object, Observed, Origin,
+    Outcome, Place, Provisioning, Scope, Written,
 };
 
 use crate::suite::Bench;
@@ -16,7 +16,11 @@ pub(crate) async fn observe_of_a_fresh_pool_is_empty_and_changes_nothing(bench: 
         Scope::Objects(vec![Address::flat(&NativeName::new("volume-1"))]),
     ] {
         let seen = driver.observe(&scope).await.unwrap();
-        assert_eq!(Observed { capacities: Vec::new(), ..seen }, Observed::nothing_in(&scope));
+        let mut expected = Observed::nothing_in(&scope);
+        if driver.capabilities().absence == Absence::ByName {
+            expected.listed = Listed::NONE;
+        }
+        assert_eq!(Observed { capacities: Vec::new(), ..seen }, expected);
     }
     assert_eq!(bench.fingerprint(), before);
 }
@@ -49,7 +53,7 @@ pub(crate) async fn observe_sees_what_execute_said(bench: &dyn Bench) {
     let place = kit.remove(&old).await;
     // Seen alike by who did it and by anyone else.
     for driver in [std::sync::Arc::clone(&kit.driver), bench.another()] {
-        let seen = driver.observe(&Scope::All { owner: kit.owner.clone() }).await.unwrap();
+        let seen = kit.all_by(&*driver).await;
         assert_eq!(seen.pool, Some(kit.pool.clone()));
         let all = [
             Some((copy.clone(), Place::Live, kit.double())).filter(|_| is_cloned),
@@ -106,6 +110,36 @@ pub(crate) async fn scope_objects_reports_clients_and_proves_absence(bench: &dyn
     assert!(!matches!(seen.objects[1].clients, Clients::Some(_)), "{:?}", seen.objects[1].clients);
     drop(open);
     assert!(!matches!(kit.one(&db).await.clients, Clients::Some(_)), "still shown after it was closed");
+}
+
+pub(crate) async fn names_are_answered_for_whether_or_not_a_list_shows_them(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, monday, _) = kit.with_history().await;
+    let mut expected = vec![(db.native(), Place::Live)];
+    if kit.can().snapshots.is_some() {
+        let in_trash = kit.can().trash.takes(Kind::Snapshot) && kit.trash(&monday).await;
+        expected.push((monday.native(), if in_trash { Place::Trash } else { Place::Live }));
+    }
+    let foreign = NativeName::new("volume-1");
+    bench.make_foreign(&foreign, kit.size.bytes(), 1);
+    expected.push((foreign, Place::Live));
+    for nth in 0..8 {
+        let volume = kit.volume(&format!("v{nth}")).await.0;
+        expected.push((volume.native(), Place::Live));
+    }
+    for (native, place) in expected {
+        let places: Vec<Place> = kit.look(&native).await.iter().map(|object| object.place).collect();
+        assert_eq!(places, [place], "{native}");
+    }
+    for nth in 0..8 {
+        let absent = kit.identity(Kind::Volume, &format!("absent{nth}"));
+        assert_eq!(kit.look(&absent.native()).await, [], "it was never made");
+    }
+    let listed = kit.driver.observe(&Scope::All { owner: kit.owner.clone() }).await.unwrap();
+    for object in listed.objects {
+        let places: Vec<Place> = kit.look(&object.native).await.iter().map(|object| object.place).collect();
+        assert_eq!(places, [object.place], "{} is listed", object.native);
+    }
 }
 
 pub(crate) async fn half_made_objects_are_shown_as_such(bench: &dyn Bench) {
