@@ -13,9 +13,9 @@ use kiln::driver::sim::{Fault, SimDriver, SimEffect, SimObject, SimWorld};
 use kiln::driver::{Driver, PoolMetadata, StepContext};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
-    Access, Action, Address, BackendSpec, Capabilities, DriverError, Effect, Endpoint, ErrorKind, Identity, IntentId,
-    JournalAction, JournalEntry, JournalOutcome, Kind, NativeName, Observed, OpenIntent, Outcome, Owner, Percent,
-    Reading, Records, Restores, Restoring, Scope, Size, Step, Tags,
+    Absence, Access, Action, Address, BackendSpec, Capabilities, DriverError, Effect, Endpoint, ErrorKind, Identity,
+    IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, NativeName, Observed, OpenIntent, Outcome, Owner,
+    Percent, Reading, Records, Restores, Restoring, Scope, Size, Step, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
@@ -736,9 +736,11 @@ fn recovery_settles_no_intent_by_an_incomplete_listing() {
 
 #[test]
 fn recovery_reports_a_detach_as_done_when_no_object_names_the_snapshot() {
-    for (done, outcome) in [(true, "changed"), (false, "failed")] {
+    let cases = [(true, "changed"), (false, "failed")];
+    let all = [Capabilities::everything(), by_name()].into_iter().flat_map(|can| cases.map(|case| (can.clone(), case)));
+    for (capabilities, (done, outcome)) in all {
         run(async {
-            let rig = Rig::new();
+            let rig = Rig { capabilities, ..Rig::new() };
             let clone = volume("clone", "size: 1Mi, source: {snapshot: db}");
             let declared = join(&[volume("base", "size: 1Mi"), snapshot("db", "base", ""), clone]);
             interrupted(&rig, &declared, |_| Action::Detach).await;
@@ -750,6 +752,27 @@ fn recovery_reports_a_detach_as_done_when_no_object_names_the_snapshot() {
             assert_eq!(told(&rig, &Action::Detach), [outcome]);
         });
     }
+}
+
+#[test]
+fn recovery_asks_for_the_object_of_an_intent_that_nothing_else_knows() {
+    run(async {
+        let rig = Rig { capabilities: by_name(), ..Rig::new() };
+        let declared = join(&[volume("db", "size: 1Mi")]);
+        let plan = rig.pass(&declared).await.unwrap().plan.unwrap();
+        let made = &plan.steps[0];
+        let other = Identity { uid: "aaaaaaaa".parse().unwrap(), ..made.identity.clone() };
+        let step = Step { native: other.native(), identity: other, action: Action::Destroy, ..made.clone() };
+        let intent = OpenIntent { id: rig.store.next_intent(), step, at: rig.clock.now() };
+        rig.store.commit(Batch { open: vec![intent], ..Batch::default() }).unwrap();
+        rig.pass(&declared).await.unwrap();
+        assert_eq!((rig.store.intents().unwrap(), told(&rig, &Action::Destroy)), (vec![], vec!["changed".to_owned()]));
+    });
+}
+
+/// Lists show only some of the objects, and names are answered for.
+fn by_name() -> Capabilities {
+    Capabilities { absence: Absence::ByName, ..Capabilities::everything() }
 }
 
 #[test]
