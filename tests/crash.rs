@@ -40,7 +40,7 @@ fn phases() -> Vec<(&'static str, Reading)> {
             join(&[
                 volume("db", "size: 3Mi, protected: false, qos: {iops: 9, bps: 1Mi}"),
                 volume("web", "size: 2Mi, restore: {snapshot: monday, request: once}"),
-                volume("named", "size: 2Mi, object: by-name"),
+                volume("named", "size: 2Mi, object: by-name, provisioning: thick"),
                 volume("going", "size: 1Mi"),
                 volume("kept", "size: 1Mi"),
                 "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {name: clone, renamedFrom: copy, labels: {a: b}}\nspec: {size: 5Mi}\n"
