@@ -59,12 +59,15 @@ impl LiveLines {
         self.begin(self.bars.insert_before(&run.bar, ProgressBar::new_spinner()), RUNNING, what)
     }
 
-    /// Adds the line of a run.
-    pub(super) fn run(&self, steps: usize) -> TotalLine {
+    /// Adds the line of a run. `None` if nothing is drawn: the lines of thousands of steps take time, seen or not.
+    pub(super) fn run(&self, steps: usize) -> Option<TotalLine> {
+        if self.bars.is_hidden() {
+            return None;
+        }
         let bar = self.bars.add(ProgressBar::new_spinner());
         let line = TotalLine { bar, steps, ended: 0, failed: 0 };
         self.begin(line.bar.clone(), RUN, line.text());
-        line
+        Some(line)
     }
 
     fn begin(&self, bar: ProgressBar, form: &str, text: String) -> ProgressBar {

@@ -28,7 +28,7 @@ pub(crate) struct Progress {
     /// The line shown while the backends are observed.
     observing: Mutex<Option<Busy>>,
     running: Mutex<BTreeMap<usize, Running>>,
-    /// The line of the whole run, below those of its steps.
+    /// The line of the whole run, below those of its steps, if lines are drawn.
     run: Mutex<Option<TotalLine>>,
     /// The texts of each step of the plan: while it runs, and when it is done.
     phrases: Mutex<Vec<Phrases>>,
@@ -177,8 +177,8 @@ impl Progress {
 
     fn start(&self, index: usize, object: &StepObject) {
         let doing = self.phrases(index, |phrases| phrases.doing).unwrap_or_default();
-        let text = escape(&format!("{doing} {object} on {}", object.place())).into_owned();
-        let line = self.run().as_ref().map(|run| self.terminal.live.running(text, run));
+        let text = || escape(&format!("{doing} {object} on {}", object.place())).into_owned();
+        let line = self.run().as_ref().map(|run| self.terminal.live.running(text(), run));
         self.steps().insert(index, Running { since: Instant::now(), line, copied: 0 });
     }
 
@@ -232,7 +232,7 @@ impl Reporter for Progress {
         });
         *self.phrases.lock().unwrap_or_else(PoisonError::into_inner) = phrases.collect();
         if !plan.steps.is_empty() {
-            *self.run() = Some(self.terminal.live.run(plan.steps.len()));
+            *self.run() = self.terminal.live.run(plan.steps.len());
         }
     }
 
