@@ -122,7 +122,9 @@ fn checksum(row_key: &[u8], body: &[u8]) -> [u8; SUM] {
 
 /// Encodes a value as JSON.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
-    let json = serde_json::to_vec(value).map_err(|e| format!("a value cannot be written as JSON: {e}"))?;
+    // Most values are shorter: they grow no buffer.
+    let mut json = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut json, value).map_err(|e| format!("a value cannot be written as JSON: {e}"))?;
     if json.len() > CHUNK * usize::from(u16::MAX) {
         return Err(format!("a value of {} bytes is too large for the store", json.len()));
     }

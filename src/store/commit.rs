@@ -9,7 +9,9 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::codec::{self, Checksum, StoreMeta};
+use serde::Serialize;
+
+use super::codec::{self, Checksum, StoreMeta, key, kind};
 use super::contract::{Batch, JOURNAL_LINES};
 use super::db::{Db, Write};
 use super::dir::make_sure_of_room;
@@ -21,9 +23,6 @@ use super::record_cache::RecordCache;
 /// Maximum number of changes in a group. Measurements show that larger groups gain little and delay the first batch.
 const GROUP: usize = 256;
 
-/// A group is closed when no batch came for this long: steps that start together queue their batches within it.
-const LULL: Duration = Duration::from_micros(100);
-
 /// Maximum time that a batch which can wait is held back.
 const HELD_BACK: Duration = Duration::from_millis(5);
 
@@ -31,7 +30,7 @@ const HELD_BACK: Duration = Duration::from_millis(5);
 const PRUNE: u64 = 1_000;
 
 /// A change of the database.
-pub(super) enum RowChange {
+enum RowChange {
     /// Write this JSON under this key.
     Put(Vec<u8>, Vec<u8>),
     /// Remove the value under this key.
@@ -42,11 +41,7 @@ pub(super) enum RowChange {
 
 /// A batch that waits to be written.
 pub(super) struct QueuedBatch {
-    pub(super) ops: Vec<RowChange>,
-    /// Its records, for the cache.
-    pub(super) records: Batch,
-    /// See [`Batch::can_wait`].
-    pub(super) can_wait: bool,
+    pub(super) batch: Batch,
     /// Receives the result. The caller may have stopped waiting.
     pub(super) done: CommitReply,
 }
@@ -89,22 +84,28 @@ pub(super) struct Committer {
 impl Committer {
     /// Writes the queued batches until the last sender is dropped.
     pub(super) fn run(mut self, jobs: &Receiver<QueuedBatch>) {
+        let shared = Arc::clone(&self.shared);
+        let failed = |message| StoreError::Io { path: shared.dir.display().to_string(), message };
         while let Ok(first) = jobs.recv() {
-            let (mut ops, mut records, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-            for job in gather(first, jobs) {
-                ops.extend(job.ops);
-                records.push(job.records);
-                waiting.push(job.done);
-            }
-            if self.failed.is_none() {
-                self.failed = self.commit(ops).err().map(|why| self.shared.why_not(why));
-                match &self.failed {
-                    None => self.shared.cache.committed(records.into_iter()),
-                    Some(_) => self.shared.cache.forget(),
+            let (mut changes, mut batches, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+            for QueuedBatch { batch, done } in gather(first, jobs) {
+                match row_changes(&batch) {
+                    Ok(rows) => {
+                        changes.extend(rows);
+                        batches.push(batch);
+                        waiting.push(done);
+                    }
+                    Err(message) => done(Err(failed(message))),
                 }
             }
-            let path = || self.shared.dir.display().to_string();
-            let failed = self.failed.clone().map(|message| StoreError::Io { path: path(), message });
+            if self.failed.is_none() {
+                self.failed = self.commit(changes).err().map(|why| shared.why_not(why));
+                match &self.failed {
+                    None => shared.cache.committed(batches),
+                    Some(_) => shared.cache.forget(),
+                }
+            }
+            let failed = self.failed.clone().map(failed);
             for done in waiting {
                 done(failed.clone().map_or(Ok(()), Err));
             }
@@ -115,11 +116,11 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, ops: Vec<RowChange>) -> Result<(), String> {
+    fn commit(&mut self, row_changes: Vec<RowChange>) -> Result<(), String> {
         let mut lines = *self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        for op in ops {
-            match op {
+        for change in row_changes {
+            match change {
                 RowChange::Put(key, json) => changes.insert(key, Some(json)),
                 RowChange::Remove(key) => changes.insert(key, None),
                 RowChange::Journal(json) => {
@@ -172,19 +173,37 @@ impl Committer {
     }
 }
 
-/// Collects a group: what is queued, what comes together with it and, as long as no batch is urgent, what comes soon.
+/// Collects a group: what is queued and, as long as no batch is urgent, what comes soon.
 fn gather(first: QueuedBatch, jobs: &Receiver<QueuedBatch>) -> Vec<QueuedBatch> {
     let until = Instant::now() + HELD_BACK;
-    let (mut count, mut can_wait) = (first.ops.len(), first.can_wait);
+    let (mut count, mut can_wait) = (first.batch.len(), first.batch.can_wait);
     let mut group = vec![first];
     while count < GROUP {
-        let left = until.saturating_duration_since(Instant::now());
-        let Ok(job) = jobs.recv_timeout(if can_wait { left } else { left.min(LULL) }) else { break };
-        count += job.ops.len();
-        can_wait &= job.can_wait;
+        let wait = if can_wait { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+        let Ok(job) = jobs.recv_timeout(wait) else { break };
+        count += job.batch.len();
+        can_wait &= job.batch.can_wait;
         group.push(job);
     }
     group
+}
+
+/// Encodes the changes of a batch.
+fn row_changes(batch: &Batch) -> Result<Vec<RowChange>, String> {
+    fn change<T: Serialize>(key: Vec<u8>, record: Option<&T>) -> Result<RowChange, String> {
+        Ok(match record {
+            Some(record) => RowChange::Put(key, codec::encode(record)?),
+            None => RowChange::Remove(key),
+        })
+    }
+    let Batch { backends, objects, suspensions, open, close, journal, can_wait: _ } = batch;
+    let backends = backends.iter().map(|(name, one)| change(key(kind::BACKEND, name.as_str()), one.as_ref()));
+    let objects = objects.iter().map(|(uid, one)| change(key(kind::OBJECT, uid.as_str()), one.as_ref()));
+    let suspensions = suspensions.iter().map(|(of, one)| change(key(kind::SUSPENSION, of), one.as_ref()));
+    let open = open.iter().map(|intent| change(codec::intent_key(intent.id), Some(intent)));
+    let close = close.iter().map(|id| Ok(RowChange::Remove(codec::intent_key(*id))));
+    let journal = journal.iter().map(|entry| Ok(RowChange::Journal(codec::encode(entry)?)));
+    backends.chain(objects).chain(suspensions).chain(open).chain(close).chain(journal).collect()
 }
 
 /// Returns the row about the whole store.

@@ -30,6 +30,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Returns the number of its changes.
+    pub(super) fn len(&self) -> usize {
+        let Batch { backends, objects, suspensions, open, close, journal, can_wait: _ } = self;
+        backends.len() + objects.len() + suspensions.len() + open.len() + close.len() + journal.len()
+    }
+
     /// Enters the records of this change, which is made: in the order of its lists.
     pub(super) fn enter(self, records: &mut Records) {
         let Batch { backends, objects, suspensions, open: _, close: _, journal: _, can_wait: _ } = self;

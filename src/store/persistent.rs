@@ -7,12 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
-use super::codec::{self, key, kind};
-use super::commit::{CommitReply, Committer, QueuedBatch, RowChange, Shared};
+use super::codec;
+use super::commit::{CommitReply, Committer, QueuedBatch, Shared};
 use super::contract::{Batch, QueuedCommit, Store};
 use super::db::Db;
 use super::dir::DATABASE;
@@ -91,11 +89,8 @@ impl Persistent {
         if let Some(highest) = batch.open.iter().map(|intent| intent.id.0).max() {
             self.next_intent.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
         }
-        let ops = ops(&batch).map_err(|message| self.failed(message))?;
-        let Batch { backends, objects, suspensions, can_wait, .. } = batch;
-        let records = Batch { backends, objects, suspensions, ..Batch::default() };
         let jobs = self.jobs.as_ref().ok_or_else(|| self.gone())?;
-        jobs.send(QueuedBatch { ops, records, can_wait, done }).map_err(|_| self.gone())
+        jobs.send(QueuedBatch { batch, done }).map_err(|_| self.gone())
     }
 
     fn gone(&self) -> StoreError {
@@ -227,21 +222,4 @@ impl Drop for Persistent {
             let _ = shared.db.close();
         }
     }
-}
-
-fn ops(batch: &Batch) -> Result<Vec<RowChange>, String> {
-    fn change<T: Serialize>(key: Vec<u8>, record: Option<&T>) -> Result<RowChange, String> {
-        Ok(match record {
-            Some(record) => RowChange::Put(key, codec::encode(record)?),
-            None => RowChange::Remove(key),
-        })
-    }
-    let Batch { backends, objects, suspensions, open, close, journal, can_wait: _ } = batch;
-    let backends = backends.iter().map(|(name, one)| change(key(kind::BACKEND, name.as_str()), one.as_ref()));
-    let objects = objects.iter().map(|(uid, one)| change(key(kind::OBJECT, uid.as_str()), one.as_ref()));
-    let suspensions = suspensions.iter().map(|(of, one)| change(key(kind::SUSPENSION, of), one.as_ref()));
-    let open = open.iter().map(|intent| change(codec::intent_key(intent.id), Some(intent)));
-    let close = close.iter().map(|id| Ok(RowChange::Remove(codec::intent_key(*id))));
-    let journal = journal.iter().map(|entry| Ok(RowChange::Journal(codec::encode(entry)?)));
-    backends.chain(objects).chain(suspensions).chain(open).chain(close).chain(journal).collect()
 }

@@ -36,13 +36,16 @@ impl RecordCache {
     }
 
     /// Enters changes that are on disk now.
-    pub(super) fn committed(&self, batches: impl Iterator<Item = Batch>) {
+    pub(super) fn committed(&self, batches: Vec<Batch>) {
         if let Some(inner) = self.inner().as_mut() {
-            // Most batches change no record: intents and journal entries are not kept here.
-            let has_records = |batch: &Batch| {
-                !(batch.backends.is_empty() && batch.objects.is_empty() && batch.suspensions.is_empty())
-            };
-            inner.committed.extend(batches.filter(has_records));
+            // Intents and journal entries are not kept here, and most batches change no record.
+            let records = batches.into_iter().map(|Batch { backends, objects, suspensions, .. }| Batch {
+                backends,
+                objects,
+                suspensions,
+                ..Batch::default()
+            });
+            inner.committed.extend(records.filter(|batch| *batch != Batch::default()));
         }
     }
 
@@ -61,7 +64,7 @@ mod tests {
         let cache = RecordCache::new(Records::default());
         assert_eq!(cache.records().as_deref(), Some(&Records::default()));
         cache.forget();
-        cache.committed(std::iter::once(Batch::default()));
+        cache.committed(vec![Batch::default()]);
         assert_eq!(cache.records(), None);
     }
 }
