@@ -72,11 +72,12 @@ impl Size {
 
     /// Returns a size for people who need its magnitude: exact up to five digits, else rounded to two decimals of a binary unit.
     pub fn rounded(self) -> String {
+        let (number, unit) = self.shortest();
         match BINARY.iter().find(|(_, bits)| self.0 >= 1 << bits) {
-            Some((unit, bits)) if self.shortest().0 > MOST_EXACT => {
+            Some((unit, bits)) if number > MOST_EXACT => {
                 format!("{:.2}{unit}", self.0 as f64 / (1_u64 << bits) as f64)
             }
-            _ => self.to_string(),
+            _ => format!("{number}{unit}"),
         }
     }
 }
