@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::model::{DriverError, Effect, Endpoint, Name, Outcome, Step};
-use crate::store::StoreError;
+use crate::model::{DriverError, Effect, Endpoint, Name, OpenIntent, Outcome, Step};
+use crate::store::{Batch, QueuedCommit, StoreError};
 
 use super::event::Event;
 use super::execution::Execution;
@@ -136,9 +136,10 @@ impl<'r> Scheduler<'r> {
         }
     }
 
-    /// Begins the steps that are ready and for which their backends have room.
+    /// Begins the steps that are ready and for which their backends have room. Their intents are one commit.
     fn begin_steps(&mut self, tasks: &mut JoinSet<EndedTask>, sender: &mpsc::UnboundedSender<TaskMessage>) {
         self.slots.values_mut().for_each(BackendSlots::refill);
+        let (mut begun, mut open) = (Vec::new(), Vec::new());
         loop {
             let has_room = |step: &Step| self.slots.get(&step.endpoint).is_none_or(|slots| slots.has_room(step));
             let Some(index) = self.queue.next(self.steps, has_room) else { break };
@@ -151,9 +152,12 @@ impl<'r> Scheduler<'r> {
                 continue;
             };
             slots.take(step);
-            let task = StepTask {
+            let intent = self.execution.store.next_intent();
+            open.push(OpenIntent { id: intent, step: step.clone(), at: self.execution.now() });
+            begun.push(StepTask {
                 index,
                 step: step.clone(),
+                intent,
                 suspensions: self.execution.suspensions.by(index),
                 backend: slots.backend.clone(),
                 calls: Arc::clone(&slots.calls),
@@ -162,9 +166,17 @@ impl<'r> Scheduler<'r> {
                 clock: Arc::clone(&self.execution.setup.clock),
                 revision: self.execution.revision().to_owned(),
                 sender: sender.clone(),
-            };
-            let span = step_span(index, step);
-            tasks.spawn(async move { EndedTask { index, end: task.run().await } }.instrument(span));
+            });
+        }
+        if begun.is_empty() {
+            return;
+        }
+        let batch = Batch { open, ..Batch::default() };
+        let intents_written = self.execution.store.queue(batch).unwrap_or_else(QueuedCommit::failed);
+        for task in begun {
+            let (index, intent_written) = (task.index, intents_written.clone());
+            let span = step_span(index, &task.step);
+            tasks.spawn(async move { EndedTask { index, end: task.run(intent_written).await } }.instrument(span));
         }
     }
 

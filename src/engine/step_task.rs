@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::StepContext;
-use crate::model::{Action, DriverError, Effect, OpenIntent, Outcome, Reason, Scope, Step, Suspension, Uid};
-use crate::store::{Batch, Store, StoreError};
+use crate::model::{Action, DriverError, Effect, IntentId, Outcome, Reason, Scope, Step, Suspension, Uid};
+use crate::store::{Batch, QueuedCommit, Store, StoreError};
 
 use super::backend_session::BackendSession;
 use super::clock::Clock;
@@ -47,6 +47,7 @@ pub(super) enum TaskEnd {
 pub(super) struct StepTask {
     pub index: usize,
     pub step: Step,
+    pub intent: IntentId,
     pub suspensions: ObjectSuspensions,
     pub backend: BackendSession,
     pub calls: Arc<Semaphore>,
@@ -58,11 +59,10 @@ pub(super) struct StepTask {
 }
 
 impl StepTask {
-    /// Writes the intent, calls the driver and writes the outcome: each is durable before the next.
-    pub(super) async fn run(self) -> Result<TaskEnd, StoreError> {
-        let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
-        let id = intent.id;
-        commit(&self.store, Batch { open: vec![intent], ..Batch::default() }).await?;
+    /// Waits until the intent is written, calls the driver and writes the outcome: each is durable before the next.
+    pub(super) async fn run(self, intent_written: QueuedCommit) -> Result<TaskEnd, StoreError> {
+        let id = self.intent;
+        intent_written.done().await?;
         let turn = tokio::select! {
             biased;
             () = self.stop.cancelled() => None,

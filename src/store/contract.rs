@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+
 use super::error::StoreError;
 use crate::model::{BackendRecord, IntentId, JournalEntry, Name, ObjectRecord, OpenIntent, Records, Suspension, Uid};
 
@@ -54,13 +57,24 @@ fn put<K: Ord, V>(records: &mut BTreeMap<K, V>, changes: Vec<(K, Option<V>)>) {
     }
 }
 
-/// A change that is queued, and may not be durable yet.
-pub struct QueuedCommit(pub(super) CommitResult);
+/// A change that is queued, and may not be durable yet. Several may wait for it.
+#[derive(Clone)]
+pub struct QueuedCommit(Shared<CommitResult>);
 
 /// The result of a queued change, when it is known.
-pub(super) type CommitResult = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+type CommitResult = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 impl QueuedCommit {
+    pub(super) fn new(result: impl Future<Output = Result<(), StoreError>> + Send + 'static) -> Self {
+        let result: CommitResult = Box::pin(result);
+        Self(result.shared())
+    }
+
+    /// A change that failed before it was queued.
+    pub(crate) fn failed(error: StoreError) -> Self {
+        Self::new(std::future::ready(Err(error)))
+    }
+
     /// Returns when it is durable. Those that wait are woken in the order in which they were queued.
     ///
     /// # Errors
@@ -98,7 +112,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::commit`].
     fn queue(&self, batch: Batch) -> Result<QueuedCommit, StoreError> {
-        self.commit(batch).map(|()| QueuedCommit(Box::pin(std::future::ready(Ok(())))))
+        self.commit(batch).map(|()| QueuedCommit::new(std::future::ready(Ok(()))))
     }
 
     /// Checks that the store's lock and database are still at the path where they were opened.

@@ -166,7 +166,7 @@ impl Store for Persistent {
         self.send(batch, Box::new(move |result| drop(done.send(result))))?;
         let (gone, late) = (self.gone(), self.late());
         let (hangs, turns, until) = (Arc::clone(&self.hangs), Arc::clone(&self.turns), Instant::now() + PATIENCE);
-        Ok(QueuedCommit(Box::pin(async move {
+        Ok(QueuedCommit::new(async move {
             // One thread at a time waits, in the order of the queue, which is the order of the answers.
             let _turn = turns.lock().await;
             // The answers of a group come together.
@@ -182,7 +182,7 @@ impl Store for Persistent {
                 }
                 Ok(Err(RecvTimeoutError::Disconnected)) | Err(_) => Err(gone),
             }
-        })))
+        }))
     }
 
     fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
