@@ -69,6 +69,11 @@ impl StepQueue {
         Some(index)
     }
 
+    /// Whether other steps wait for a step.
+    pub(super) fn is_awaited(&self, index: usize) -> bool {
+        !(self.needed_by[index].is_empty() && self.awaited_by[index].is_empty())
+    }
+
     /// Notes how a step ended. Takes the steps that are never begun because of it out of the queue and returns them.
     pub(super) fn end(&mut self, index: usize, end: StepEnd, steps: &[Step]) -> BTreeSet<usize> {
         let mut skipped = BTreeSet::new();

@@ -158,6 +158,7 @@ impl<'r> Scheduler<'r> {
                 index,
                 step: step.clone(),
                 intent,
+                is_awaited: self.queue.is_awaited(index),
                 suspensions: self.execution.suspensions.by(index),
                 backend: slots.backend.clone(),
                 calls: Arc::clone(&slots.calls),

@@ -48,6 +48,8 @@ pub(super) struct StepTask {
     pub index: usize,
     pub step: Step,
     pub intent: IntentId,
+    /// Whether other steps wait for its outcome.
+    pub is_awaited: bool,
     pub suspensions: ObjectSuspensions,
     pub backend: BackendSession,
     pub calls: Arc<Semaphore>,
@@ -99,7 +101,9 @@ impl StepTask {
         // If the effect is unknown the intent stays open: the next observation shows whether there was one.
         let is_known = result.as_ref().err().is_none_or(|error| error.effect != Effect::Unknown);
         let close = if is_known { vec![id] } else { Vec::new() };
-        let outcome = Batch { close, journal: vec![entry], can_wait: true, ..Batch::default() };
+        let others_run = self.calls.available_permits() < self.backend.spec.concurrency.get() as usize;
+        let can_wait = others_run && !self.is_awaited;
+        let outcome = Batch { close, journal: vec![entry], can_wait, ..Batch::default() };
         commit(&self.store, outcome).await?;
         Ok(TaskEnd::Called(result))
     }

@@ -24,7 +24,7 @@ use super::record_cache::RecordCache;
 const GROUP: usize = 256;
 
 /// Maximum time that a batch which can wait is held back.
-const HELD_BACK: Duration = Duration::from_millis(5);
+const HELD_BACK: Duration = Duration::from_millis(20);
 
 /// The journal is truncated when it exceeds its limit by this many entries, so that not every commit pays for a removal.
 const PRUNE: u64 = 1_000;

@@ -28,7 +28,7 @@ pub struct Batch {
     pub close: Vec<IntentId>,
     /// Entries to add to the journal.
     pub journal: Vec<JournalEntry>,
-    /// Whether it may wait a few milliseconds for others: no call waits for it, or only by a few links.
+    /// Whether it may wait some milliseconds for others: nothing waits for it, and others follow soon.
     pub can_wait: bool,
 }
 
