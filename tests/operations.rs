@@ -15,12 +15,13 @@ use kiln::engine::{
     image_export, reconcile_once, resume, suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
 };
 use kiln::model::{
-    Absence, Blocker, BlockerReason, Capabilities, ImageFormat, Kind, Name, NameRules, NativeName, ObjectId, Percent,
-    Reading, Restores, Restoring, Seconds, Size,
+    Absence, Blocker, BlockerReason, Capabilities, ImageFormat, Kind, Name, NameRules, NativeName, ObjectId, Observed,
+    Percent, Reading, Restores, Restoring, Seconds, Size,
 };
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
+use rig::spy::{Spy, spied};
 use rig::{Doom, HEAD, Point, Pools, Rig, join, objects, run, snapshot, specs, volume, volumes_from};
 
 fn name(text: &str) -> Name {
@@ -944,6 +945,32 @@ fn what_a_backend_does_not_show_is_neither_lost_nor_given_up() {
         });
     }
     assert!(hidden > 2 && shown > 2, "{hidden} {shown}");
+}
+
+#[test]
+fn what_no_answer_proves_to_be_gone_is_not_given_up() {
+    // Write sessions glance at the pool first, which asks for nothing.
+    let faults: [fn(&mut Observed); 2] = [
+        |seen| assert!(seen.queried.is_empty(), "a driver that panics"),
+        |seen| seen.queried.retain(|at| !at.native.as_str().contains(".db.")),
+    ];
+    for answer in faults {
+        run(async {
+            let capabilities = Capabilities { absence: Absence::ByName, ..Capabilities::everything() };
+            let rig = Rig { capabilities, ..Rig::new() };
+            // The list shows about half of the objects.
+            let declared = join(&[volume("db", "size: 1Mi"), volume("web", "size: 1Mi")]);
+            rig.settle(&declared, 3, "made").await;
+            let db = rig.native("db");
+            rig.world().delete_by_hand(&db);
+            let (setup, _) = spied(&rig, &declared, Spy { answer: Some(answer), ..Spy::default() });
+            let forgotten = forget_object(&setup, Kind::Volume, &name("db"), None).await;
+            assert!(matches!(forgotten, Err(OperationError::Unobserved(_))), "{forgotten:?}");
+            let accepted = forget_backend(&setup, &name("pool"), None).await;
+            assert!(matches!(accepted, Err(OperationError::Unobserved(_))), "{accepted:?}");
+            forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await.unwrap();
+        });
+    }
 }
 
 #[test]

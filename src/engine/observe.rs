@@ -1,6 +1,6 @@
 //! Observing the declared backends: at the same time, each within its own time limit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -189,9 +189,10 @@ impl Observations {
 
     /// Asks backends for these names, and adds the answers to the world. Returns the backends that answered for any.
     pub(super) async fn ask_for(&mut self, wanted: BTreeMap<Name, Vec<Address>>) -> BTreeSet<Name> {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut asked) = (JoinSet::new(), HashMap::new());
         for (name, addresses) in wanted {
             let Some(backend) = self.backends.get(&name).cloned() else { continue };
+            let of = name.clone();
             let span = backend_span(&name);
             let asking = async move {
                 let mut answers = Vec::new();
@@ -205,19 +206,20 @@ impl Observations {
                     }
                     answers.push(answer);
                 }
-                (name, answers)
+                answers
             };
-            tasks.spawn(asking.instrument(span));
+            asked.insert(tasks.spawn(asking.instrument(span)).id(), of);
         }
         let mut answered = BTreeSet::new();
-        while let Some(joined) = tasks.join_next().await {
-            let (name, answers) = match joined {
-                Ok(asked) => asked,
+        while let Some(joined) = tasks.join_next_with_id().await {
+            let (id, answers) = match joined {
+                Ok(ended) => ended,
                 Err(error) => {
-                    tracing::error!(%error, "an observation ended in a panic");
-                    continue;
+                    let why = "asking for the names of objects failed in a panic";
+                    (error.id(), vec![Err(DriverError::before(ErrorKind::Permanent, why))])
                 }
             };
+            let Some(name) = asked.remove(&id) else { continue };
             let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
                 self.world.get_mut(&name)
             else {

@@ -38,6 +38,8 @@ pub struct Spy {
     pub before_step: Mutex<Option<Meanwhile>>,
     /// After the first step, nothing can be observed.
     pub blind: bool,
+    /// What becomes of each answer about names.
+    pub answer: Option<fn(&mut Observed)>,
     /// After the first step, no ledger can be written; `Some(true)`: it is written, and that is not reported.
     pub mute: Option<bool>,
     /// Nothing can be destroyed.
@@ -91,7 +93,11 @@ impl Driver for Spied {
         if self.spy.blind && self.spy.executed.load(Ordering::SeqCst) {
             return Err(failed("the pool cannot be observed"));
         }
-        self.sim.observe(scope).await
+        let mut seen = self.sim.observe(scope).await?;
+        if let (Scope::Objects(_), Some(answer)) = (scope, self.spy.answer) {
+            answer(&mut seen);
+        }
+        Ok(seen)
     }
     fn access(&self, object: &Address) -> Access {
         self.sim.access(object)
@@ -164,7 +170,7 @@ impl Connect for One {
 /// The setup of a rig whose driver is spied on.
 pub fn spied(rig: &Rig, specs: &Reading, spy: Spy) -> (Setup, Arc<Spy>) {
     let spy = Arc::new(spy);
-    let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
+    let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0).with_capabilities(rig.capabilities.clone());
     let driver = Arc::new(Spied { sim, spy: Arc::clone(&spy) });
     (Setup { connect: Arc::new(One(driver)), ..rig.setup(specs) }, spy)
 }

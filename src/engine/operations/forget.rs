@@ -1,10 +1,11 @@
 //! Giving up lost objects; accepting objects and pools as they are now.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::model::{
     Absence, BackendRecord, DriverError, Identity, JournalAction, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView,
-    Name, Object, ObjectRecord, Place, Size, Specs, Uid,
+    Name, Object, ObjectId, ObjectRecord, Place, Size, Specs, Uid,
 };
 use crate::plan::{self, Observation, SettledState};
 use crate::store::Batch;
@@ -48,6 +49,12 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         return Err(OperationError::Held(format!(
             "{}: it may still be there",
             no_driver(&setup.reading, &record.backend)
+        )));
+    }
+    if let Some(LostObject { backend, .. }) = lost.iter().find(|one| one.may_exist) {
+        return Err(OperationError::Unobserved(format!(
+            "{} was last seen on {backend}, which was seen only in part: it may still be there",
+            ObjectId::new(kind, name)
         )));
     }
     let objects = || session.observations.world.values().flat_map(Observation::objects);
@@ -182,8 +189,8 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     }
     // A backend that is asked for names says which it did not answer for.
     let can = session.observations.world.get(name).and_then(Observation::capabilities);
-    let lists = can.is_none_or(|can| can.absence == Absence::ByList);
-    if (lists && !observed.lists_all()) || !observed.gaps.is_empty() {
+    let absence = can.map_or(Absence::ByList, |can| can.absence);
+    if (absence == Absence::ByList && !observed.lists_all()) || !observed.gaps.is_empty() {
         let gaps = observed.gaps.join("; ");
         return Err(OperationError::Unobserved(format!(
             "{name} was seen only in part, so it cannot be accepted: {gaps}"
@@ -203,6 +210,21 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         }
         kept => kept.cloned(),
     };
+    let there: HashMap<Uid, &Object> =
+        observed.objects.iter().filter_map(|object| Some((object.uid()?, object))).collect();
+    let records = Arc::clone(&session.records);
+    let records = records.objects.values().filter(|record| names.contains(&record.backend));
+    let remembered: HashMap<Uid, &ObjectRecord> = records.map(|record| (record.identity.uid, record)).collect();
+    let is_proven = |record: &&ObjectRecord| {
+        let id = &record.identity;
+        there.contains_key(&id.uid) || id.owner != *owner || observed.proves_gone(id.kind, &[record.address()])
+    };
+    let shows_all = kept.iter().chain(&known).all(|ledger| observed.shows_all(absence, Some(ledger)));
+    if !shows_all || !remembered.values().all(is_proven) {
+        return Err(OperationError::Unobserved(format!(
+            "{name} did not answer for every object that is known to be there, so it cannot be accepted"
+        )));
+    }
     let failed = |error: DriverError| OperationError::Failed(format!("{name}: {error}"));
     let pool = session.init_and_lock(name).await.map_err(failed)?;
     let mut ledger = match kept {
@@ -211,8 +233,6 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     };
     // A reader that knows a later ledger of the pool must take this one for the newest.
     ledger.serial = ledger.serial.max(known.as_ref().map_or(0, |known| known.serial));
-    let there: HashMap<Uid, &Object> =
-        observed.objects.iter().filter_map(|object| Some((object.uid()?, object))).collect();
     // An object that is not observed is given up.
     let mut gone: BTreeMap<Uid, Identity> = BTreeMap::new();
     for (uid, entry) in ledger.complete.iter().filter(|(uid, _)| !there.contains_key(uid)) {
@@ -222,8 +242,6 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     for uid in gone.keys() {
         ledger.add_tombstone(*uid, session.now);
     }
-    let records = session.records.objects.values().filter(|record| names.contains(&record.backend));
-    let remembered: HashMap<Uid, &ObjectRecord> = records.map(|record| (record.identity.uid, record)).collect();
     let unseen = remembered.values().filter(|r| r.seen().is_some() && !there.contains_key(&r.identity.uid));
     gone.extend(unseen.map(|record| (record.identity.uid, record.identity.clone())));
     batch.objects = remembered.keys().map(|uid| (*uid, None)).collect();
