@@ -483,9 +483,18 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
     // What this plan holds for the sake of another object, or of one that it makes again under another name, may be free when its steps
     // are done. The next plan has steps for such objects only, and the one after it has none.
     let is_made = |held: &Held| first.steps.iter().any(|step| Some(step.identity.uid) == held.uid);
+    // A rename that is held is freed with its first step, which restores the object from the trash under its old name.
+    let begins_rename = |held: &Held, step: &Step| {
+        let meta = scene.reading.specs.document(held.kind, &held.name);
+        let old = meta.and_then(|meta| meta.renamed_from.as_ref());
+        matches!(step.action, Action::Undelete { .. })
+            && (held.kind, old) == (step.identity.kind, Some(&step.identity.name))
+    };
     let was_held = |step: &Step| {
         let of_it = |held: &&Held| {
-            held.uid == Some(step.identity.uid) || (held.kind, &held.name) == (step.identity.kind, &step.identity.name)
+            held.uid == Some(step.identity.uid)
+                || (held.kind, &held.name) == (step.identity.kind, &step.identity.name)
+                || begins_rename(held, step)
         };
         first.held.iter().filter(of_it).any(|held| is_for_another(held.reason) || is_made(held))
     };
@@ -604,6 +613,33 @@ fn any_specs_in_any_world_get_a_sound_plan() {
     eprintln!("{} steps, {} refusals", steps.get(), refusals.get());
     assert!(result.is_ok(), "KILN_SEED={seed}: {}", result.unwrap_err());
     assert!(steps.get() > 0 && refusals.get() > 0, "nothing was tried");
+}
+
+/// What the test above once found, as small as it can be.
+#[test]
+fn scenes_that_were_wrong_once_get_a_sound_plan() {
+    let head = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
+                spec: {id: 5c1d2e8a90, defaults: {backend: fast}}\n---\n\
+                apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
+    let volume =
+        |meta: &str| format!("---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{{meta}}}\nspec: {{size: 1Gi}}\n");
+    let stories = [
+        // The rename is held until the snapshot is gone, and begins with the restore of x.
+        (
+            volume("name: b, renamedFrom: x"),
+            "{objects: [{snapshot: s, of: b, onRemove: Delete}, {volume: b}, {volume: x, trash: true}]}",
+        ),
+    ];
+    for (specs, pool) in stories {
+        let loaded = load(&Source::Text(format!("{head}{specs}")), &Limits::default());
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        let described: Described = serde_yaml::from_str(&format!("backends: {{fast: {pool}}}")).unwrap();
+        let scene = described.scene(loaded.reading);
+        let first = plan(&scene.inputs());
+        assert!(!first.steps.is_empty() && !first.held.is_empty(), "{first:#?}");
+        assert_eq!(wrong(&scene, &first), [""; 0]);
+        assert_eq!(differs_by_name(&scene, &first), [""; 0]);
+    }
 }
 
 #[test]
