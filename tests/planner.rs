@@ -623,11 +623,17 @@ fn scenes_that_were_wrong_once_get_a_sound_plan() {
                 apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
     let volume =
         |meta: &str| format!("---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{{meta}}}\nspec: {{size: 1Gi}}\n");
+    let snapshot = "---\napiVersion: kiln/v1\nkind: Snapshot\nmetadata: {name: s, renamedFrom: y}\nspec: {volume: a}\n";
     let stories = [
         // The rename is held until the snapshot is gone, and begins with the restore of x.
         (
             volume("name: b, renamedFrom: x"),
             "{objects: [{snapshot: s, of: b, onRemove: Delete}, {volume: b}, {volume: x, trash: true}]}",
+        ),
+        // The snapshot is renamed in the volume that it is in.
+        (
+            volume("name: a") + &volume("name: b") + snapshot,
+            "{can: {snapshots: {nested: true}}, objects: [{snapshot: y, of: b}, {volume: a}, {volume: b}]}",
         ),
     ];
     for (specs, pool) in stories {

@@ -8,7 +8,7 @@ use crate::model::{
 };
 
 use super::inputs::Inputs;
-use super::inventory::Inventory;
+use super::inventory::{Inventory, OwnedObject};
 use super::types::World;
 use super::usable::Usable;
 
@@ -126,8 +126,10 @@ pub(super) fn addresses(inventory: &Inventory<'_>, usable: &Usable<'_>, kind: Ki
     if kind != Kind::Snapshot || !usable.capabilities.nests_snapshots() {
         return natives.iter().map(Address::flat).collect();
     }
-    let volumes =
+    let mut volumes =
         volume().map(|volume| self::natives(inventory, usable, Kind::Volume, &volume.meta)).unwrap_or_default();
+    // A snapshot gets its name in the volume that it is in, which may be another than the document says.
+    volumes.extend(shown(inventory, usable, kind, meta).filter_map(|object| object.parent_volume.clone()));
     volumes.iter().flat_map(|volume| natives.iter().map(|native| Address::inside(volume, native))).collect()
 }
 
@@ -140,15 +142,31 @@ fn natives(inventory: &Inventory<'_>, usable: &Usable<'_>, kind: Kind, meta: &Me
         Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => None,
     };
     let mut natives: BTreeSet<NativeName> = own.map(NativeName::new).into_iter().collect();
-    for name in std::iter::once(&meta.name).chain(&meta.renamed_from) {
+    for name in names(meta) {
         natives.extend(identities(inventory, usable, kind, name).iter().map(Identity::native));
-        let shown = inventory.by_name.get(&(kind, name)).into_iter().flatten();
-        for object in shown.filter(|object| object.backend == usable.name) {
-            natives.insert(object.native.clone());
-            natives.insert(Identity { name: meta.name.clone(), ..object.identity.clone() }.native());
-        }
+    }
+    for object in shown(inventory, usable, kind, meta) {
+        natives.insert(object.native.clone());
+        natives.insert(Identity { name: meta.name.clone(), ..object.identity.clone() }.native());
     }
     natives
+}
+
+/// Returns the objects that are shown on a backend under the name of a document or its old one.
+fn shown<'i, 'a>(
+    inventory: &'i Inventory<'a>,
+    usable: &'i Usable<'_>,
+    kind: Kind,
+    meta: &'i Meta,
+) -> impl Iterator<Item = &'i OwnedObject<'a>> {
+    names(meta)
+        .filter_map(move |name| inventory.by_name.get(&(kind, name)))
+        .flatten()
+        .filter(|object| object.backend == usable.name)
+}
+
+fn names(meta: &Meta) -> impl Iterator<Item = &Name> {
+    std::iter::once(&meta.name).chain(&meta.renamed_from)
 }
 
 /// Returns the identities that an object of this name can have which is not in the ledger: up to the first that is free.
