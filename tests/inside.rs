@@ -7,14 +7,15 @@ mod rig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use kiln::driver::sim::{SimObject, SimWorld};
+use kiln::driver::sim::{FaultRates, SimDriver, SimObject, SimWorld};
+use kiln::driver::{Driver, StepContext};
 use kiln::engine::{
     OperationError, Options, Purge, Trashed, adopt_owner, reconcile, trash_in, trash_purge, trash_purge_after,
     trash_purge_list, trash_restore,
 };
 use kiln::model::{
-    Action, Address, Capabilities, Kind, Ledger, Name, NativeName, ObjectId, Owner, Reading, Size, SnapshotAbility,
-    TrashAbility, Uid,
+    Action, Address, Blocker, BlockerReason, Capabilities, Kind, Ledger, Name, NativeName, ObjectId, Owner, Reading,
+    Reason, Size, SnapshotAbility, Step, TrashAbility, Uid,
 };
 use kiln::plan::HeldReason;
 use rig::{HEAD, Person, Rig, held, join, run, snapshot, specs, volume};
@@ -200,15 +201,15 @@ fn a_snapshot_that_appears_inside_of_a_volume_after_the_plan_keeps_it() {
             let plan = rig.overview(&join(&[volume("web", "size: 1Mi")])).await.plan;
             let step = plan.steps[0].clone();
             assert!(matches!(&step.action, Action::Trash { with, .. } if with.len() == 1));
-            let driver = kiln::driver::sim::SimDriver::new(rig.world.clone(), kiln::driver::sim::FaultRates::NONE, 0)
-                .with_capabilities(rig.capabilities.clone());
+            let driver =
+                SimDriver::new(rig.world.clone(), FaultRates::NONE, 0).with_capabilities(rig.capabilities.clone());
             let (db, m) = (rig.native("db"), rig.native("m"));
             match foreign {
                 true => rig.world().make_inside_by_hand(&db, &NativeName::new("s"), SimObject::empty(MIB)),
                 false => assert!(rig.world().change_by_hand(&m, |object| object.tags.protected = true)),
             }
             let before = contents(&rig.world());
-            let refused = kiln::driver::Driver::execute(&driver, &step, &kiln::driver::StepContext::at(1)).await;
+            let refused = Driver::execute(&driver, &step, &StepContext::at(1)).await;
             assert!(refused.is_err(), "foreign {foreign}");
             assert_eq!(contents(&rig.world()), before);
         }
@@ -279,6 +280,89 @@ fn what_another_backend_needs_is_neither_removed_nor_purged() {
         );
         assert_eq!(rig.world().trashed_objects().count(), 1);
         seen.clear();
+    });
+}
+
+/// What blocks a volume keeps the snapshots inside of it too, wherever the volume is.
+#[test]
+fn what_is_inside_of_a_blocked_volume_stays_in_the_trash() {
+    run(async {
+        for (trash, is_live) in [(TrashAbility::Volumes, false), (TrashAbility::All, false), (TrashAbility::All, true)]
+        {
+            let rig = nested(trash);
+            let db = || volume("db", "size: 1Mi");
+            let inside = [snapshot("a", "db", ""), snapshot("b", "db", "")].concat();
+            rig.settle(&join(&[db(), volume("web", "size: 1Mi"), inside]), 3, "made").await;
+            let kept = [if is_live { db() } else { String::new() }, volume("web", "size: 1Mi")].concat();
+            let kept = join(&[kept]);
+            rig.settle(&kept, 3, "removed").await;
+            rig.clock.0.fetch_add(8 * 86_400, std::sync::atomic::Ordering::SeqCst);
+            rig.pass(&kept).await.unwrap();
+            let (listed, _) = trash_purge_list(&rig.setup(&kept), &Purge::Expired).await.unwrap();
+            assert_eq!(listed.len(), if is_live { 2 } else { 3 }, "{trash:?}");
+            let free = rig.fork(true);
+            let message = "it is mirrored to cluster b";
+            let blocker = Box::new(Blocker { reason: BlockerReason::Mirrored, message: message.to_owned() });
+            let native = match is_live {
+                true => rig.native("db"),
+                false => {
+                    let is_volume = |trashed: &&Trashed| trashed.object.kind() == Kind::Volume;
+                    listed.iter().find(is_volume).unwrap().object.native.clone()
+                }
+            };
+            match is_live {
+                true => drop(rig.world().change_by_hand(&native, |object| object.blocker = Some(blocker))),
+                false => rig.world().change_trashed_by_hand(&native, |object| object.blocker = Some(blocker.clone())),
+            }
+            let before = rig.world().clone();
+            let refused = |left: &[OperationError]| {
+                assert!(
+                    !left.is_empty()
+                        && left.iter().all(|why| matches!(why, OperationError::Held(why) if why.contains(message))),
+                    "{left:?}"
+                );
+            };
+            for what in [Purge::Expired, Purge::Named(ObjectId::new(Kind::Snapshot, &name("a")))] {
+                let objects = match &what {
+                    Purge::Expired => listed.clone(),
+                    Purge::Named(id) => {
+                        listed.iter().filter(|t| t.object.is(&prod(), id.kind, &id.name)).cloned().collect()
+                    }
+                };
+                let purged = trash_purge(&rig.setup(&kept), &what, &objects).await.unwrap();
+                assert_eq!(purged.done, [""; 0], "{trash:?}");
+                refused(&purged.left);
+            }
+            let (found, stay) = trash_purge_list(&rig.setup(&kept), &Purge::Expired).await.unwrap();
+            assert_eq!((found.len(), stay), (0, listed.len()), "{trash:?}");
+            // After a pass only what is to be purged is observed again, and the volume that it is inside of.
+            let setup = rig.setup(&kept);
+            let person = Arc::new(Person { yes: true, heard: Mutex::default() });
+            let (_, pass) = reconcile(&setup, &Options::default(), person).await.unwrap();
+            let snapshots = listed.iter().filter(|trashed| trashed.object.kind() == Kind::Snapshot);
+            let purged = trash_purge_after(pass, &setup, &snapshots.cloned().collect::<Vec<_>>()).await.unwrap();
+            assert_eq!(purged.done, [""; 0], "{trash:?}");
+            refused(&purged.left);
+            let (kind, of) = if is_live { (Kind::Snapshot, "a") } else { (Kind::Volume, "db") };
+            refused(&[trash_restore(&rig.setup(&kept), kind, &name(of)).await.unwrap_err()]);
+            assert!(rig::same_objects(&before, &rig.world()), "{trash:?}");
+            // The driver refuses it too.
+            let steps = listed.iter().map(|trashed| {
+                let step =
+                    Step::new(name("pool"), trashed.object.identity.clone().unwrap(), Action::Purge, Reason::Purged);
+                let (native, parent_volume) = (trashed.object.native.clone(), trashed.object.parent_volume.clone());
+                Step { native, parent_volume, ..step }
+            });
+            let driver =
+                SimDriver::new(rig.world.clone(), FaultRates::NONE, 0).with_capabilities(rig.capabilities.clone());
+            for step in steps {
+                assert!(Driver::execute(&driver, &step, &StepContext::at(1)).await.is_err(), "{trash:?}");
+            }
+            assert_eq!(
+                trash_purge(&free.setup(&kept), &Purge::Expired, &listed).await.unwrap().done.len(),
+                listed.len()
+            );
+        }
     });
 }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::reconciler::Reconciler;
 use super::schedule::VANISHED;
-use crate::engine::{self, Executed, OpenPass, Options, Purge, Report, Trashed};
+use crate::engine::{self, Blockers, Executed, OpenPass, Options, Purge, Report, Trashed};
 use crate::manifest::ManifestState;
 use crate::model::{Identity, Kind, LedgerView, Name, PurgeMode, Reading, Step, Uid};
 use crate::plan::{self, Observation, Referenced};
@@ -117,10 +117,11 @@ fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
 }
 
 /// The objects that a step or hold of a pass is about, by uid and by name, those that a step moves inside of its volume, and the snapshots
-/// of restores that are not complete. Built once for all objects in the trash.
+/// of restores that are not complete; and what blocks objects. Built once for all objects in the trash.
 struct Concerned<'a> {
     uids: HashSet<Uid>,
     names: HashSet<(Kind, &'a Name)>,
+    blockers: Blockers<'a>,
 }
 
 impl<'a> Concerned<'a> {
@@ -133,7 +134,7 @@ impl<'a> Concerned<'a> {
         // The purge observes only what it destroys, not the volumes whose restore needs it.
         let uids = uids.chain(engine::sources_of_restores(&report.world).into_keys()).collect();
         let names = steps().map(|id| (id.kind, &id.name)).chain(held().map(|held| (held.kind, &held.name))).collect();
-        Self { uids, names }
+        Self { uids, names, blockers: Blockers::in_world(&report.world) }
     }
 
     fn contains(&self, identity: &Identity) -> bool {
@@ -162,7 +163,7 @@ fn is_certain(
         && shows_all(view)
         && observed.gaps.is_empty()
         && trashed.object.conflict.is_none()
-        && trashed.object.blocker.is_none()
+        && concerned.blockers.why(&trashed.backend, &trashed.object).is_none()
         && !trashed.clients_unseen
         && report.usable.contains(&trashed.backend)
         && !concerned.contains(identity)
@@ -177,8 +178,8 @@ mod tests {
     use crate::manifest::fixtures::reading_of;
     use crate::model::fixtures::{name, nth};
     use crate::model::{
-        Absence, Action, Address, Capabilities, InnerSnapshot, Ledger, Listed, NativeName, Object, Observed, Place,
-        PoolId, Reason, Restoring, Size, Tags, Verb,
+        Absence, Action, Address, Blocker, BlockerReason, Capabilities, InnerSnapshot, Ledger, Listed, NativeName,
+        Object, Observed, Place, PoolId, Reason, Restoring, Size, Tags, Verb,
     };
     use crate::plan::{Held, HeldReason, Plan};
 
@@ -283,6 +284,17 @@ mod tests {
             ..trashed()
         };
         assert!(!certain(&conflict, &reading, &report()), "it is inconsistent");
+        let mirrored = Blocker { reason: BlockerReason::Mirrored, message: "it is mirrored".to_owned() };
+        let blocked = Object { blocker: Some(Box::new(mirrored.clone())), ..trashed().object };
+        assert!(!certain(&Trashed { object: blocked, ..trashed() }, &reading, &report()), "it is blocked");
+        let inside_of_blocked = |place: Place| {
+            let volume = Object::of(nth(Kind::Volume, "web", 0), place, Size(1));
+            let object = Object { parent_volume: Some(volume.native.clone()), ..trashed().object };
+            let volume = Object { blocker: Some(Box::new(mirrored.clone())), ..volume };
+            let report = in_world(seen(Observed { objects: vec![object.clone(), volume], ..observed() }));
+            certain(&Trashed { object, ..trashed() }, &reading, &report)
+        };
+        assert!(!inside_of_blocked(Place::Live) && !inside_of_blocked(Place::Trash), "its volume is blocked");
         let unowned = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
         assert!(!certain(&unowned, &reading, &report()), "it has no identity");
         let unseen = Trashed { clients_unseen: true, ..trashed() };

@@ -15,6 +15,7 @@
 //! steps in the same way.
 
 mod backend_session;
+mod blockers;
 mod clock;
 mod effect;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod suspensions;
 mod verify;
 mod writers;
 
+pub use blockers::Blockers;
 pub use clock::{Clock, SystemClock};
 pub use event::{Confirmation, Event, Reporter, StepObject};
 pub use foreign::with_content;

@@ -54,7 +54,10 @@ impl<'s> OpenPass<'s> {
             let entries = session.ledgers.get(*name).into_iter().flat_map(|ledger| ledger.complete.values());
             let inner = entries.filter(|entry| entry.parent_volume.as_ref().is_some_and(is_inside));
             let inner: Vec<Address> = inner.map(LedgerEntry::address).collect();
-            addresses.extend(inner);
+            // A snapshot stays while something blocks its volume.
+            let volumes: Vec<Address> =
+                addresses.iter().filter_map(|at| at.parent_volume.as_ref().map(Address::flat)).collect();
+            addresses.extend(inner.into_iter().chain(volumes));
         }
         let owner = &setup.reading.specs.stack.owner;
         let mut tasks = JoinSet::new();

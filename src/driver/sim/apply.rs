@@ -112,6 +112,13 @@ impl SimCall<'_> {
         if let Some(blocker) = &object.blocker {
             return conflict(format!("it is blocked: {}", blocker.message));
         }
+        if let Some(volume) = &self.step.parent_volume {
+            let place = |trashed| self.world.get(&SimKey::new(Address::flat(volume), trashed));
+            let volumes = place(None).into_iter().chain(object.tags.volume.and_then(|uid| place(Some(uid))));
+            if let Some(blocker) = volumes.into_iter().find_map(|volume| volume.blocker.as_ref()) {
+                return conflict(format!("the volume that it is inside of is blocked: {}", blocker.message));
+            }
+        }
         let expect = &self.step.expect;
         if let Some(wanted) = expect.place.filter(|wanted| *wanted != place) {
             return conflict(format!("it is {place:?} and not {wanted:?}"));

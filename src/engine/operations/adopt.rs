@@ -9,9 +9,10 @@ use crate::model::{
 };
 
 use super::error::OperationError;
-use super::run::{self, Executed, begin, blocked, lower, make};
+use super::run::{self, Executed, begin, check_free, lower, make};
 use super::stackless::refuse_without_stack;
 use super::trash::{Trashed, by_hand};
+use crate::engine::blockers::Blockers;
 use crate::engine::ledger;
 use crate::engine::session::Session;
 use crate::engine::setup::Setup;
@@ -123,6 +124,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         observed.objects.iter().filter(|o| o.place != Place::Temporary).filter(is_theirs).collect();
     // Volumes first: the snapshots inside of one are then found under its new name.
     objects.sort_by_key(|object| object.identity.as_ref().map(|id| id.kind));
+    let blockers = Blockers::in_objects(backend, &observed.objects);
     for object in &objects {
         let Some(identity) = &object.identity else { continue };
         let inside: Vec<&Object> = objects.iter().copied().filter(|inner| giving.moves(inner, object)).collect();
@@ -131,9 +133,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         if let Some(why) = &object.conflict {
             return Err(OperationError::Held(format!("{} cannot be given away: {why}", object.native)));
         }
-        if let Some(blocker) = &object.blocker {
-            return Err(blocked(object, blocker));
-        }
+        check_free(&blockers, backend, object)?;
         if let Some(begun) = &object.tags.restoring {
             let message =
                 format!("the restore of {} ({begun}) is not complete; fix: `kiln apply` as {from}", object.native);

@@ -14,6 +14,7 @@ use crate::text::rfc3339;
 use super::error::OperationError;
 use super::run::{Executed, begin, lower, make, must_be_usable};
 use super::trash::{Trashed, by_hand, one_of, trash_in};
+use crate::engine::blockers::Blockers;
 use crate::engine::open_pass::OpenPass;
 use crate::engine::session::Session;
 use crate::engine::setup::Setup;
@@ -61,6 +62,7 @@ fn stays<'p>(session: &'p Session<'_>) -> impl Fn(&Trashed) -> Option<OperationE
     let wanted = Referenced::of(session.specs());
     let suspended = session.suspensions().in_force(session.now);
     let sources = sources_of_restores(&session.observations.world);
+    let blockers = Blockers::in_world(&session.observations.world);
     move |trashed| {
         let Trashed { backend, object, expires, clients_unseen } = trashed;
         let left = |why: &str| Some(OperationError::Held(format!("{} is left: {why}", object.native)));
@@ -68,8 +70,8 @@ fn stays<'p>(session: &'p Session<'_>) -> impl Fn(&Trashed) -> Option<OperationE
             return Some(unusable);
         }
         let Some(id) = &object.identity else { return left("no tags say whose it is") };
-        if let Some(why) = object.conflict.as_ref().or(object.blocker.as_ref().map(|blocker| &blocker.message)) {
-            return left(why);
+        if let Some(why) = object.conflict.clone().or_else(|| blockers.why(backend, object)) {
+            return left(&why);
         }
         if let Some(suspension) = plan::suspension_of(&suspended, id.kind, &id.name) {
             return left(&plan::suspended_because(suspension));
@@ -203,6 +205,7 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
         there.iter().map(|trashed| ((&trashed.backend, trashed.object.uid()), trashed)).collect();
     let stays = (!by_name).then(|| stays(&session));
     let sources = sources_of_restores(&session.observations.world);
+    let blockers = Blockers::in_world(&session.observations.world);
     let mut steps = Vec::new();
     let mut left = Vec::new();
     // Snapshots come before their volume: some backends require it.
@@ -219,7 +222,7 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
         let now = there.get(&(&trashed.backend, trashed.object.uid())).copied().unwrap_or(trashed);
         let purged: HashSet<Uid> = steps.iter().map(|step: &Step| step.identity.uid).collect();
         let is_empty = || is_empty(&there, &purged, trashed);
-        let may_be = stays(trashed).and_then(|()| may_be_purged(&session, &there, trashed));
+        let may_be = stays(trashed).and_then(|()| may_be_purged(&session, &blockers, &there, trashed));
         let may_be = may_be.and_then(|()| check_no_restore(&sources, trashed));
         if let Err(why) = may_be.and_then(|()| stays(now)).and_then(|()| is_empty()) {
             left.push(why);
@@ -297,13 +300,14 @@ fn is_empty(
 /// driver refuses.)
 fn may_be_purged(
     session: &Session<'_>,
+    blockers: &Blockers<'_>,
     there: &HashMap<(&Name, Option<Uid>), &Trashed>,
     trashed: &Trashed,
 ) -> Result<(), OperationError> {
     must_be_usable(session, &trashed.backend, None)?;
     let native = &trashed.object.native;
     let object = &trashed.object;
-    if let Some(why) = object.conflict.as_ref().or(object.blocker.as_ref().map(|blocker| &blocker.message)) {
+    if let Some(why) = object.conflict.clone().or_else(|| blockers.why(&trashed.backend, object)) {
         return Err(OperationError::Held(format!("{native} cannot be purged: {why}")));
     }
     let now = there.get(&(&trashed.backend, trashed.object.uid()));

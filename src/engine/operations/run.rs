@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Blocker, Effect, Endpoint, Kind, Name, Object, Observed, Reading, Step, Uid};
+use crate::model::{Effect, Endpoint, Kind, Name, Object, Observed, Reading, Step, Uid};
 use crate::plan::{self, Observation, Plan};
 use crate::store::Batch;
 
 use super::error::OperationError;
+use crate::engine::blockers::Blockers;
 use crate::engine::event::{Confirmation, Event, Reporter};
 use crate::engine::options::Options;
 use crate::engine::record::commit;
@@ -86,17 +87,18 @@ pub(super) async fn make(
 fn check_not_blocked(session: &Session<'_>, steps: &[Step]) -> Result<(), OperationError> {
     let inner = steps.iter().flat_map(|step| step.action.with()).map(|inner| inner.identity.uid);
     let changed: HashSet<Uid> = steps.iter().map(|step| step.identity.uid).chain(inner).collect();
-    let mut objects = session.observations.world.values().flat_map(Observation::objects);
-    let is_changed = |object: &Object| object.uid().is_some_and(|uid| changed.contains(&uid));
-    match objects.find_map(|object| Some((object, object.blocker.as_deref().filter(|_| is_changed(object))?))) {
-        Some((object, blocker)) => Err(blocked(object, blocker)),
-        None => Ok(()),
-    }
+    let blockers = Blockers::in_world(&session.observations.world);
+    let is_changed = |object: &&Object| object.uid().is_some_and(|uid| changed.contains(&uid));
+    session.observations.world.iter().try_for_each(|(backend, view)| {
+        view.objects().iter().filter(is_changed).try_for_each(|object| check_free(&blockers, backend, object))
+    })
 }
 
-pub(super) fn blocked(object: &Object, blocker: &Blocker) -> OperationError {
-    let Blocker { reason: _, message } = blocker;
-    OperationError::Held(format!("{} cannot be changed: {message}; fix: {}", object.native, blocker.fix()))
+/// Checks that nothing blocks an object.
+pub(super) fn check_free(blockers: &Blockers<'_>, backend: &Name, object: &Object) -> Result<(), OperationError> {
+    let Some((blocked, blocker)) = blockers.of(backend, object) else { return Ok(()) };
+    let (native, message) = (&blocked.native, &blocker.message);
+    Err(OperationError::Held(format!("{native} cannot be changed: {message}; fix: {}", blocker.fix())))
 }
 
 fn nothing_done(endpoint: &dyn Display) -> String {
