@@ -13,13 +13,13 @@ use kiln::driver::sim::{Fault, SimDriver, SimEffect, SimObject, SimWorld};
 use kiln::driver::{Driver, PoolMetadata, StepContext};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
-    Absence, Access, Action, Address, BackendSpec, Capabilities, DriverError, Effect, Endpoint, ErrorKind, Identity,
-    IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, NativeName, Observed, OpenIntent, Outcome, Owner,
-    Percent, Reading, Records, Restores, Restoring, Scope, Size, Step, Tags,
+    Absence, Access, Action, Address, BackendSpec, Blocker, BlockerReason, Capabilities, DriverError, Effect, Endpoint,
+    ErrorKind, Identity, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, NativeForm, NativeName, Observed,
+    OpenIntent, Outcome, Owner, Percent, Reading, Records, Restores, Restoring, Scope, Size, Step, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
-use rig::{HEAD, Rig, Turned, run, snapshot, specs, volume};
+use rig::{HEAD, Person, Point, Rig, Turned, held, run, snapshot, specs, volume};
 use tokio::time::{Duration, Instant};
 
 /// What a test makes of the n-th try of a step; `None`: the simulator does it.
@@ -809,6 +809,44 @@ fn a_sweep_leaves_the_temporary_objects_of_other_owners() {
         rig.pass(&declared).await.unwrap();
         let left = |owner| rig.world().live(&temporary(owner)).is_some();
         assert_eq!((left("prod"), left("other")), (false, true));
+    });
+}
+
+#[test]
+fn a_blocked_unfinished_object_is_neither_swept_nor_made_again() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", "size: 1Mi")]);
+        let pass = async |rig: &Rig| rig.pass(&declared).await.map(|_| ());
+        let mut seen = 0;
+        for at in 0..rig.calls_of(pass).await {
+            let crashed = rig.killed(at, Point::Half, true, pass).await;
+            let is_unfinished =
+                |native: &&NativeName| native.parse().is_some_and(|(form, ..)| form == NativeForm::Temporary);
+            let Some(left) = crashed.world().live_objects().map(|(native, _)| native).find(is_unfinished).cloned()
+            else {
+                continue;
+            };
+            seen += 1;
+            let message = "it is mirrored to cluster b";
+            let blocker = Box::new(Blocker { reason: BlockerReason::Mirrored, message: message.to_owned() });
+            crashed.world().change_by_hand(&left, |object| object.blocker = Some(blocker));
+            for _ in 0..2 {
+                let person = Arc::new(Person { yes: true, heard: Mutex::default() });
+                let setup = crashed.setup(&declared);
+                let report = reconcile_once(&setup, &Options::default(), person.clone()).await.unwrap();
+                assert!(crashed.world().live(&left).is_some(), "call {at}");
+                assert!(report.failed.is_empty(), "call {at}: {report:?}");
+                assert_eq!(held(&report), [("db", HeldReason::Blocked)], "call {at}");
+                let heard = person.heard.lock().unwrap();
+                assert!(heard.iter().any(|note| note.contains(message)), "call {at}: {heard:?}");
+            }
+            assert_eq!((crashed.count(SimEffect::Swept), crashed.count(SimEffect::Created)), (0, 0), "call {at}");
+            crashed.world().change_by_hand(&left, |object| object.blocker = None);
+            crashed.settle(&declared, 3, "made").await;
+            assert!(crashed.world().live(&left).is_none(), "call {at}");
+        }
+        assert!(seen > 0, "no creation was interrupted");
     });
 }
 

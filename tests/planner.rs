@@ -398,7 +398,11 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let asked = scene.reading.specs.volumes.values().filter_map(|spec| spec.source.as_deref()).any(named);
             asked || objects(scene).any(|(_, o)| needs(o))
         }
-        HeldReason::Blocked => objects(scene).any(|(_, o)| o.blocker.is_some()),
+        HeldReason::Blocked => {
+            // Also one that an interrupted creation left.
+            let mut observed = scene.world.values().filter_map(Observation::observed).flat_map(|o| &o.objects);
+            observed.any(|o| o.blocker.is_some())
+        }
         HeldReason::HalfRestored => objects(scene).any(|(_, o)| o.tags.restoring.is_some()),
         HeldReason::SourceBroken => scene.reading.broken || scene.reading.unconfirmed,
         HeldReason::Suspended => !scene.suspended.is_empty(),

@@ -1,17 +1,18 @@
 //! What an interrupted run left: open intents are resolved by observing, unfinished objects are swept.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Action, DriverError, Effect, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome, Place,
-    Reason, Step, Uid,
+    Action, Address, DriverError, Effect, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome,
+    Place, Reason, Step, Uid,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
 
+use super::blockers::Blockers;
 use super::effect::ObservedObjects;
 use super::event::{Event, Reporter};
 use super::ledger;
@@ -154,7 +155,7 @@ impl Session<'_> {
         }
     }
 
-    /// Removes this owner's unfinished objects. The writer lock excludes that another process is still making them. Returns the sweeps that
+    /// Removes this owner's unfinished objects, except those that something else on the backend blocks. The writer lock excludes that another process is still making them. Returns the sweeps that
     /// failed.
     async fn sweep(&mut self, name: &Name, reporter: &dyn Reporter) -> Vec<(Step, DriverError)> {
         let owner = self.specs().stack.owner.clone();
@@ -165,6 +166,14 @@ impl Session<'_> {
         let unfinished =
             |o: &Object| o.place == Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == owner);
         let mut left = Vec::new();
+        let blockers = Blockers::in_objects(name, &observed.objects);
+        let blocked = observed.objects.iter().filter(|object| unfinished(object));
+        let blocked: BTreeMap<Address, String> =
+            blocked.filter_map(|object| Some((object.address(), blockers.why(name, object)?))).collect();
+        for (at, why) in &blocked {
+            reporter.event(Event::note(format!("{at} on {name} was left unfinished and is not removed: {why}")));
+        }
+        let unfinished = |object: &Object| unfinished(object) && !blocked.contains_key(&object.address());
         for object in observed.objects.iter().filter(|object| unfinished(object)) {
             let Some(identity) = object.identity.clone() else { continue };
             let step = Step {

@@ -366,6 +366,10 @@ impl SimCall<'_> {
             return refuse(ErrorKind::Full, format!("no room for another object: {:?}", full.resource));
         }
         let temporary = self.temporary();
+        let left = self.world.get(&SimKey::live(&temporary));
+        if let Some(blocker) = left.and_then(|left| left.blocker.as_ref()) {
+            return conflict(format!("{temporary} is blocked: {}", blocker.message));
+        }
         if half {
             self.world.put(SimKey::live(&temporary), Some(object));
             return self.done(SimEffect::HalfMade);
