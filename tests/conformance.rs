@@ -16,13 +16,14 @@ mod suite;
 #[path = "conformance/toy.rs"]
 mod toy;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use kiln::driver::StepContext;
 use kiln::model::{
-    Absence, Capabilities, ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation,
-    ImageRef, Kind, NameAlphabet, NameRules, Origin, Outcome, Restores, SettingsAbility, Size, SnapshotAbility,
-    TrashAbility,
+    Absence, Action, Capabilities, ClientVisibility, CloneAbility, Effect, ErrorKind, Growth, ImageFormat,
+    ImageObservation, ImageRef, Kind, NameAlphabet, NameRules, Origin, Outcome, Restores, SettingsAbility, Size,
+    SnapshotAbility, TrashAbility,
 };
 use mounted::{Mounted, run};
 use suite::kit::Kit;
@@ -254,5 +255,90 @@ fn a_copy_without_room_is_refused_before_it_begins() {
         assert!(((30 << 20)..(31 << 20)).contains(&takes), "the data of the image, not its disk: {takes}");
         go.send(()).unwrap();
         assert_eq!(running.await.unwrap(), Ok(Outcome::Changed));
+    });
+}
+
+fn free_in(at: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(at).unwrap();
+    stat.f_bavail * stat.f_frsize
+}
+
+/// Fills a file system with a file, up to so many bytes.
+fn leave_free(at: &Path, file: &Path, bytes: u64) {
+    let file = std::fs::File::create(file).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free_in(at) - bytes).unwrap();
+}
+
+/// Others write while space is reserved: what they leave free is not used up.
+#[test]
+fn a_reservation_that_loses_its_room_leaves_the_rest_free() {
+    const MIB: u64 = 1 << 20;
+    let mount = Mounted::new("ext4", "e2fsprogs", 1024 * MIB, &["-m", "0"]);
+    let bench = LocalBench::below(&mount.at);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let kit = Kit::new(&bench).await;
+        let volume = kit.identity(Kind::Volume, "db");
+        let size = Size(600 * MIB);
+        assert_eq!(kit.act(&volume, kit.create_action(size, None)).await, Ok(Outcome::Changed));
+        let reserve = kit.step(&volume, Action::Reserve);
+        let other = mount.at.join("other");
+        let free = || free_in(&mount.at);
+        leave_free(&mount.at, &other, 300 * MIB);
+        let error = kit.driver.execute(&reserve, &StepContext::at(1)).await.unwrap_err();
+        assert_eq!((error.kind, error.effect), (ErrorKind::Full, Effect::No), "{error}");
+        let message = &error.message;
+        assert!(message.contains("reserving the space of") && message.ends_with("nothing was reserved"), "{error}");
+        std::fs::remove_file(&other).unwrap();
+        // Now the room is taken while the space is reserved.
+        let at_first = std::sync::Once::new();
+        let (mount_at, other_at) = (mount.at.clone(), other.clone());
+        let progress = move |done, total| {
+            assert_eq!(total, size.bytes());
+            at_first.call_once(|| {
+                assert!(done < total, "in pieces");
+                leave_free(&mount_at, &other_at, 200 * MIB);
+            });
+        };
+        let context = StepContext { now: 1, progress: Arc::new(progress) };
+        let error = kit.driver.execute(&reserve, &context).await.unwrap_err();
+        assert_eq!((error.kind, error.effect), (ErrorKind::Full, Effect::Unknown), "{error}");
+        assert!(free() > 190 * MIB, "{} are free", free());
+        std::fs::remove_file(&other).unwrap();
+        assert_eq!(kit.run(&reserve).await, Ok(Outcome::Changed));
+        assert!(free() < 424 * MIB);
+    });
+}
+
+/// A file occupies what lists its extents too.
+#[test]
+fn the_holes_of_a_fragmented_file_are_reserved() {
+    const MIB: u64 = 1 << 20;
+    let mount = Mounted::new("ext4", "e2fsprogs", 96 * MIB, &["-m", "0", "-b", "4096"]);
+    let bench = LocalBench::below(&mount.at);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let kit = Kit::new(&bench).await;
+        let volume = kit.identity(Kind::Volume, "db");
+        assert_eq!(kit.act(&volume, kit.create_action(Size(MIB), None)).await, Ok(Outcome::Changed));
+        let path = bench.path(&volume.native());
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&file, flags, 0, MIB).unwrap();
+        // Written and unwritten blocks are different extents.
+        for block in (0..256).step_by(2) {
+            std::os::unix::fs::FileExt::write_all_at(&file, &[7; 4096], block * 4096).unwrap();
+        }
+        file.sync_all().unwrap();
+        rustix::fs::fallocate(&file, flags | rustix::fs::FallocateFlags::PUNCH_HOLE, 100 * 4096, 4096).unwrap();
+        file.sync_all().unwrap();
+        drop(file);
+        let used = || std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&path).unwrap()) * 512;
+        let before = used();
+        assert!(before >= MIB, "{before}");
+        let reserve = kit.step(&volume, Action::Reserve);
+        assert_eq!(kit.run(&reserve).await, Ok(Outcome::Changed));
+        assert_eq!(used(), before + 4096);
+        assert_eq!(kit.run(&reserve).await, Ok(Outcome::Unchanged));
     });
 }

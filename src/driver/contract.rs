@@ -14,7 +14,8 @@ use crate::model::{
 pub struct StepContext {
     /// The host's clock, in seconds since 1970. The expiry of trashed objects is computed from it.
     pub now: u64,
-    /// Reports the progress of a copy: the bytes of data that are copied, and those of all data; holes do not count. Called often and from any
+    /// Reports the progress of a copy: the bytes of data that are copied, and those of all data; holes do not count. Or that of a
+    /// reservation: the bytes that are reserved, and all. Called often and from any
     /// thread; must be cheap.
     pub progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
 }

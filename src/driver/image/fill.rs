@@ -113,7 +113,7 @@ impl ImageSource<'_> {
             (work.progress)(0, data);
             if disturbed() { Err(busy()) } else { work.check() }
         })?;
-        content::check_room(into, self.opened.used, &self.what)?;
+        content::check_room(into, self.opened.used, &format!("copying {}", self.what), "nothing was copied")?;
         content::allot(into, size, thick).map_err(|errno| self.failed("making room for", errno))?;
         let limits = ToolLimits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: size };
         let names = [name_for_tools(from), name_for_tools(into)];

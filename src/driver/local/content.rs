@@ -10,7 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::evidence::{self, FileStamp};
 use super::fail;
 use super::lease::{self, Lease, Leased};
-use crate::model::{DriverError, ErrorKind, Size};
+use crate::model::{DriverError, Effect, ErrorKind, Size};
 
 /// The granularity of sizes in bytes: the largest block size of the clients that use the files as block devices, and a page.
 pub(super) const GRANULARITY: u64 = 4096;
@@ -18,6 +18,8 @@ pub(super) const GRANULARITY: u64 = 4096;
 /// One call copies at most this many bytes: about 10 ms on a fast disk and well under a second on a slow one, which bounds the wait of
 /// a writer for the lease, of Ctrl-C, and of the progress line.
 const PIECE: u64 = 8 << 20;
+/// One call reserves at most this many bytes: a client that writes at the same time takes no more room than this before it is noticed.
+const RESERVED_PIECE: u64 = 128 << 20;
 /// Where the kernel does not copy by itself.
 const BUFFER: usize = 1 << 20;
 
@@ -107,27 +109,28 @@ pub(in crate::driver) fn allocated(stat: &Stat) -> u64 {
     u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
 }
 
-/// Fails with `Full` if a file system has no space for `bytes` more, before anything is written: a copy that fails halfway has filled
-/// the file system for all other users.
-pub(in crate::driver) fn check_room(into: &OwnedFd, bytes: u64, what: &str) -> Result<(), DriverError> {
-    let stat = fs::fstatvfs(into).map_err(|errno| fail::before(format!("copying {what}"), errno))?;
+/// Fails with `Full` if a file system has no space for `bytes` more, before anything is written: what fails halfway has filled the file
+/// system for all other users. `doing`: what needs the space; `so_far`: what was done.
+pub(in crate::driver) fn check_room(into: &OwnedFd, bytes: u64, doing: &str, so_far: &str) -> Result<(), DriverError> {
+    let stat = fs::fstatvfs(into).map_err(|errno| fail::before(doing, errno))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if bytes <= free {
         return Ok(());
     }
-    let message =
-        format!("copying {what} needs {}, and {} are free; nothing was copied", Size(bytes), Size(free).rounded());
+    let message = format!("{doing} needs {}, and {} are free; {so_far}", Size(bytes).rounded(), Size(free).rounded());
     Err(DriverError::before(ErrorKind::Full, message))
 }
 
-/// Allocates the space that a copy needs, with the holes of the source, or fails with `Full` before anything is copied. Copies allocate
-/// one at a time, so that no two count on the same free bytes.
+/// Held from reading the free space until it is allocated, so that no two count on the same free bytes.
+static TAKING: Mutex<()> = Mutex::new(());
+
+/// Allocates the space that a copy needs, with the holes of the source, or fails with `Full` before anything is copied.
 fn take_room(into: &OwnedFd, from: &OwnedFd, length: u64, what: &str) -> Result<(), DriverError> {
-    static TAKING: Mutex<()> = Mutex::new(());
-    let failed = |errno| fail::before(format!("copying {what}"), errno);
+    let copying = format!("copying {what}");
+    let failed = |errno| fail::before(&copying, errno);
     let needed = allocated(&fs::fstat(from).map_err(failed)?).min(length);
     let _alone = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    check_room(into, needed, what)?;
+    check_room(into, needed, &copying, "nothing was copied")?;
     let mut at = 0;
     while at < length {
         let (start, end) = next_data(from, at, length).map_err(failed)?;
@@ -150,8 +153,30 @@ pub(super) fn shares_blocks(into: &OwnedFd, from: &OwnedFd) -> bool {
 }
 
 /// Allocates space for every block of a file, in holes too. Its content stays: what is allocated reads as zeroes until it is written.
-pub(super) fn reserve(file: &OwnedFd, size: u64) -> Result<(), Errno> {
-    if size > 0 { fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) } else { Ok(()) }
+///
+/// In pieces, each only while all that is still missing is free: others may write at the same time, and a file system keeps what it
+/// allocated before it had no more.
+pub(super) fn reserve(file: &OwnedFd, size: u64, doing: &str, work: &CopyWork) -> Result<(), DriverError> {
+    let mut at = 0;
+    while at < size {
+        let piece = (size - at).min(RESERVED_PIECE);
+        let so_far = if at == 0 { "nothing was reserved" } else { "a part was reserved" };
+        let begin = || {
+            work.check()?;
+            let used = allocated(&fs::fstat(file).map_err(|errno| fail::before(doing, errno))?);
+            let alone = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+            check_room(file, size.saturating_sub(used), doing, so_far).map(|()| alone)
+        };
+        let alone = begin().map_err(|error| match at {
+            0 => error,
+            _ => DriverError { effect: Effect::Unknown, ..error },
+        })?;
+        fs::fallocate(file, FallocateFlags::KEEP_SIZE, at, piece).map_err(|errno| fail::after(doing, errno))?;
+        drop(alone);
+        at += piece;
+        (work.progress)(at, size);
+    }
+    Ok(())
 }
 
 /// Allocates space for every block, shared blocks included where the file system supports that.
