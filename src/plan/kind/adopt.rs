@@ -21,7 +21,7 @@ use crate::text::quoted;
 
 use super::checks::new_identity;
 use super::configure::{check_settings, configure};
-use super::provisioning::reserve;
+use super::provisioning::{may_reserve, reserve};
 use super::volume::grow;
 
 /// The room that an adopted object takes.
@@ -70,6 +70,9 @@ pub(super) fn adopt<'a>(
     let is_thick = object.provisioning == Some(Provisioning::Thick);
     let can_reserve = usable.capabilities.reservation == Reservation::Changeable;
     let becomes_thick = spec.provisioning == Some(Provisioning::Thick) && can_reserve && !is_thick;
+    // What cannot be reserved now is adopted as it is, and becomes thick later.
+    let may_reserve = becomes_thick.then(|| may_reserve(inventory, draft, usable, &subject, object, false));
+    let becomes_thick = may_reserve.and_then(|may| draft.accept(may)).unwrap_or(false);
     tags.provisioning = (is_thick || becomes_thick).then_some(Provisioning::Thick);
     let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
     changes.extend(first_tags(&tags));
@@ -87,8 +90,7 @@ pub(super) fn adopt<'a>(
     let configured = configure(inventory, draft, usable, &subject, spec, (&adopted, native), &mut after);
     draft.accept(configured);
     if becomes_thick {
-        let reserved = reserve(inventory, draft, usable, &subject, (&adopted, native), true, &mut after);
-        draft.accept(reserved);
+        reserve(draft, &subject, (&adopted, native), false, &mut after);
     }
     let grown = grow(inventory, draft, usable, &subject, &adopted, native, spec.size, &mut after);
     let size = draft.accept(grown).unwrap_or(object.size);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, NativeName, Place, PlacedField, Provisioning, Reason, Reservation, Step, VolumeSpec,
+    Action, Expect, NativeName, Object, Place, PlacedField, Provisioning, Reason, Reservation, Step, VolumeSpec,
 };
 
 use crate::plan::draft::Draft;
@@ -36,7 +36,9 @@ pub(super) fn provision<'a>(
     let message = match (wanted, is) {
         (Provisioning::Thick, Provisioning::Thick) | (Provisioning::Thin, Provisioning::Thin) => return Ok(wanted),
         (Provisioning::Thick, Provisioning::Thin) if usable.capabilities.reservation == Reservation::Changeable => {
-            reserve(inventory, draft, usable, subject, (object, native), is_lost, after)?;
+            if may_reserve(inventory, draft, usable, subject, object, is_lost)? {
+                reserve(draft, subject, (object, native), is_lost, after);
+            }
             return Ok(wanted);
         }
         (Provisioning::Thick, Provisioning::Thin) if is_lost => {
@@ -51,32 +53,44 @@ pub(super) fn provision<'a>(
     Err(subject.hold(HeldReason::Immutable, message, fix))
 }
 
-/// Drafts the reservation of a volume's space after the steps `after`, and adds its own step to them.
+/// Takes the room for a volume's space, and returns whether a step reserves it. Holds the volume if it is open, or if there is no room.
 ///
 /// `is_lost`: it was reserved before. A client that discards blocks can free the space of a thick file. While a client has such a volume
 /// open, or may have, that is drift, and neither a step nor a hold: the client could free the space again at any time. The space still
 /// counts as taken.
-pub(super) fn reserve<'a>(
+pub(super) fn may_reserve<'a>(
     inventory: &Inventory<'_>,
     draft: &mut Draft<'a>,
     usable: &Usable<'a>,
     subject: &Subject<'_>,
-    (object, native): (&OwnedObject<'_>, &NativeName),
+    object: &Object,
     is_lost: bool,
-    after: &mut Vec<usize>,
-) -> Result<(), Hold> {
-    let missing = object.size.bytes().saturating_sub(object.used.unwrap_or(0));
-    let room = Room { provisioned: 0, taken: missing, objects: 0, adopted: 0 };
-    let has_room = take_room(inventory, draft, usable, subject, object.size, room);
+) -> Result<bool, Hold> {
     let is_closed = check_closed(usable, subject, object, "its space cannot be reserved while it is open", || {
         let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Provisioning);
         format!("write `provisioning: thin`{place}, or create a thick volume and copy the data")
     });
-    match is_closed {
-        Err(_) if is_lost => return Ok(()),
-        other => other?,
+    let is_open = match is_closed {
+        Err(_) if is_lost => true,
+        other => other.map(|()| false)?,
+    };
+    let missing = object.size.bytes().saturating_sub(object.used.unwrap_or(0));
+    let room = Room { provisioned: 0, taken: missing, objects: 0, adopted: 0 };
+    let has_room = take_room(inventory, draft, usable, subject, object.size, room);
+    if !is_open {
+        has_room?;
     }
-    has_room?;
+    Ok(!is_open)
+}
+
+/// Drafts the reservation of a volume's space after the steps `after`, and adds its own step to them. See [`may_reserve`].
+pub(super) fn reserve(
+    draft: &mut Draft<'_>,
+    subject: &Subject<'_>,
+    (object, native): (&OwnedObject<'_>, &NativeName),
+    is_lost: bool,
+    after: &mut Vec<usize>,
+) {
     let expect = Expect { place: Some(Place::Live), id: object.id.clone(), idle: true, ..Expect::default() };
     let shown = || change("provisioning", json!(Provisioning::Thin), json!(Provisioning::Thick));
     let step = draft.add(Step {
@@ -88,5 +102,4 @@ pub(super) fn reserve<'a>(
         ..step_on(object, Action::Reserve, Reason::NotReserved, expect)
     });
     after.push(step);
-    Ok(())
 }
