@@ -708,7 +708,7 @@ fn an_unattended_run_destroys_what_is_declared_so_and_waits_with_restores() {
         let reasons: Vec<_> = plan.held.iter().map(|held| (held.name.as_str(), held.reason)).collect();
         assert_eq!(reasons, [("db", HeldReason::NeedsConfirmation)]);
         let digest = plan.awaiting.unwrap().digest;
-        assert_eq!(plan.held[0].fix, format!("`kiln approve {digest}` approves exactly these objects"));
+        assert_eq!(plan.held[0].fix, format!("`kiln approve {digest}` approves exactly this step"));
         assert_eq!((rig.count(SimEffect::Restored), rig.count(SimEffect::Destroyed)), (0, 1));
         assert!(matches!(approve(&rig.setup(&asks), &shown.digest, None).await, Err(OperationError::Held(_))));
         approve(&rig.setup(&asks), &digest, None).await.unwrap();

@@ -23,9 +23,15 @@ pub struct Commands {
     pub only: Vec<ObjectId>,
 }
 
-/// What the planner says of a command that approves a set, and what is true of one that is limited to some objects of it.
-const OF_SET: &str = "approves exactly these objects";
+/// What is true of a command that approves a part of a set.
 const OF_PART: &str = "approves only these objects, and what must go before them";
+
+/// Returns a text in which the planner says what a command approves, as it is true of a command that is limited to some objects.
+fn of_part(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once("approves all ")?;
+    let (_, after) = rest.split_once(" steps that wait")?;
+    Some(format!("{before}{OF_PART}{after}"))
+}
 
 /// How a command takes SPECS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +56,7 @@ impl Commands {
     /// Completes each command between backticks in a text. Completing a completed text changes nothing.
     pub fn complete(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
-        let of_part = (!self.only.is_empty()).then(|| text.replace(OF_SET, OF_PART));
+        let of_part = of_part(text).filter(|_| !self.only.is_empty());
         let text = of_part.as_deref().unwrap_or(text);
         for (index, part) in text.split('`').enumerate() {
             if index > 0 {
@@ -213,7 +219,7 @@ mod tests {
             ),
             ("run `kiln apply --approve 1`", "run `kiln apply volume/db --approve 1`"),
             (
-                "`kiln approve 1` approves exactly these objects",
+                "`kiln approve 1` approves all 2 steps that wait",
                 "`kiln apply volume/db --approve 1` approves only these objects, and what must go before them",
             ),
         ] {

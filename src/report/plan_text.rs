@@ -336,7 +336,7 @@ mod tests {
         };
         let away = "backend slow could not be observed: no route to host";
         let repair = "repair the backend, then run `kiln apply`";
-        let approve = "`kiln approve abc123` approves exactly these objects";
+        let approve = "`kiln approve abc123` approves all 12 steps that wait";
         let mut all: Vec<Held> = (1..=29)
             .map(|n| held(&format!("web-{n:02}"), Verb::Update, HeldReason::Unobserved, away, repair))
             .collect();

@@ -332,7 +332,7 @@ fn status_and_doctor_name_everything_that_the_approval_would_cover() {
 fn the_log_names_everything_that_the_approval_would_cover() {
     let (sandbox, names) = with_removals_that_wait();
     let [told] = <[String; 1]>::try_from(logged(&sandbox, "RemovalLimit")).unwrap();
-    assert!(told.contains("exactly these objects") && !told.contains(" more"), "{told}");
+    assert!(told.contains("all 12 steps that wait") && !told.contains(" more"), "{told}");
     for name in names {
         assert!(told.contains(&format!("volume/{name}")), "{name}: {told}");
     }

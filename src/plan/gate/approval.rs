@@ -160,20 +160,25 @@ fn match_approvals<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (Gat
         used.push(approved);
         return (GateVerdict { used, ..GateVerdict::default() }, BTreeSet::new());
     }
-    let too_much = hold_waiting(inventory, draft, &waiting, &awaiting.digest);
+    let too_much = hold_waiting(inventory, draft, &waiting, &awaiting);
     (GateVerdict { awaiting: Some(awaiting), used, too_much }, fitting.map(|set| set.digest).into())
 }
 
-/// Holds each step that waits, for its own reason. `digest` approves all of them. Returns the objects whose removal exceeds a limit.
+/// Holds each step that waits, for its own reason. Returns the objects whose removal exceeds a limit.
 fn hold_waiting<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
     waiting: &Waiting<'a>,
-    digest: &str,
+    awaiting: &ApprovalSet,
 ) -> BTreeSet<Uid> {
     let Waiting { all: _, steps, over, renamed, unattended } = waiting;
     let mut too_much = BTreeSet::new();
-    let approve = format!("`kiln approve {digest}` approves exactly these objects");
+    // A hold shows a part of what the digest approves.
+    let approves = match awaiting.set.len() {
+        1 => "exactly this step".to_owned(),
+        several => format!("all {several} steps that wait"),
+    };
+    let approve = format!("`kiln approve {}` approves {approves}", awaiting.digest);
     // Backwards: a step that waits for another of the set is held for its own reason.
     for index in steps.iter().rev().copied() {
         let step = &draft.steps[index];
