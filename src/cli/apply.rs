@@ -14,7 +14,7 @@ use super::lines::{Lines, RunSummary};
 use super::no_specs;
 use super::person::person;
 use super::plan::{left_out, split, standing, unknown};
-use super::progress::Progress;
+use super::progress::{Progress, ProgressOptions};
 use super::remote::{self, Applied};
 use super::runtime::block_on;
 use super::{lines, saved, signals};
@@ -64,8 +64,10 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         }
         None => RunPlace::Here(context.writing(reading.clone())?),
     };
+    let in_daemon = matches!(place, RunPlace::Daemon(..));
+    let shown = ProgressOptions { data_only: json, yes: args.yes, in_daemon };
     let progress =
-        Arc::new(Progress::new(context.terminal.clone(), reading.specs.clone(), json, args.yes, options.stop.clone()));
+        Arc::new(Progress::new(context.terminal.clone(), reading.specs.clone(), shown, options.stop.clone()));
     let announcer = progress.clone();
     if let Err(error) =
         signals::listen(context.terminal.live.clone(), options.stop.clone(), move || announcer.announce_stop())

@@ -146,13 +146,15 @@ impl Reporter for Lines {
 mod tests {
     use super::*;
     use crate::cli::args::ColorChoice;
+    use crate::cli::progress::ProgressOptions;
 
     #[test]
     fn progress_of_a_step_is_reported_at_most_once_a_second() {
         let terminal = Terminal::new(ColorChoice::Never, Default::default());
         let specs =
             crate::manifest::load(&crate::manifest::Source::Text(String::new()), &Default::default()).reading.specs;
-        let people = Arc::new(Progress::new(terminal.clone(), specs.clone(), true, false, Default::default()));
+        let data_only = ProgressOptions { data_only: true, ..ProgressOptions::default() };
+        let people = Arc::new(Progress::new(terminal.clone(), specs.clone(), data_only, Default::default()));
         let lines = Lines { terminal, specs, people, written: Mutex::default() };
         assert!(lines.is_due(0) && lines.is_due(1));
         assert!(!lines.is_due(0) && !lines.is_due(1));

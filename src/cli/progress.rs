@@ -1,6 +1,7 @@
 //! Progress of a run: a line per running step on a terminal, plain lines elsewhere.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,13 +18,22 @@ use crate::plan::Plan;
 use crate::report::{Commands, HeldView, PlanView, render, waiting_after_confirmation, waiting_at_question};
 use crate::text::{Paint, counted, escape, exact};
 
+/// What is special about a run.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ProgressOptions {
+    /// Whether stdout is for data alone (`-o json`): then all messages go to stderr.
+    pub(crate) data_only: bool,
+    /// Whether every step is confirmed (`--yes`).
+    pub(crate) yes: bool,
+    /// Whether the daemon makes it.
+    pub(crate) in_daemon: bool,
+}
+
 /// A reporter for people, which also asks for confirmation.
 pub(crate) struct Progress {
     terminal: Terminal,
     specs: Arc<Specs>,
-    /// Whether stdout is for data alone (`-o json`): then all messages go to stderr.
-    data_only: bool,
-    yes: bool,
+    options: ProgressOptions,
     stop: CancellationToken,
     /// The line shown while the backends are observed.
     observing: Mutex<Option<Busy>>,
@@ -62,16 +72,14 @@ impl Progress {
     pub(crate) fn new(
         terminal: Terminal,
         specs: Arc<Specs>,
-        data_only: bool,
-        yes: bool,
+        options: ProgressOptions,
         stop: CancellationToken,
     ) -> Self {
         Self {
             observing: Mutex::default(),
             terminal,
             specs,
-            data_only,
-            yes,
+            options,
             stop,
             running: Mutex::default(),
             run: Mutex::default(),
@@ -95,7 +103,7 @@ impl Progress {
 
     /// Returns the form of what [`Progress::say`] prints.
     pub(crate) fn paint(&self) -> Paint {
-        if self.data_only { self.terminal.err_paint } else { self.terminal.paint }
+        if self.options.data_only { self.terminal.err_paint } else { self.terminal.paint }
     }
 
     /// Prints what the first Ctrl-C does.
@@ -143,12 +151,17 @@ impl Progress {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Prints the whole plan. `waiting` returns the line about what waits for an approval.
-    fn show(&self, plan: &Plan, waiting: impl Fn(&Plan, &Commands) -> Option<String>) {
+    /// Prints the whole plan. `waiting` returns the line about what waits for an approval. `to_person`: also where a person is asked, if
+    /// stdout is elsewhere.
+    fn show(&self, plan: &Plan, to_person: bool, waiting: impl Fn(&Plan, &Commands) -> Option<String>) {
         let commands = self.terminal.commands();
         let mut view = PlanView::new(plan, &self.specs, &commands);
         view.waiting = waiting(plan, &commands);
         self.say(&render(&view, self.paint()));
+        if to_person && !self.options.data_only && !io::stdout().is_terminal() {
+            let paint = self.terminal.err_paint;
+            self.terminal.talk(&paint.fit(&render(&view, paint)));
+        }
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.into_iter().flatten().collect();
     }
 
@@ -163,7 +176,7 @@ impl Progress {
 
     /// Prints text that fits the terminal.
     pub(crate) fn print(&self, text: &str) {
-        if self.data_only { self.terminal.talk(text) } else { self.terminal.out(text) }
+        if self.options.data_only { self.terminal.talk(text) } else { self.terminal.out(text) }
     }
 
     fn phrases<T>(&self, index: usize, phrase: impl FnOnce(&Phrases) -> T) -> Option<T> {
@@ -223,7 +236,7 @@ impl Reporter for Progress {
     fn planned(&self, plan: &Plan) {
         self.end_observing();
         if !self.was_asked.load(Ordering::Relaxed) {
-            self.show(plan, waiting_after_confirmation);
+            self.show(plan, false, waiting_after_confirmation);
         }
         let phrases = plan.steps.iter().map(|step| Phrases {
             word: step.action.word(),
@@ -258,17 +271,17 @@ impl Reporter for Progress {
 
     async fn confirm(&self, plan: &Plan) -> Confirmation {
         self.end_observing();
-        if self.yes {
+        if self.options.yes {
             return Confirmation::Given;
         }
         if !self.terminal.can_ask() {
             return Confirmation::NotAsked;
         }
-        self.show(plan, waiting_at_question);
+        self.show(plan, true, waiting_at_question);
         self.was_asked.store(true, Ordering::Relaxed);
         let at_question = |is| *self.at_question.lock().unwrap_or_else(PoisonError::into_inner) = is;
         at_question(true);
-        self.terminal.talk(&self.terminal.err_paint.fit(&question(plan)));
+        self.terminal.talk(&self.terminal.err_paint.fit(&question(plan, self.options.in_daemon)));
         let terminal = self.terminal.clone();
         // Ctrl-C is an answer too. The thread that reads stdin ends with the process.
         let is_yes = tokio::select! {
@@ -287,7 +300,7 @@ impl Reporter for Progress {
 }
 
 /// Returns the question below a plan, which names the steps that need the confirmation.
-fn question(plan: &Plan) -> String {
+fn question(plan: &Plan, in_daemon: bool) -> String {
     let waiting: Vec<&Step> = plan.steps.iter().filter(|step| plan.waits_for_yes(step)).collect();
     let names: Vec<String> =
         waiting.iter().map(|step| format!("{} {}", step.action.word(), step.identity.id())).collect();
@@ -300,6 +313,14 @@ fn question(plan: &Plan) -> String {
             format!("Stdin may have been cut short; {count} {need} confirmation: {names}.\n")
         }
     };
+    let is_made_anyway = |step: &Step| !matches!(step.action, Action::Restore { .. });
+    if in_daemon && plan.steps.iter().any(is_made_anyway) {
+        return format!(
+            "\n{why}Whatever you answer, the daemon's next pass makes the steps that need no confirmation, and destroys what was removed \
+             with `onRemove: Delete`. To prevent that, edit the manifests, or hold an object with `kiln suspend KIND/NAME --reason TEXT`.\n\
+             Execute this plan now? Only `yes` is accepted: "
+        );
+    }
     format!("\n{why}Execute this plan? Only `yes` is accepted; any other answer changes nothing: ")
 }
 
@@ -358,6 +379,17 @@ fn short_time(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::fixtures::{name, owner, volume};
+    use crate::model::{Reason, Size};
+
+    #[test]
+    fn beside_a_daemon_no_answer_is_said_to_change_nothing() {
+        let step = Step::new(name("fast"), volume("db"), Action::Grow { to: Size(1 << 30) }, Reason::Grown);
+        let plan = Plan::of(owner(), String::new(), vec![step]);
+        assert!(question(&plan, false).contains("any other answer changes nothing"));
+        let beside = question(&plan, true);
+        assert!(beside.contains("Whatever you answer") && !beside.contains("changes nothing"), "{beside}");
+    }
 
     #[test]
     fn times_are_short() {

@@ -13,6 +13,11 @@ use crate::signals::{send, start};
 
 /// Starts `kiln` at a terminal. Returns it, and the side of the terminal at which a person sits.
 fn start_at_a_terminal(sandbox: &Sandbox, arguments: &str) -> (Child, File) {
+    start_with_stdout(sandbox, arguments, None)
+}
+
+/// Likewise, with stdout in a file.
+fn start_with_stdout(sandbox: &Sandbox, arguments: &str, stdout: Option<File>) -> (Child, File) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
     let terminal = openpt(flags).map(File::from).unwrap();
     grantpt(&terminal).unwrap();
@@ -24,7 +29,8 @@ fn start_at_a_terminal(sandbox: &Sandbox, arguments: &str) -> (Child, File) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
     command.args(arguments.split_whitespace()).current_dir(sandbox.path(""));
     command.env_remove("KILN_STATE").env_remove("KILN_SPECS").env("NO_COLOR", "1");
-    let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+    let stdout = stdout.map_or_else(stream, Stdio::from);
+    let child = command.stdin(stream()).stdout(stdout).stderr(stream()).spawn().unwrap();
     (child, terminal)
 }
 
@@ -87,6 +93,19 @@ fn no_to_the_question_executes_nothing_at_all() {
     assert_eq!(code, 0, "{shown}");
     assert_eq!(shown.matches("Steps:").count(), 1, "the plan is shown once: {shown}");
     assert!(shown.contains("grew volume/db") && shown.contains("destroyed volume/gone"), "{shown}");
+}
+
+#[test]
+fn the_plan_is_shown_where_the_question_is_asked() {
+    let sandbox = with_a_step_that_cannot_be_undone();
+    let file = File::create(sandbox.path("out.txt")).unwrap();
+    let (mut child, mut terminal) = start_with_stdout(&sandbox, "apply", Some(file));
+    terminal.write_all(b"no\n").unwrap();
+    let shown = shown_until(&mut terminal, None);
+    assert_eq!(child.wait().unwrap().code(), Some(4), "{shown}");
+    let (plan, _) = shown.split_once("Execute this plan?").unwrap_or_else(|| panic!("no question: {shown}"));
+    assert!(plan.contains("grow to 2Mi") && plan.contains("Plan: 1 to update, 1 to destroy"), "{shown}");
+    assert!(std::fs::read_to_string(sandbox.path("out.txt")).unwrap().contains("Plan: 1 to update, 1 to destroy"));
 }
 
 #[test]

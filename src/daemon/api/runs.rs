@@ -16,7 +16,6 @@ use super::super::reconciler::Reconciler;
 use super::protocol::{ApplyRequest, RunLine};
 use crate::engine::{Confirmation, Event, Report, Reporter};
 use crate::manifest::problem_views;
-use crate::model::{Action, Step};
 use crate::plan::Plan;
 
 /// How long a run waits for a confirmation; no answer counts as no. Meanwhile no other pass is made.
@@ -160,7 +159,7 @@ impl Reporter for RunReporter {
             None => return Confirmation::Refused,
         }
         self.send(RunLine::Confirm(plan.clone()));
-        let answer = tokio::select! {
+        tokio::select! {
             answer = answer => answer.unwrap_or(Confirmation::Refused),
             () = self.stop.cancelled() => Confirmation::Refused,
             () = tokio::time::sleep(ANSWER) => {
@@ -168,14 +167,7 @@ impl Reporter for RunReporter {
                 self.note(&format!("no answer within {minutes} minutes: that counts as no, so that other passes can run"));
                 Confirmation::Refused
             }
-        };
-        let is_made_anyway = |step: &Step| !matches!(step.action, Action::Restore { .. });
-        if answer != Confirmation::Given && plan.steps.iter().any(is_made_anyway) {
-            let note = "the daemon's next pass makes the steps that need no confirmation, and destroys what was removed with \
-                        `onRemove: Delete`: edit the manifests, or hold an object with `kiln suspend KIND/NAME --reason TEXT`";
-            self.note(note);
         }
-        answer
     }
 }
 
