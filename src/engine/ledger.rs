@@ -7,8 +7,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
-    Absence, Action, Address, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, NativeName,
-    Object, Observed, Owner, Place, Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Absence, Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner,
+    Place, Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{Plan, SettledState};
 
@@ -152,9 +152,7 @@ pub(super) fn settle(
     }
     if !ledger.creating.is_empty() {
         let is_gone = |uid: Uid, entry: &LedgerEntry| {
-            let identity = ledger.identity_of(uid, entry);
-            let unfinished = Address::flat(&NativeName::temporary(&identity.owner, &identity.name, uid));
-            let known = [entry.address(), unfinished];
+            let known = ledger.addresses_being_made(uid, entry);
             let is_shown = observed.objects.iter().any(|object| known.iter().any(|at| object.is_at(at)));
             !is_shown && observed.proves_gone(entry.kind, &known)
         };

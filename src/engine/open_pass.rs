@@ -51,7 +51,8 @@ impl<'s> OpenPass<'s> {
         // Nothing is destroyed with a snapshot inside of it, listed or not.
         for (name, addresses) in &mut wanted {
             let is_inside = |volume: &NativeName| addresses.contains(&Address::flat(volume));
-            let entries = session.ledgers.get(*name).into_iter().flat_map(|ledger| ledger.complete.values());
+            let ledgers = session.ledgers.get(*name).into_iter();
+            let entries = ledgers.flat_map(|ledger| ledger.complete.values().chain(ledger.creating.values()));
             let inner = entries.filter(|entry| entry.parent_volume.as_ref().is_some_and(is_inside));
             let inner: Vec<Address> = inner.map(LedgerEntry::address).collect();
             // A snapshot stays while something blocks its volume.

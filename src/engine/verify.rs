@@ -58,7 +58,7 @@ impl Verifier<'_> {
             let can = backend.driver.capabilities();
             let lists = can.absence == Absence::ByList;
             if detaches && !lists {
-                addresses.extend(ledger.complete.keys().flat_map(|uid| ledger.addresses_of(*uid)));
+                addresses.extend(ledger.addresses());
             }
             let scope = if lists && (addresses.len() > 64 || detaches) {
                 Scope::All { owner: self.execution.setup.reading.specs.stack.owner.clone() }

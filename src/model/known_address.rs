@@ -40,14 +40,28 @@ impl Ledger {
         volumes.into_iter().flatten().flat_map(inside).collect()
     }
 
-    /// Whether every object of the ledger is among the observed ones, or is proven to be nowhere on the pool.
+    /// Returns the addresses at which an object that is being made can be: its own, and that of the unfinished one.
+    pub fn addresses_being_made(&self, uid: Uid, entry: &LedgerEntry) -> [Address; 2] {
+        [entry.address(), self.identity_of(uid, entry).unfinished_address()]
+    }
+
+    /// Returns every address at which an object of the ledger can be, also one that is being made.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> {
+        let being_made = self.creating.iter().flat_map(|(uid, entry)| self.addresses_being_made(*uid, entry));
+        self.complete.keys().flat_map(|uid| self.addresses_of(*uid)).chain(being_made)
+    }
+
+    /// Whether every object of the ledger, also one that is being made, is among the observed ones, or is proven to be nowhere on the pool.
     pub fn is_shown_by(&self, observed: &Observed) -> bool {
         let whole = observed.objects.iter().filter(|object| object.place != Place::Temporary);
         let shown: HashSet<Uid> = whole.filter_map(Object::uid).collect();
         let is_shown = |(uid, entry): (&Uid, &LedgerEntry)| {
             shown.contains(uid) || observed.proves_gone(entry.kind, &self.addresses_of(*uid))
         };
-        self.complete.iter().all(is_shown)
+        let is_made_and_shown = |(uid, entry): (&Uid, &LedgerEntry)| {
+            shown.contains(uid) || observed.proves_gone(entry.kind, &self.addresses_being_made(*uid, entry))
+        };
+        self.complete.iter().all(is_shown) && self.creating.iter().all(is_made_and_shown)
     }
 
     /// Returns the identity of the object of an entry.
@@ -64,11 +78,18 @@ impl Ledger {
     }
 }
 
+impl Identity {
+    /// Returns the address of an object that is being made.
+    pub fn unfinished_address(&self) -> Address {
+        Address::flat(&NativeName::temporary(&self.owner, &self.name, self.uid))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::fixtures::{identity, name, owner, volume};
-    use crate::model::{Kind, PoolId, Size};
+    use crate::model::{Kind, Listed, PoolId, Size};
 
     #[test]
     fn announced_renames_give_further_addresses() {
@@ -87,5 +108,33 @@ mod tests {
         assert_eq!(ledger.addresses_of(db.uid), [Address::flat(&db.native()), Address::flat(&renamed)]);
         assert_eq!(ledger.addresses_of(monday.uid), [inside, Address::inside(&renamed, &monday.native())]);
         assert_eq!(ledger.addresses_of(volume("web").uid), [own], "a native name of its own stays");
+    }
+
+    #[test]
+    fn what_is_being_made_is_shown_or_proven_absent_under_both_names() {
+        let mut ledger = Ledger::new(PoolId("p".to_owned()), owner(), "5c1d2e8a90".to_owned());
+        let db = volume("db");
+        let entry = db.ledger_entry(0, Address::flat(&db.native()), Size(1));
+        let both = ledger.addresses_being_made(db.uid, &entry);
+        ledger.creating.insert(db.uid, entry);
+        assert_eq!(ledger.addresses().collect::<Vec<_>>(), both);
+        let none = Observed { listed: Listed::NONE, ..Observed::nothing() };
+        let shown = |place| vec![Object::of(db.clone(), place, Size(1))];
+        for (asked, objects, is_shown) in [
+            (&both[..0], vec![], false),
+            (&both[..1], vec![], false),
+            (&both[1..], vec![], false),
+            (&both[..], vec![], true),
+            (&both[..0], shown(Place::Live), true),
+            (&both[..0], shown(Place::Temporary), false),
+        ] {
+            let observed = Observed { queried: asked.iter().cloned().collect(), objects, ..none.clone() };
+            assert_eq!(
+                observed.shows_all(Absence::ByName, Some(&ledger)),
+                is_shown,
+                "{asked:?} {:?}",
+                observed.objects
+            );
+        }
     }
 }

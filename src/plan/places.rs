@@ -65,10 +65,7 @@ fn known(reading: &Reading, observed: &Observed, (name, records): (&Name, &Recor
     let ledgers = stored.chain(on_pool).filter(|ledger| ledger.owner == *owner);
     let entered = |ledger: &Ledger| -> Vec<Address> {
         let uids = ledger.complete.keys().filter(|uid| !left_out.contains(uid));
-        let made = ledger
-            .creating
-            .iter()
-            .flat_map(|(uid, entry)| [entry.address(), temporary(&ledger.identity_of(*uid, entry))]);
+        let made = ledger.creating.iter().flat_map(|(uid, entry)| ledger.addresses_being_made(*uid, entry));
         uids.flat_map(|uid| ledger.addresses_of(*uid)).chain(made).collect()
     };
     let of_record = records.objects.values().filter(|record| {
@@ -89,12 +86,7 @@ fn of_intent(intent: &OpenIntent) -> impl Iterator<Item = Address> {
     let step = &intent.step;
     let inner = step.action.with().iter().map(|inner| Address::inside(&step.native, &inner.native));
     let made = matches!(step.action, Action::Create { .. } | Action::Snapshot { .. });
-    inner.chain([step.address(), step.address_before()]).chain(made.then(|| temporary(&step.identity)))
-}
-
-/// Returns the address of an object that is being made.
-fn temporary(of: &Identity) -> Address {
-    Address::flat(&NativeName::temporary(&of.owner, &of.name, of.uid))
+    inner.chain([step.address(), step.address_before()]).chain(made.then(|| step.identity.unfinished_address()))
 }
 
 /// Returns the addresses of declared objects that are not listed live, and those under which their creation can have been interrupted.
@@ -111,7 +103,7 @@ fn declared(inventory: &Inventory<'_>, usable: &Usable<'_>) -> BTreeSet<Address>
         let is_live = || !inventory.find(kind, &meta.name, Place::Live).is_empty();
         if is_here && (meta.renamed_from.as_ref().is_some_and(is_shown) || !is_live()) {
             wanted.extend(addresses(inventory, usable, kind, meta));
-            wanted.extend(identities(inventory, usable, kind, &meta.name).iter().map(temporary));
+            wanted.extend(identities(inventory, usable, kind, &meta.name).iter().map(Identity::unfinished_address));
         }
     }
     wanted

@@ -1,7 +1,7 @@
 use super::*;
 use crate::manifest::fixtures::reading_of;
 use crate::model::fixtures::{identity, name, owner};
-use crate::model::{LastReading, Listed, Name, PoolId, Reason};
+use crate::model::{Address, LastReading, Listed, Name, NativeName, PoolId, Reason};
 
 const NOW: u64 = 1_795_305_600;
 

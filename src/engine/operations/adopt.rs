@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::{
-    Absence, Action, Address, Capabilities, DriverError, Expect, Identity, InnerSnapshot, Kind, Ledger, LedgerEntry,
-    LedgerView, Name, NameFault, NativeName, Object, Observed, Owner, Place, Reason, Risk, Seconds, Step, Tags,
-    TrashAbility, Uid, Verb,
+    Absence, Action, Address, Capabilities, DriverError, Expect, Identity, InnerSnapshot, Kind, Ledger, LedgerView,
+    Name, NameFault, NativeName, Object, Observed, Owner, Place, Reason, Risk, Seconds, Step, Tags, TrashAbility, Uid,
+    Verb,
 };
 
 use super::error::OperationError;
@@ -30,8 +30,7 @@ async fn with_objects_of(
     if can.is_none_or(|can| can.absence == Absence::ByList) {
         return Ok(observed);
     }
-    let entered = theirs.complete.keys().flat_map(|uid| theirs.addresses_of(*uid));
-    let asked: Vec<Address> = entered.chain(theirs.creating.values().map(LedgerEntry::address)).collect();
+    let asked: Vec<Address> = theirs.addresses().collect();
     session.observations.ask_for([(backend.clone(), asked.clone())].into()).await;
     let observed = run::observed(session, backend)?;
     match asked.iter().all(|at| observed.queried.contains(at)) {
