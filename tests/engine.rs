@@ -15,10 +15,11 @@ use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporte
 use kiln::model::{
     Absence, Access, Action, Address, BackendSpec, Blocker, BlockerReason, Capabilities, DriverError, Effect, Endpoint,
     ErrorKind, Identity, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, NativeForm, NativeName, Observed,
-    OpenIntent, Outcome, Owner, Percent, Reading, Records, Restores, Restoring, Scope, Size, Step, Tags,
+    OpenIntent, Outcome, Owner, Percent, PoolId, Reading, Records, Restores, Restoring, Scope, Size, Step, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
+use rig::spy::{Spy, spied};
 use rig::{HEAD, Person, Point, Rig, Turned, held, run, snapshot, specs, volume};
 use tokio::time::{Duration, Instant};
 
@@ -750,6 +751,55 @@ fn recovery_reports_a_detach_as_done_when_no_object_names_the_snapshot() {
             }
             rig.pass(&declared).await.unwrap();
             assert_eq!(told(&rig, &Action::Detach), [outcome]);
+        });
+    }
+}
+
+#[test]
+fn answers_that_are_no_answers_are_not_taken() {
+    type Answering = fn(&mut Observed);
+    let elsewhere = || Address::flat(&NativeName::new("nobody-asked"));
+    // What becomes of an answer, and whether everything is known in the end.
+    let cases: [(Answering, bool); 4] = [
+        // It answers for a name that nobody asked for.
+        (|seen| seen.queried = [Address::flat(&NativeName::new("nobody-asked"))].into(), false),
+        (|seen| seen.queried.extend([Address::flat(&NativeName::new("nobody-asked"))]), true),
+        // Another pool answers.
+        (
+            |seen| {
+                if !seen.queried.is_empty() {
+                    seen.pool = Some(PoolId("another".to_owned()));
+                    seen.objects.clear();
+                }
+            },
+            false,
+        ),
+        // It answers for one name in each call, and says so.
+        (
+            |seen| {
+                if let Some(first) = seen.queried.pop_first() {
+                    seen.objects.retain(|object| object.is_at(&first));
+                    seen.queried = [first].into();
+                    seen.gaps.push("one name was answered for".to_owned());
+                }
+            },
+            true,
+        ),
+    ];
+    for (nth, (answer, is_known)) in cases.into_iter().enumerate() {
+        run(async {
+            let rig = Rig { capabilities: by_name(), ..Rig::new() };
+            let declared =
+                |from: usize| join(&(from..6).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect::<Vec<_>>());
+            rig.settle(&declared(0), 3, "made").await;
+            let (setup, _) = spied(&rig, &declared(5), Spy { answer: Some(answer), ..Spy::default() });
+            let report = reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();
+            let Some(Observation::Seen { observed, .. }) = report.world.values().next() else { panic!("not seen") };
+            assert!(!observed.queried.contains(&elsewhere()), "case {nth}");
+            assert_eq!(observed.gaps.is_empty(), is_known, "case {nth}: {:?}", observed.gaps);
+            assert_eq!(report.plan.unwrap().steps.len(), if is_known { 5 } else { 0 }, "case {nth}");
+            rig.settle(&declared(5), 3, "withdrawn").await;
+            assert_eq!(rig.world().live_objects().count(), 1, "case {nth}");
         });
     }
 }

@@ -1,5 +1,6 @@
 //! A backend that is open for the length of a pass: every call has a time limit.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use tracing::{Instrument, Span};
 
 use crate::driver::{Driver, WriterLock};
 use crate::model::{
-    Action, BackendSpec, DriverError, ErrorKind, Ledger, LedgerView, Observed, Owner, PoolId, Scope, Suspension,
+    Action, Address, BackendSpec, DriverError, ErrorKind, Ledger, LedgerView, Listed, Observed, Owner, PoolId, Scope,
+    Suspension,
 };
 
 use super::setup::Connect;
@@ -18,6 +20,9 @@ use super::span::backend_span;
 /// unreachable backend is still reported soon.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many names a backend is asked for in one call: it must answer within its time limit.
+const ASKED_AT_ONCE: usize = 1000;
 
 /// A call that copies or frees data has no time limit while it progresses. It fails after this many times the Backend's timeout without
 /// progress.
@@ -126,8 +131,30 @@ impl BackendSession {
         self.within(self.driver.metadata().lock(owner)).await
     }
 
-    /// Observes the backend within its time limit. Transient errors are retried.
+    /// Observes the backend, each call within its time limit. Transient errors are retried. Many objects are observed in several calls.
     pub(super) async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        let Scope::Objects(addresses) = scope else { return self.observe_at_once(scope).await };
+        let mut parts = addresses.chunks(ASKED_AT_ONCE);
+        let mut seen = self.observe_objects(parts.next().unwrap_or_default()).await?;
+        for part in parts {
+            let answer = self.observe_objects(part).await?;
+            if answer.pool != seen.pool {
+                return Err(DriverError::before(ErrorKind::Unreachable, "its pool was replaced while it was observed"));
+            }
+            seen.add(answer);
+        }
+        Ok(seen)
+    }
+
+    /// Observes objects. The answer proves nothing about names that were not asked for.
+    async fn observe_objects(&self, asked: &[Address]) -> Result<Observed, DriverError> {
+        let mut seen = self.observe_at_once(&Scope::Objects(asked.to_vec())).await?;
+        let asked: BTreeSet<&Address> = asked.iter().collect();
+        seen.queried.retain(|at| asked.contains(at));
+        Ok(Observed { listed: Listed::NONE, ..seen })
+    }
+
+    async fn observe_at_once(&self, scope: &Scope) -> Result<Observed, DriverError> {
         let mut tried = 1;
         loop {
             let result = self.within(self.driver.observe(scope)).await;

@@ -16,9 +16,6 @@ use super::backend_session::{BackendSession, open};
 use super::setup::Connect;
 use super::span::backend_span;
 
-/// How many names a backend is asked for in one call: it must answer within its time limit.
-const ASKED_AT_ONCE: usize = 1000;
-
 /// What is observed, and whether observing also takes the writer locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AccessMode {
@@ -176,10 +173,7 @@ impl Observations {
         for (name, addresses) in objects_to_observe(plan, &self.world) {
             let Some(backend) = self.backends.get(&name) else { continue };
             match backend.observe(&Scope::Objects(addresses)).await {
-                Ok(seen) => {
-                    learnt = true;
-                    self.put(&name, seen);
-                }
+                Ok(seen) => learnt |= self.put(&name, seen),
                 // The driver checks the step's expectation again.
                 Err(error) => tracing::warn!(backend = %name, %error, "the clients of objects could not be observed"),
             }
@@ -187,66 +181,60 @@ impl Observations {
         learnt
     }
 
-    /// Asks backends for these names, and adds the answers to the world. Returns the backends that answered for any.
+    /// Asks backends for these names, and adds the answers to the world. Returns the backends that answered for any. What one of them left
+    /// out can be asked for again; a backend that answered for none has a gap.
     pub(super) async fn ask_for(&mut self, wanted: BTreeMap<Name, Vec<Address>>) -> BTreeSet<Name> {
         let (mut tasks, mut asked) = (JoinSet::new(), HashMap::new());
         for (name, addresses) in wanted {
             let Some(backend) = self.backends.get(&name).cloned() else { continue };
-            let of = name.clone();
-            let span = backend_span(&name);
-            let asking = async move {
-                let mut answers = Vec::new();
-                for part in addresses.chunks(ASKED_AT_ONCE) {
-                    let mut answer = backend.observe(&Scope::Objects(part.to_vec())).await;
-                    if let Ok(seen) = &mut answer
-                        && seen.gaps.is_empty()
-                        && !part.iter().all(|at| seen.queried.contains(at))
-                    {
-                        seen.gaps.push("it did not answer for every name".to_owned());
-                    }
-                    answers.push(answer);
-                }
-                answers
-            };
+            let (span, of) = (backend_span(&name), (name, addresses.len()));
+            let asking = async move { backend.observe(&Scope::Objects(addresses)).await };
             asked.insert(tasks.spawn(asking.instrument(span)).id(), of);
         }
         let mut answered = BTreeSet::new();
         while let Some(joined) = tasks.join_next_with_id().await {
-            let (id, answers) = match joined {
-                Ok(ended) => ended,
-                Err(error) => {
-                    let why = "asking for the names of objects failed in a panic";
-                    (error.id(), vec![Err(DriverError::before(ErrorKind::Permanent, why))])
-                }
-            };
-            let Some(name) = asked.remove(&id) else { continue };
+            let (id, answer) = joined.unwrap_or_else(|error| {
+                let why = "asking for the names of objects failed in a panic";
+                (error.id(), Err(DriverError::before(ErrorKind::Permanent, why)))
+            });
+            let Some((name, count)) = asked.remove(&id) else { continue };
             let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
                 self.world.get_mut(&name)
             else {
                 continue;
             };
-            for answer in answers {
-                match answer {
-                    Ok(seen) => {
-                        if !seen.queried.is_empty() {
-                            answered.insert(name.clone());
-                        }
-                        observed.add(seen);
-                    }
-                    Err(error) => observed.gaps.push(format!("it did not answer for the names of objects: {error}")),
+            match answer {
+                Ok(seen) if seen.pool != observed.pool => {
+                    observed.gaps.push("its pool was replaced while it was asked for the names of objects".to_owned());
                 }
+                Ok(mut seen) => {
+                    if seen.queried.is_empty() {
+                        seen.gaps.push("it did not answer for the names of objects".to_owned());
+                    } else {
+                        answered.insert(name);
+                        if seen.queried.len() < count {
+                            // Asked for the rest, it answers or leaves a gap.
+                            seen.gaps.clear();
+                        }
+                    }
+                    observed.add(seen);
+                }
+                Err(error) => observed.gaps.push(format!("it did not answer for the names of objects: {error}")),
             }
         }
         answered
     }
 
-    /// Replaces the observations of live objects by those that were made by name.
-    fn put(&mut self, name: &Name, seen: Observed) {
+    /// Replaces the observations of live objects by those that were made by name, of the same pool. Returns whether it is the same.
+    fn put(&mut self, name: &Name, seen: Observed) -> bool {
         let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
             self.world.get_mut(name)
         else {
-            return;
+            return false;
         };
+        if seen.pool != observed.pool {
+            return false;
+        }
         let live = seen.objects.into_iter().filter(|o| o.place == Place::Live);
         let mut closer: BTreeMap<Address, _> = live.map(|o| (o.address(), o)).collect();
         for object in observed.objects.iter_mut().filter(|object| object.place == Place::Live) {
@@ -254,5 +242,6 @@ impl Observations {
                 *object = seen;
             }
         }
+        true
     }
 }

@@ -18,7 +18,7 @@ pub enum Fault {
     /// A listing shows the state before the last change, and claims to be complete. Lookups by name are never stale, as on all known
     /// backends.
     Stale,
-    /// A listing is incomplete and says so.
+    /// A listing is incomplete, or names are left without an answer. The observation says so.
     Cut,
     /// The call takes ten seconds longer.
     Slow,

@@ -38,8 +38,10 @@ pub(super) fn observe(
         locked,
         ..Observed::nothing_in(scope)
     };
-    if fault == Some(Fault::Cut) {
-        cut(&mut seen, choice);
+    match (fault, scope) {
+        (Some(Fault::Cut), Scope::All { .. }) => cut(&mut seen, choice),
+        (Some(Fault::Cut), Scope::Objects(_)) => answer_for_some(&mut seen, choice),
+        _ => {}
     }
     seen
 }
@@ -107,19 +109,29 @@ fn lagging(world: &SimWorld) -> Vec<Object> {
     objects.iter().map(|(key, object)| describe(world, key, object, false)).collect()
 }
 
+/// Whether an address is in the first half of all. Each `choice` halves them in another way.
+fn is_in_first_half(at: &Address, choice: u64) -> bool {
+    let at = at.to_string();
+    let sum = at.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    (sum >> (choice % 8)).is_multiple_of(2)
+}
+
 /// Leaves about half of the objects out of the lists, always the same ones, as a backend does that answers only for names.
 pub(super) fn list_some(seen: &mut Observed) {
-    let is_listed = |object: &Object| {
-        let at = object.address().to_string();
-        at.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 2 == 0
-    };
-    seen.objects.retain(is_listed);
+    seen.objects.retain(|object| is_in_first_half(&object.address(), 0));
     seen.listed = Listed::NONE;
 }
 
-/// Truncates one of the lists, or all of them, and marks them as incomplete. Of a truncated answer about names, no absence follows.
+/// Leaves about half of the names without an answer, or all of them.
+fn answer_for_some(seen: &mut Observed, choice: u64) {
+    let is_answered = |at: &Address| choice % 4 != 3 && is_in_first_half(at, choice);
+    seen.queried.retain(is_answered);
+    seen.objects.retain(|object| is_answered(&object.address()));
+    seen.gaps.push("the answer ended early".to_owned());
+}
+
+/// Truncates one of the lists, or all of them, and marks them as incomplete.
 fn cut(seen: &mut Observed, choice: u64) {
-    seen.queried.clear();
     let (all, one) = (choice % 4 == 3, choice % 4);
     let of = |object: &Object| match (object.place, object.kind() == Kind::Snapshot) {
         (Place::Trash, _) => 2,
