@@ -454,6 +454,41 @@ fn a_rename_never_makes_a_second_volume_of_a_name() {
 }
 
 #[test]
+fn what_was_reported_as_destroyed_and_not_seen_is_destroyed_later() {
+    // A call lies, and one of the next answers only in part: the names that no list shows are not forgotten.
+    let other = volume("other", "size: 1Mi");
+    let going = ["one", "two", "three"].map(|name| volume(name, "size: 1Mi, onRemove: Delete"));
+    let (made, withdrawn) = (join(&[&going[..], std::slice::from_ref(&other)].concat()), join(&[other]));
+    let mut unseen = 0;
+    for (lie, cut) in (0..16).flat_map(|lie| (lie + 1..lie + 6).map(move |cut| (lie, cut))) {
+        run(async {
+            let rig = Rig { capabilities: by_name(), ..Rig::new() };
+            rig.settle(&made, 3, "made").await;
+            let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0).with_capabilities(by_name());
+            sim.fail_at(lie, Fault::Lie);
+            sim.fail_at(cut, Fault::Cut);
+            let setup = Setup { connect: Arc::new(One(Arc::new(sim))), ..rig.setup(&withdrawn) };
+            let report = reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();
+            let left = rig.world().live_objects().count() - 1;
+            unseen += usize::from(report.changed == 3 && left == 1);
+            let records = rig.store.records().unwrap();
+            let ledger = records.backends.values().find_map(|record| record.ledger.clone()).unwrap();
+            let dead = rig
+                .world()
+                .live_objects()
+                .find(|(_, object)| {
+                    object.tags.identity.as_ref().is_some_and(|id| ledger.tombstones.contains_key(&id.uid))
+                })
+                .map(|(native, _)| native.clone());
+            assert_eq!(dead, None, "call {lie} lied, {cut} was cut: it has a tombstone, and is there");
+            rig.settle(&withdrawn, 4, "withdrawn").await;
+            assert_eq!(rig.world().live_objects().count(), 1, "call {lie} lied, {cut} was cut");
+        });
+    }
+    assert!(unseen > 0, "no lie was unseen");
+}
+
+#[test]
 fn what_was_reported_as_done_is_done() {
     // Every call of a driver in turn lies: what it says is believed only when a look agrees.
     let declared = join(&[

@@ -310,8 +310,8 @@ pub(super) fn give_back(ledger: &mut Ledger, step: &Step, digest: &str) {
     }
 }
 
-/// Enters the effect of a step that was observed. `object` is the object as observed now, if it is there.
-pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, now: u64) {
+/// Enters the effect of a step. `object` is the object as observed now, if it is there. `is_shown`: the observation shows the whole effect.
+pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, is_shown: bool, now: u64) {
     let uid = step.identity.uid;
     // An object that the step made or changed, and that is missing, is not entered: the next complete listing shows whether it is gone or was
     // never made.
@@ -335,11 +335,15 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
             }
             leave(ledger, (uid, None), step.identity.kind, step.bytes, now);
         }
-        Action::Destroy if object.is_none() => {
-            leave(ledger, (uid, None), step.identity.kind, step.bytes, now);
-            ledger.add_tombstone(uid, now);
+        Action::Destroy | Action::Purge if object.is_none() => {
+            if step.action == Action::Destroy {
+                leave(ledger, (uid, None), step.identity.kind, step.bytes, now);
+            }
+            // Otherwise it gets its tombstone when an observation proves that it is gone.
+            if is_shown {
+                ledger.add_tombstone(uid, now);
+            }
         }
-        Action::Purge if object.is_none() => ledger.add_tombstone(uid, now),
         Action::Destroy | Action::Purge | Action::Sweep | Action::Detach => {}
     }
     if let Action::Undelete { with, .. } = &step.action {

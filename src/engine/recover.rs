@@ -135,7 +135,7 @@ impl Session<'_> {
         for step in finished {
             // On a backend that is blocked now, a later pass observes the object and settles it.
             if let Some(ledger) = step.backend().and_then(|backend| self.ledgers.get_mut(backend)) {
-                ledger::note(ledger, &step, None, self.now);
+                ledger::note(ledger, &step, None, true, self.now);
             }
         }
         Ok(unswept)

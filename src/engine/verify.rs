@@ -74,6 +74,7 @@ impl Verifier<'_> {
                             ledger,
                             &steps[*index],
                             as_reported(&steps[*index]).as_ref(),
+                            false,
                             self.execution.now(),
                         );
                         ledger::declare(ledger, steps[*index].identity.uid, &self.execution.setup.reading);
@@ -97,7 +98,8 @@ impl Verifier<'_> {
                 let (live, trashed) = (seen.find(step, Place::Live), seen.find(step, Place::Trash));
                 let later = of_object.get(&step.identity.uid).into_iter().flatten().filter(|other| **other > index);
                 let is_hidden = later.into_iter().any(|other| hides(&steps[*other].action, &step.action));
-                if !is_hidden && seen.shows(step) == Some(false) {
+                let shown = seen.shows(step);
+                if !is_hidden && shown == Some(false) {
                     let result = Err(not_observed(step));
                     self.execution.reporter.event(Event::finished(index, step, &result));
                     batch.journal.push(journal_entry(step, self.execution.revision(), now, &result, Duration::ZERO));
@@ -108,7 +110,7 @@ impl Verifier<'_> {
                     report.failed.extend(result.err().map(|error| (step.clone(), error)));
                     continue;
                 }
-                ledger::note(ledger, step, live.or(trashed), now);
+                ledger::note(ledger, step, live.or(trashed), shown == Some(true), now);
                 ledger::declare(ledger, step.identity.uid, &self.execution.setup.reading);
                 batch.objects.push(record_after(step, name, live, trashed, now));
                 batch.objects.extend(seen.inner(step).map(|(id, object)| record_of_inner(name, id, object, now)));

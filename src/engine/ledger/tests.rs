@@ -93,6 +93,21 @@ fn a_tombstone_goes_when_its_object_exists_again() {
 }
 
 #[test]
+fn only_what_is_shown_to_be_gone_gets_a_tombstone() {
+    let db = object(Kind::Volume, "db");
+    let (identity, uid) = (db.identity.clone().unwrap(), db.uid().unwrap());
+    for action in [Action::Destroy, Action::Purge] {
+        let step = Step::new(name("fast"), identity.clone(), action.clone(), Reason::NotDeclared);
+        for is_shown in [false, true] {
+            let mut ledger = knows(std::slice::from_ref(&db));
+            note(&mut ledger, &step, None, is_shown, NOW);
+            assert_eq!(ledger.has_tombstone(uid), is_shown, "{action}");
+            assert_eq!(ledger.complete.contains_key(&uid), !is_shown, "{action}: its name is asked for");
+        }
+    }
+}
+
+#[test]
 fn an_object_in_the_trash_is_counted_once() {
     let trashed = Object { place: Place::Trash, ..object(Kind::Volume, "volume") };
     let mut ledger = knows(std::slice::from_ref(&trashed));
