@@ -473,13 +473,9 @@ fn what_was_reported_as_destroyed_and_not_seen_is_destroyed_later() {
             unseen += usize::from(report.changed == 3 && left == 1);
             let records = rig.store.records().unwrap();
             let ledger = records.backends.values().find_map(|record| record.ledger.clone()).unwrap();
-            let dead = rig
-                .world()
-                .live_objects()
-                .find(|(_, object)| {
-                    object.tags.identity.as_ref().is_some_and(|id| ledger.tombstones.contains_key(&id.uid))
-                })
-                .map(|(native, _)| native.clone());
+            let is_dead =
+                |native: &NativeName| native.parse().is_some_and(|(_, _, _, uid)| ledger.tombstones.contains_key(&uid));
+            let dead = rig.world().live_objects().map(|(native, _)| native.clone()).find(is_dead);
             assert_eq!(dead, None, "call {lie} lied, {cut} was cut: it has a tombstone, and is there");
             rig.settle(&withdrawn, 4, "withdrawn").await;
             assert_eq!(rig.world().live_objects().count(), 1, "call {lie} lied, {cut} was cut");
