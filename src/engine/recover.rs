@@ -155,8 +155,8 @@ impl Session<'_> {
         }
     }
 
-    /// Removes this owner's unfinished objects, except those that something else on the backend blocks. The writer lock excludes that another process is still making them. Returns the sweeps that
-    /// failed.
+    /// Removes this owner's unfinished objects, except those that something else on the backend blocks. The writer lock excludes that
+    /// another process is still making them. Returns the sweeps that failed.
     async fn sweep(&mut self, name: &Name, reporter: &dyn Reporter) -> Vec<(Step, DriverError)> {
         let owner = self.specs().stack.owner.clone();
         let Some(backend) = self.observations.backends.get(name).filter(|backend| backend.lock.is_some()) else {

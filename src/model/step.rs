@@ -91,6 +91,12 @@ impl Step {
         Address { native: self.native.clone(), parent_volume: self.parent_volume.clone() }
     }
 
+    /// Returns the address of the unfinished object that it replaces, if it makes its object.
+    pub fn address_of_unfinished(&self) -> Option<Address> {
+        let makes = matches!(self.action, Action::Create { .. } | Action::Snapshot { .. });
+        makes.then(|| self.identity.unfinished_address())
+    }
+
     /// Returns what the backend finds the object by before the step.
     pub fn address_before(&self) -> Address {
         Address { native: self.action.facts().from.unwrap_or(&self.native).clone(), ..self.address() }

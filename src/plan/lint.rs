@@ -66,7 +66,8 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         }
         let with = |object: &&Object| step.action.with().iter().any(|inner| Some(inner.identity.uid) == object.uid());
         let along = usable.observed.objects.iter().filter(|_| !step.action.with().is_empty()).filter(with);
-        if object.into_iter().chain(along).any(|object| object.blocker.is_some()) {
+        let unfinished = step.address_of_unfinished().and_then(|at| observed(at, Place::Temporary));
+        if object.into_iter().chain(unfinished).chain(along).any(|object| object.blocker.is_some()) {
             breach("its object is blocked");
         }
         let there = object.and_then(|object| object.id.as_ref());

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Absence, Action, Address, Identity, Kind, Ledger, Meta, Name, NativeName, Object, Observed, OpenIntent, Place,
-    Reading, Records, Uid,
+    Absence, Address, Identity, Kind, Ledger, Meta, Name, NativeName, Object, Observed, OpenIntent, Place, Reading,
+    Records, Uid,
 };
 
 use super::inputs::Inputs;
@@ -85,8 +85,7 @@ fn known(reading: &Reading, observed: &Observed, (name, records): (&Name, &Recor
 fn of_intent(intent: &OpenIntent) -> impl Iterator<Item = Address> {
     let step = &intent.step;
     let inner = step.action.with().iter().map(|inner| Address::inside(&step.native, &inner.native));
-    let made = matches!(step.action, Action::Create { .. } | Action::Snapshot { .. });
-    inner.chain([step.address(), step.address_before()]).chain(made.then(|| step.identity.unfinished_address()))
+    inner.chain([step.address(), step.address_before()]).chain(step.address_of_unfinished())
 }
 
 /// Returns the addresses of declared objects that are not listed live, and those under which their creation can have been interrupted.

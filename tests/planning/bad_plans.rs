@@ -195,6 +195,10 @@ fn bad_plans() -> Vec<Bad> {
             let blocker = Blocker { reason: BlockerReason::Locked, message: "it is locked".to_owned() };
             objects(scene)[0].blocker = Some(Box::new(blocker));
         }),
+        bad("its object is blocked", GROWN, "{volume: db, half: true}", made, |_, scene| {
+            let blocker = Blocker { reason: BlockerReason::Locked, message: "it is locked".to_owned() };
+            objects(scene)[0].blocker = Some(Box::new(blocker));
+        }),
         bad("its object belongs to another owner", GROWN, "{volume: db}", any, |plan, _| {
             plan.steps[0].identity.owner = "other".parse().unwrap();
         }),

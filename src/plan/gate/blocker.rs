@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Action, Address, Blocker, NativeName, Object, Place, Step, Uid};
+use crate::model::{Action, Address, Blocker, Object, Place, Step, Uid};
 
 use crate::plan::draft::Draft;
 use crate::plan::inventory::Inventory;
@@ -40,17 +40,14 @@ pub(in crate::plan) fn hold_blocked(inventory: &Inventory<'_>, draft: &mut Draft
     hold_objects(draft, held);
 }
 
-/// Returns the observed objects that a step changes: its own, its unfinished one, the volume that it is inside of, the snapshots that go along, and clones
-/// that it makes independent.
+/// Returns the observed objects that a step changes: its own, the unfinished one that a creation replaces, the volume that it is inside of,
+/// the snapshots that go along, and clones that it makes independent.
 fn changed_by<'a>(inventory: &Inventory<'a>, step: &Step) -> Vec<&'a Object> {
     let of = |uid| inventory.by_uid.get(&uid).map(|object| object.object);
     let usable = step.backend().and_then(|backend| inventory.usable(backend));
     let find = |at: Address| usable?.find(&at, |place| place == Place::Live);
     let own = of(step.identity.uid).or_else(|| find(step.address_before()));
-    // What an earlier creation left is replaced.
-    let id = &step.identity;
-    let temporary = Address::flat(&NativeName::temporary(&id.owner, &id.name, id.uid));
-    let left = usable.and_then(|usable| usable.find(&temporary, |place| place == Place::Temporary));
+    let left = step.address_of_unfinished().and_then(|at| usable?.find(&at, |place| place == Place::Temporary));
     let volume = step.parent_volume.as_ref().and_then(|volume| find(Address::flat(volume)));
     let inner = step.action.with().iter().filter_map(|inner| of(inner.identity.uid));
     let is_detach = step.action == Action::Detach;
