@@ -1,5 +1,5 @@
-//! The crash sweep: in every phase of a story, the process dies at every driver call (before it, and after it with nobody to hear
-//! the reply) and at every store write (before and after); with the store and without it, the next process must end where the
+//! The crash sweep: in every phase of a story, the process dies at every driver call (before it, and after it with its reply
+//! lost) and at every store write (before and after); with the store and without it, the next process must end where the
 //! undisturbed one ends, with nothing made twice, nothing orphaned and nothing lost.
 
 mod rig;
@@ -123,7 +123,7 @@ async fn sweep(mut rig: Rig, phases: Vec<(&'static str, Reading)>, clients: impl
                     tokio::select! {
                         biased;
                         () = crashed.doom.died.notified() => {}
-                        report = crashed.pass(specs) => panic!("{what}: nobody died: {report:?}"),
+                        report = crashed.pass(specs) => panic!("{what}: the process did not die: {report:?}"),
                     }
                     converges(&crashed.restarted(with_store).await, specs, &reference, &what).await;
                     points += 1;
@@ -134,7 +134,7 @@ async fn sweep(mut rig: Rig, phases: Vec<(&'static str, Reading)>, clients: impl
                     let what = format!("{phase}, commit {at} {point:?}, store {with_store}");
                     let crashed = rig.fork(true);
                     crashed.store.crash_at(at, point);
-                    assert!(crashed.pass(specs).await.is_err(), "{what}: nobody died");
+                    assert!(crashed.pass(specs).await.is_err(), "{what}: the process did not die");
                     converges(&crashed.restarted(with_store).await, specs, &reference, &what).await;
                     points += 1;
                 }
@@ -147,7 +147,7 @@ async fn sweep(mut rig: Rig, phases: Vec<(&'static str, Reading)>, clients: impl
             tokio::select! {
                 biased;
                 () = crashed.doom.died.notified() => {}
-                report = crashed.pass(specs) => panic!("nobody died: {report:?}"),
+                report = crashed.pass(specs) => panic!("the process did not die: {report:?}"),
             }
             let crashed = crashed.restarted(true).await;
             for second in 0.. {
@@ -394,7 +394,7 @@ async fn sweep_saved(mut rig: Rig, deaths: &[Point]) -> usize {
                 tokio::select! {
                     biased;
                     () = crashed.doom.died.notified() => {}
-                    refused = apply_saved(&crashed, &saved) => panic!("{what}: nobody died: {refused:?}"),
+                    refused = apply_saved(&crashed, &saved) => panic!("{what}: the process did not die: {refused:?}"),
                 }
                 let crashed = crashed.restarted(at % 2 == 0).await;
                 assert_eq!(apply_saved(&crashed, &saved).await, Vec::<String>::new(), "{what}");

@@ -789,12 +789,12 @@ fn recovery_reports_a_detach_as_done_when_no_object_names_the_snapshot() {
 #[test]
 fn answers_that_are_no_answers_are_not_taken() {
     type Answering = fn(&mut Observed);
-    let elsewhere = || Address::flat(&NativeName::new("nobody-asked"));
+    let elsewhere = || Address::flat(&NativeName::new("not-asked-for"));
     // What becomes of an answer, and whether everything is known in the end.
     let cases: [(Answering, bool); 4] = [
-        // It answers for a name that nobody asked for.
-        (|seen| seen.queried = [Address::flat(&NativeName::new("nobody-asked"))].into(), false),
-        (|seen| seen.queried.extend([Address::flat(&NativeName::new("nobody-asked"))]), true),
+        // It answers for a name that was not asked for.
+        (|seen| seen.queried = [Address::flat(&NativeName::new("not-asked-for"))].into(), false),
+        (|seen| seen.queried.extend([Address::flat(&NativeName::new("not-asked-for"))]), true),
         // Another pool answers.
         (
             |seen| {

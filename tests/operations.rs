@@ -420,7 +420,7 @@ fn an_interrupted_trash_restore_is_completed_by_running_it_again() {
                     let again = restore(&crashed).await;
                     assert_eq!(crashed.world().trashed_objects().count(), 0, "call {at}: {again:?}");
                     assert_eq!(again.is_ok(), left > 0, "call {at}: {again:?}");
-                    // What an interruption of ours left is nobody's drift.
+                    // What an interrupted run of Kiln left is no drift.
                     crashed.settle(&kept, 2, "after the restore").await;
                     assert_eq!(crashed.pass(&kept).await.unwrap().plan.unwrap().drift, [], "call {at}");
                 }
@@ -682,7 +682,7 @@ fn an_object_removed_again_gets_its_full_time_in_the_trash() {
     });
 }
 
-/// A run in which nobody can be asked.
+/// A run without a person to ask.
 async fn unattended(rig: &Rig, specs: &Reading) -> Plan {
     let options = Options { unattended: true, ..Options::default() };
     // Whoever asks all the same gets a yes, and the restore would be made.
