@@ -390,7 +390,11 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 })
         }
         HeldReason::HasDependents => {
-            let needs = |o: &Object| o.parent == held.uid || o.tags.volume == held.uid;
+            let is_held = |o: &Object| o.uid() == held.uid;
+            let is_inside = |o: &Object| {
+                objects(scene).any(|(_, volume)| is_held(volume) && o.parent_volume.as_ref() == Some(&volume.native))
+            };
+            let needs = |o: &Object| o.parent == held.uid || o.tags.volume == held.uid || is_inside(o);
             let named = |source: &SourceSpec| match source {
                 SourceSpec::Volume(name) | SourceSpec::Quiesced(name) | SourceSpec::Snapshot(name) => *name == held.name,
                 SourceSpec::Image(_) => false,
