@@ -281,7 +281,8 @@ impl Reporter for Progress {
         self.was_asked.store(true, Ordering::Relaxed);
         let at_question = |is| *self.at_question.lock().unwrap_or_else(PoisonError::into_inner) = is;
         at_question(true);
-        self.terminal.talk(&self.terminal.err_paint.fit(&question(plan, self.options.in_daemon)));
+        let question = self.terminal.commands().complete(&question(plan, self.options.in_daemon));
+        self.terminal.talk(&self.terminal.err_paint.fit(&question));
         let terminal = self.terminal.clone();
         // Ctrl-C is an answer too. The thread that reads stdin ends with the process.
         let is_yes = tokio::select! {
