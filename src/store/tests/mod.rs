@@ -261,6 +261,25 @@ fn large_values_are_cut_into_rows_and_shrink_again() {
 }
 
 #[test]
+fn a_change_that_is_too_large_fails_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(dir.path(), NOW).unwrap();
+    let message = Some("x".repeat(super::codec::CHUNK * usize::from(u16::MAX)));
+    let large = Batch { journal: vec![JournalEntry { message, ..line(1) }], can_wait: true, ..Batch::default() };
+    // Of one group.
+    let (large, other) = (opened.store.queue(large).unwrap(), opened.store.queue(put(2)).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (large, other) = runtime.block_on(async { (large.done().await, other.done().await) });
+    assert!(large.unwrap_err().to_string().contains("too large for the store"));
+    other.unwrap();
+    drop(opened);
+    let again = open(dir.path(), NOW).unwrap();
+    assert_eq!(again.notes, Vec::<String>::new());
+    assert_eq!(again.store.records().unwrap().objects.len(), 1);
+    assert!(again.store.journal(10).unwrap().is_empty());
+}
+
+#[test]
 fn the_journal_is_bounded_and_keeps_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path(), NOW).unwrap();
