@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::manifest::Allowed;
+use crate::manifest::{AllowWritten, Allowed};
 
 /// The default path.
 pub(crate) const DEFAULT: &str = "/etc/kiln/kiln.toml";
@@ -20,13 +20,13 @@ pub(crate) const DEFAULT: &str = "/etc/kiln/kiln.toml";
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    allow: Allow,
+    allow: Option<Allow>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Allow {
-    paths: Vec<PathBuf>,
+    paths: Option<Vec<PathBuf>>,
     /// Accepted, so that a file written for a later Kiln is valid; this version runs no commands.
     via: Vec<Vec<String>>,
 }
@@ -37,10 +37,12 @@ struct Allow {
 /// Exit code 2 if the file is missing, unreadable or invalid: a misspelt rule must not allow or forbid something else.
 pub(crate) fn read(named: Option<&Path>) -> Result<Allowed, Failure> {
     let path = named.unwrap_or(Path::new(DEFAULT));
-    let allowed = |paths| Allowed { paths, file: path.to_owned() };
+    let allowed = |paths, written| Allowed { paths, file: path.to_owned(), written };
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(allowed(Vec::new())),
+        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {
+            return Ok(allowed(Vec::new(), AllowWritten::Nothing));
+        }
         Err(error) => {
             let message = format!("the host configuration {} cannot be read: {error}", path.display());
             return Err(Failure::new(Exit::Usage, message)
@@ -48,20 +50,28 @@ pub(crate) fn read(named: Option<&Path>) -> Result<Allowed, Failure> {
         }
     };
     let wrong = |what: String| {
-        Failure::new(Exit::Usage, format!("{}: {what}", path.display()))
-            .hint("allowed: [allow] with paths = [\"/an/absolute/path\", …] and via = [[\"ssh\", \"*\"], …]")
+        Failure::new(Exit::Usage, format!("{}: {what}", path.display())).hint(
+            "it may have the table `[allow]`, with one list of absolute paths: `paths = [\"/srv/a\", \"/srv/b\"]`",
+        )
     };
-    let Config { allow: Allow { paths, via } } = toml::from_str(&text).map_err(|error| {
+    let Config { allow } = toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         wrong(format!("line {line}: {}", error.message()))
     })?;
+    let written = match &allow {
+        None => AllowWritten::Nothing,
+        Some(Allow { paths: None, .. }) => AllowWritten::Table,
+        Some(Allow { paths: Some(_), .. }) => AllowWritten::Paths,
+    };
+    let Allow { paths, via } = allow.unwrap_or_default();
+    let paths = paths.unwrap_or_default();
     if let Some(relative) = paths.iter().find(|path| !path.is_absolute()) {
         return Err(wrong(format!("{} in `paths` is not absolute", relative.display())));
     }
     if via.iter().any(Vec::is_empty) {
         return Err(wrong("an empty command in `via`".to_owned()));
     }
-    Ok(allowed(paths))
+    Ok(allowed(paths, written))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ mod value;
 pub use git::{checkout_in_progress, commit_of, path_in_work_tree};
 pub use limits::Limits;
 pub use load::{Loaded, load};
-pub use path_policy::{Allowed, NamedPath, check_saved_paths};
+pub use path_policy::{AllowWritten, Allowed, NamedPath, check_saved_paths};
 pub use problem::{Problem, problem_views};
 pub use reader::{ManifestState, Reader};
 pub use schema::schema;

@@ -60,6 +60,34 @@ pub struct Allowed {
     pub paths: Vec<PathBuf>,
     /// The file of the host configuration, which fixes name.
     pub file: PathBuf,
+    /// What is written in that file, on which it depends what else may be written there.
+    pub written: AllowWritten,
+}
+
+/// What the host configuration has of the table `[allow]`. TOML permits a table and a key once only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AllowWritten {
+    /// Nothing, or there is no file.
+    #[default]
+    Nothing,
+    /// The table without `paths`.
+    Table,
+    /// The table with `paths`.
+    Paths,
+}
+
+impl Allowed {
+    /// Returns what the administrator writes to allow a path, in a form that can be pasted.
+    fn to_write(&self, path: &Path) -> String {
+        // A string of JSON is one of TOML.
+        let path = serde_json::Value::from(path.display().to_string());
+        let file = self.file.display();
+        match self.written {
+            AllowWritten::Nothing => format!("write `allow.paths = [{path}]` to {file}"),
+            AllowWritten::Table => format!("write `paths = [{path}]` below `[allow]` in {file}"),
+            AllowWritten::Paths => format!("add `{path}` to the list `paths` of `[allow]` in {file}"),
+        }
+    }
 }
 
 /// Returns the documents that name a path which the policy refuses, sorted by kind and name, each once.
@@ -135,7 +163,7 @@ struct PathPolicy<'a> {
     others: Vec<PathBuf>,
     /// The resolved paths of documents.
     resolved: Answers,
-    file: &'a Path,
+    allowed: &'a Allowed,
 }
 
 impl<'a> PathPolicy<'a> {
@@ -146,7 +174,7 @@ impl<'a> PathPolicy<'a> {
         let resolved = resolver.resolve(paths.iter().filter_map(NamedPath::lane).chain(alone));
         // An allowed path that does not exist yet allows what is created there later; one that does not respond allows nothing now.
         let others = others.iter().filter_map(|path| resolved.get(path)?.clone().ok()).collect();
-        Self { root: fs::canonicalize(&root_shown).ok(), root_shown, others, resolved, file: &allowed.file }
+        Self { root: fs::canonicalize(&root_shown).ok(), root_shown, others, resolved, allowed }
     }
 
     /// Returns why a path is refused; `None` if it is allowed.
@@ -170,9 +198,8 @@ impl<'a> PathPolicy<'a> {
                 }
                 let target = if real == path { String::new() } else { format!(", that is {},", real.display()) };
                 let fix = format!(
-                    "move it below {root}, or ask the administrator of this host to add `[allow] paths = [{:?}]` to {}",
-                    real.display().to_string(),
-                    self.file.display()
+                    "move it below {root}, or ask the administrator of this host to {}",
+                    self.allowed.to_write(real)
                 );
                 (format!("{}{target} is not below {root}", path.display()), fix)
             }
@@ -206,7 +233,7 @@ mod tests {
         }
 
         fn refusal_of(&self, source: &Source, kind: Kind, path: &str) -> Option<NotAllowed> {
-            let allowed = Allowed { paths: self.allowed.clone(), file: "kiln.toml".into() };
+            let allowed = Allowed { paths: self.allowed.clone(), file: "kiln.toml".into(), ..Allowed::default() };
             // Resolved as in a file in `specs`.
             let path = absolute(&self.at("repo/specs").join(path));
             let named = NamedPath { kind, name: "x".parse().unwrap(), path };
@@ -272,7 +299,7 @@ mod tests {
         }
         let why = host.refusal_of(&Source::Path(host.at("repo/specs")), Kind::Backend, "../link").unwrap();
         assert!(why.message.contains(&host.at("outside").display().to_string()), "{why:?}");
-        assert!(why.fix.contains("[allow] paths = [") && why.fix.contains("kiln.toml"), "{why:?}");
+        assert!(why.fix.contains("write `allow.paths = [") && why.fix.contains("kiln.toml"), "{why:?}");
         // A dangling link: the file would be created at its target.
         fs::remove_file(&link).unwrap();
         symlink(host.at("outside/not-yet"), &link).unwrap();

@@ -113,6 +113,42 @@ fn the_administrator_allows_more_in_a_file() {
     assert_eq!(sandbox.tree("outside"), before);
 }
 
+#[test]
+fn what_the_fix_says_to_write_allows_the_path_when_it_is_pasted() {
+    for (written, says) in [
+        (None, "write `allow.paths = ["),
+        (Some("# Only comments.\n"), "write `allow.paths = ["),
+        (Some("[allow]\nvia = []\n"), "write `paths = ["),
+        (Some("[allow]\npaths = []\n"), "add `\""),
+        (Some("[allow]\npaths = [\"/srv\"]\n"), "add `\""),
+        (Some("allow.paths = [\"/srv\"]\n"), "add `\""),
+    ] {
+        let sandbox = world("../../outside/pool");
+        std::fs::create_dir(sandbox.path("outside")).unwrap();
+        let run = |code| {
+            let mut command = sandbox.command();
+            command.args(["plan", "work/specs"]).env("KILN_CONFIG", "kiln.toml");
+            String::from_utf8(command.assert().code(code).get_output().stdout.clone()).unwrap()
+        };
+        let said = match written {
+            Some(text) => {
+                sandbox.write("kiln.toml", text);
+                run(4)
+            }
+            None => sandbox.kiln("plan work/specs").ends(4).out,
+        };
+        let line = said.split_once(says).unwrap_or_else(|| panic!("no {says:?} in {said}")).1;
+        let line = says.split_once('`').unwrap().1.to_owned() + line.split_once('`').unwrap().0;
+        let text = written.unwrap_or_default();
+        let pasted = match says.starts_with("add") {
+            true => text.replace("paths = [", &format!("paths = [{line}, ")),
+            false => format!("{text}{line}\n"),
+        };
+        sandbox.write("kiln.toml", &pasted);
+        run(0);
+    }
+}
+
 /// A plan file is worth no more than a manifest.
 #[test]
 fn a_saved_plan_is_judged_when_it_is_applied() {
