@@ -4,6 +4,7 @@
 //! about earlier readings are in the ledger of the object's pool, so losing the store loses no protection.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +137,14 @@ impl Coverage {
     /// Returns the name of the source for messages.
     pub fn called(&self) -> &str {
         if self.stdin { "standard input" } else { &self.root }
+    }
+
+    /// Returns a path below SPECS as it is shown, in the form of the places of documents.
+    pub fn shown(&self, below: &str) -> String {
+        match self.file {
+            Some(_) => self.root.clone(),
+            None => Path::new(&self.root).join(below).display().to_string(),
+        }
     }
 
     /// Whether a manifest was read from a directory or below it.

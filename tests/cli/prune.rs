@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::sandbox::{STACK, Sandbox};
+use crate::sandbox::{Ran, STACK, Sandbox};
 
 fn document(name: &str) -> String {
     format!("---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec: {{backend: fast, size: 64Ki}}\n")
@@ -172,7 +172,26 @@ fn a_directory_that_the_commit_holds_is_missed_until_its_removal_is_committed() 
     // Losing the store loses no protection.
     sandbox.remove("state");
     let ran = sandbox.kiln("apply").ends(4).says("SourceBroken").says("removed volume/gone");
-    assert!(ran.out.contains("team declared it and has manifests in the checked-out commit"), "{}", ran.out);
+    let why = "specs/team declared it and has manifests in the checked-out commit";
+    assert!(ran.out.contains(&format!("SourceBroken: ./{why}")), "{}", ran.out);
+    // The commands are pasted from where the person stands; a reviewer stands at the root of the repository.
+    fs::create_dir_all(sandbox.path("else/where")).unwrap();
+    let mut command = sandbox.command();
+    command.current_dir(sandbox.path("else/where")).args("plan ../../specs --annotations github".split(' '));
+    let ran = Ran::of(command.output().unwrap());
+    let [checkout, submodule, removal] = ["checkout HEAD -- team", "submodule update --init team", "rm -r team"]
+        .map(|command| format!("git -C ../../specs {command}"));
+    let fix =
+        format!("check it out again: `{checkout}` (a submodule: `{submodule}`); or remove it from Git (`{removal}`)");
+    assert!(ran.out.contains(&format!("../../{why}")) && ran.out.contains(&fix), "{}", ran.out);
+    assert!(ran.err.contains(&format!(" held (SourceBroken): {why}")), "{}", ran.err);
+    assert!(ran.err.contains(&fix.replace("../../specs", "specs")), "{}", ran.err);
+    let pasted = |command: &str| run("git", command.strip_prefix("git ").unwrap(), &sandbox.path("else/where"));
+    pasted(&checkout);
+    assert!(sandbox.has("specs/team/db.yaml"));
+    pasted(&removal);
+    assert!(!sandbox.has("specs/team/db.yaml"));
+    git(&sandbox, "reset -q");
     fs::create_dir(sandbox.path("specs/team")).unwrap();
     sandbox.kiln("apply").ends(4).says("SourceBroken");
     fs::remove_dir(sandbox.path("specs/team")).unwrap();
@@ -247,7 +266,7 @@ fn a_mount_that_went_away_removes_nothing_even_without_its_directory() {
     sandbox.remove("state");
     fs::remove_dir(&at).unwrap();
     for _ in 0..2 {
-        sandbox.kiln("apply").ends(4).says("SourceBroken").says("mount mounted again");
+        sandbox.kiln("apply").ends(4).says("SourceBroken").says("mount ./specs/mounted again");
     }
     assert_eq!(volumes(&sandbox), ["anchor", "db"]);
 }
@@ -311,7 +330,11 @@ fn yes_alone_does_not_destroy_what_a_vanished_directory_declared() {
     sandbox.remove("specs/other.yaml");
     // What can be taken back goes, and so does what a single file declared.
     for done in ["removed volume/kept", "SourceBroken"] {
-        sandbox.kiln("apply --yes").ends(4).says(done).says("the directory team, which declared it, is missing");
+        sandbox
+            .kiln("apply --yes")
+            .ends(4)
+            .says(done)
+            .says("the directory ./specs/team, which declared it, is missing");
     }
     assert_eq!(
         (before, volumes(&sandbox)),

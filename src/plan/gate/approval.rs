@@ -188,7 +188,7 @@ fn hold_waiting<'a>(
                 draft.dropped.insert(index);
                 continue;
             }
-            let (reason, message, fix) = because(&doubt);
+            let (reason, message, fix) = because(&doubt, &inventory.reading().coverage);
             let fix = format!("{fix}; {approve}");
             draft.hold_step(index, reason, message, &fix);
         } else if let Some(renamed) = renamed.get(&step.identity.uid) {

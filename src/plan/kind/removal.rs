@@ -251,7 +251,7 @@ fn remove<'a>(
     if let Some(doubt) = &doubt {
         draft.doubted.insert(uid);
         draft.unsettled |= matches!(doubt, Doubt::Vanished(_, Some(_)));
-        check_decidable(&subject, doubt)?;
+        check_decidable(inventory, &subject, doubt)?;
     }
     if on_remove == OnRemove::Retain {
         check_removable(inventory, usable, &subject, object)?;
@@ -336,11 +336,11 @@ fn doubt(inventory: &Inventory<'_>, usable: &Usable<'_>, object: &OwnedObject<'_
 }
 
 /// Holds removals that no approval can settle: the doubt ends within seconds, or with a problem of the manifests.
-fn check_decidable(subject: &Subject<'_>, doubt: &Doubt) -> Result<(), Hold> {
+fn check_decidable(inventory: &Inventory<'_>, subject: &Subject<'_>, doubt: &Doubt) -> Result<(), Hold> {
     if doubt.may_be_approved() {
         return Ok(());
     }
-    let (reason, message, fix) = because(doubt);
+    let (reason, message, fix) = because(doubt, &inventory.reading().coverage);
     Err(subject.hold(reason, message, fix))
 }
 

@@ -37,7 +37,7 @@ pub(super) fn declared_tags<'a>(
         tags.protected = true;
     }
     if let Some(doubt) = inventory.reading().is_other_source(inventory.ledger(object.backend)) {
-        let (reason, message, fix) = because(&doubt);
+        let (reason, message, fix) = because(&doubt, &inventory.reading().coverage);
         let fix = format!("{fix}; or apply these without `protected: false` first");
         draft.hold(subject.hold(reason, format!("its protection is not lifted: {message}"), fix));
         draft.doubted.insert(object.uid());
