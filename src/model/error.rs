@@ -1,5 +1,6 @@
 //! Errors of drivers, classified by how to act on them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,11 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// What to do about a pool that does not exist.
+const MOUNT: &str = "mount its file system";
+/// What follows that for a pool that may be a new one.
+const OR_NEW: &str = "; or, for a new pool, ";
+
 impl DriverError {
     /// Returns an error without effect.
     pub fn before(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -104,6 +110,13 @@ impl DriverError {
         Self { fix: Some(fix.into()), ..self }
     }
 
+    /// Adds what to do about a pool that does not exist. `new`: what makes it if it is a new one. A pool that was used before is most likely
+    /// not mounted.
+    #[must_use]
+    pub fn of_missing_pool(self, new: &str) -> Self {
+        self.with_fix(format!("{MOUNT}{OR_NEW}{new}"))
+    }
+
     /// Returns the error of a call to a Backend or Target that is not declared, or not open.
     pub fn not_open() -> Self {
         Self::before(ErrorKind::Unreachable, "it is not open")
@@ -112,5 +125,14 @@ impl DriverError {
     /// Returns the error of a call that exceeded `limit`.
     pub fn timed_out(limit: Seconds) -> Self {
         Self::unknown(ErrorKind::TimedOut, format!("no answer within {limit}"))
+    }
+}
+
+/// Returns the fix of a driver for a pool that was used before. Where the pool is missing, it does not say how to make a new one, which would
+/// be refused.
+pub fn fix_of_known_pool(fix: &str) -> Cow<'_, str> {
+    match fix.split_once(OR_NEW) {
+        Some((mount, _)) => format!("{mount} (an empty pool in its place would be refused)").into(),
+        None => fix.into(),
     }
 }

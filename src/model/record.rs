@@ -22,6 +22,14 @@ pub struct Records {
 }
 
 impl Records {
+    /// Returns the record of a Backend: by its name, by the pool observed there (for a renamed Backend), or by its place.
+    pub fn of_backend(&self, name: &Name, place: &str, observed: Option<&PoolId>) -> Option<&BackendRecord> {
+        let same_pool = self.backends.values().find(|record| Some(&record.pool) == observed);
+        // A pool in memory has no place to find it at again.
+        let same_place = || self.backends.values().find(|record| record.place == place && place != "memory");
+        self.backends.get(name).or(same_pool).or_else(same_place)
+    }
+
     /// Returns the records of a pool, under all names of its Backend: renaming a Backend does not change its pool.
     pub fn of_pool<'r>(&'r self, pool: &'r PoolId) -> impl Iterator<Item = (&'r Name, &'r BackendRecord)> {
         self.backends.iter().filter(move |(_, record)| record.pool == *pool)

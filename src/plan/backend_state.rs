@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     BackendRecord, BackendSpec, Kind, Ledger, LedgerView, Name, Object, Observed, Owner, Place, PlacedField, PoolId,
-    Reading, Records,
+    Reading, Records, fix_of_known_pool,
 };
 
 use super::blocked::{BlockCause, Blocked};
@@ -124,7 +124,11 @@ impl<'a> Judge<'a> {
                 );
                 return Err(Blocked::document(HeldReason::Unsupported, message, &fix));
             }
-            Some(Observation::Failed { why, fix }) => return Err(Blocked::unobserved(name, why, fix.as_deref())),
+            Some(Observation::Failed { why, fix }) => {
+                let is_known = self.record(name, spec, None).is_some();
+                let fix = fix.as_deref().map(|fix| if is_known { fix_of_known_pool(fix) } else { fix.into() });
+                return Err(Blocked::unobserved(name, why, fix.as_deref()));
+            }
             None => return Err(Blocked::unobserved(name, "it was not observed", None)),
         };
         if let Some(why) = &capabilities.unusable {
@@ -133,7 +137,7 @@ impl<'a> Judge<'a> {
             let fix = format!("write the `path` of a directory on ext4, XFS, btrfs or tmpfs{place}");
             return Err(Blocked::document(HeldReason::Unsupported, message, &fix));
         }
-        let record = self.record(name, spec, observed);
+        let record = self.record(name, spec, Some(observed));
         check_pool_id(name, spec, observed, record)?;
         match self.readable_ledger(name, observed, record)? {
             Some(ledger) => self.check_ledger(name, observed, record, ledger)?,
@@ -246,19 +250,14 @@ impl<'a> Judge<'a> {
             Observation::LockedBy { by, capabilities, observed } => (capabilities, observed, Some(by.as_str())),
             Observation::Failed { .. } | Observation::Unsupported => return None,
         };
-        let ledger = self.newest_ledger(observed, self.record(name, spec, observed));
+        let ledger = self.newest_ledger(observed, self.record(name, spec, Some(observed)));
         let shows_all = observed.shows_all(capabilities.absence, ledger);
         Some(Usable { name, spec, capabilities, observed, ledger, shows_all, locked_by })
     }
 
-    /// Returns the store's record of this Backend: by its name, by its pool (for a renamed Backend), or by its place.
-    fn record(&self, name: &Name, spec: &BackendSpec, observed: &Observed) -> Option<&'a BackendRecord> {
-        let records = &self.records.backends;
-        let same_pool = records.values().find(|record| Some(&record.pool) == observed.pool.as_ref());
-        // A pool in memory has no place to find it at again.
-        let same_place =
-            || records.values().find(|record| record.place == spec.config.place() && record.place != "memory");
-        records.get(name).or(same_pool).or_else(same_place)
+    fn record(&self, name: &Name, spec: &BackendSpec, observed: Option<&Observed>) -> Option<&'a BackendRecord> {
+        let pool = observed.and_then(|observed| observed.pool.as_ref());
+        self.records.of_backend(name, &spec.config.place(), pool)
     }
 
     /// Returns the store's copy of the ledger of this owner.

@@ -373,13 +373,47 @@ fn an_open_circuit_breaker_keeps_the_fix_of_its_cause() {
     for command in ["status", "plan", "doctor"] {
         let shown = sandbox.kiln(command).out;
         assert!(shown.contains("circuit breaker open: "), "{command}:\n{shown}");
-        assert!(shown.contains("fix: mount its file system; or, for a new pool, `mkdir -p "), "{command}:\n{shown}");
+        assert!(shown.contains("fix: mount its file system (an empty pool in its place"), "{command}:\n{shown}");
         assert!(!shown.contains("repair the backend"), "{command}:\n{shown}");
     }
     send(&daemon, Signal::TERM);
     log.for_each(drop);
     assert_eq!(daemon.wait().unwrap().code(), Some(0));
-    assert!(told.contains("; fix: mount its file system; or, for a new pool, `mkdir -p "), "{told}");
+    assert!(told.contains("; fix: mount its file system (an empty pool in its place would be refused); "), "{told}");
+}
+
+#[test]
+fn a_pool_that_was_used_is_to_be_mounted_and_not_made_anew() {
+    let sandbox = Sandbox::with_stack();
+    let backend = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: NAME}\n\
+                   spec: {driver: local, local: {path: ../mnt/disk/pool, create: true}, maxFill: 100%}\n---\n\
+                   apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: db}\nspec: {backend: NAME, size: 1Mi}\n";
+    let write = |name: &str| sandbox.write("specs/disk.yaml", &backend.replace("NAME", name));
+    write("disk");
+    let first = "fix: mount its file system; or, for a new pool, `mkdir -p ";
+    sandbox.kiln("plan").ends(6).says(first);
+    std::fs::create_dir_all(sandbox.path("mnt/disk")).unwrap();
+    sandbox.kiln("apply").ends(0).says("created volume/db");
+    std::fs::rename(sandbox.path("mnt"), sandbox.path("away")).unwrap();
+    let known = "fix: mount its file system (an empty pool in its place would be refused); then `kiln apply`\n";
+    // A renamed Backend has the same pool.
+    for (name, command) in [("disk", "plan"), ("disk", "status"), ("disk", "doctor"), ("renamed", "plan")] {
+        write(name);
+        let shown = sandbox.kiln(command).says(known).out;
+        assert!(!shown.contains("mkdir"), "{command}: {shown}");
+    }
+    // It is true.
+    std::fs::create_dir_all(sandbox.path("mnt/disk")).unwrap();
+    write("disk");
+    sandbox.kiln("apply").ends(6).says("BackendChanged");
+    assert!(!sandbox.has("mnt/disk/pool"));
+    std::fs::remove_dir_all(sandbox.path("mnt")).unwrap();
+    std::fs::rename(sandbox.path("away"), sandbox.path("mnt")).unwrap();
+    sandbox.kiln("apply").ends(0).says("Nothing to do.");
+    // Without the store nothing tells a new pool from one that is not mounted.
+    std::fs::rename(sandbox.path("mnt"), sandbox.path("away")).unwrap();
+    sandbox.remove("state");
+    sandbox.kiln("plan").ends(6).says(first);
 }
 
 #[test]
