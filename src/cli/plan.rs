@@ -133,7 +133,7 @@ fn selected(context: &Context, whole: Plan, only: &BTreeSet<ObjectId>, specs: &S
     if only.is_empty() {
         return Ok(whole);
     }
-    let part = select(&whole, only);
+    let part = select(&whole, only, specs);
     if let [object, ..] = part.unknown(specs).as_slice() {
         return Err(unknown(object, specs));
     }

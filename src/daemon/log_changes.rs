@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
-use crate::plan::{Observation, Plan, Warning, World};
-use crate::report::{Commands, Folded, HeldView, TellsFact, ToldWarning, fold, listed, same_problems};
+use crate::plan::{Observation, Plan, World};
+use crate::report::{
+    Commands, Folded, HeldView, MemberLine, TellsFact, ToldWarning, completed, fold, listed, same_problems,
+};
 
 /// Logs the problems of the manifests, whenever they change.
 pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) {
@@ -90,10 +92,10 @@ fn members<T: TellsFact>(entry: &Folded<'_, T>) -> String {
 pub(super) fn log_warnings(logged: &mut BTreeSet<String>, plan: &Plan, commands: &Commands) {
     let mut now = BTreeSet::new();
     let mut new = Vec::new();
-    for Warning { code, message } in &plan.warnings {
-        let text = format!("{code}: {message}");
+    for warning in &plan.warnings {
+        let text = format!("{}: {}", warning.code, warning.message);
         if !logged.contains(&text) && !now.contains(&text) {
-            new.push(Warning { code: code.clone(), message: commands.complete(message) });
+            new.push(completed(warning, commands));
         }
         now.insert(text);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{Action, Address, DriverError, Effect, ErrorKind, Kind, Name, ObjectId, Step};
+use crate::model::{Action, Address, DriverError, Effect, ErrorKind, Kind, Name, ObjectId, Specs, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Batch, StoreError};
 
@@ -50,7 +50,7 @@ pub async fn reconcile<'s>(
     // A digest of another set than the one that waits: the person has not seen the present plan.
     let unmatched = options.approve.iter().filter(|digest| !whole.knows_approval(digest));
     report.refused.extend(unmatched.map(|digest| operations::unmatched(digest, &whole)));
-    let mut part = part_of(&whole, options);
+    let mut part = part_of(&whole, options, &setup.reading.specs);
     report.unknown = part.as_ref().map_or_else(Vec::new, |part| part.unknown(&setup.reading.specs));
     if !report.refused.is_empty() || !report.unknown.is_empty() {
         report.plan = Some(whole);
@@ -75,7 +75,7 @@ pub async fn reconcile<'s>(
             }
             Confirmation::NotAsked => {
                 whole = session.plan(&options.approve, Irreversible::Hold);
-                part = part_of(&whole, options);
+                part = part_of(&whole, options, &setup.reading.specs);
             }
         }
     }
@@ -143,8 +143,8 @@ async fn new_paths(session: &Session<'_>, made: &Plan) -> Vec<(ObjectId, PathBuf
 }
 
 /// Returns the part of a plan that was requested by name; `None`: all of it.
-fn part_of(whole: &Plan, options: &Options) -> Option<Selected> {
-    (!options.only.is_empty()).then(|| plan::select(whole, &options.only))
+fn part_of(whole: &Plan, options: &Options, specs: &Specs) -> Option<Selected> {
+    (!options.only.is_empty()).then(|| plan::select(whole, &options.only, specs))
 }
 
 /// Whether the plan has steps that wait for a confirmation: they are irreversible, or the manifests come from a pipe that may have been cut

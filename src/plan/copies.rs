@@ -148,6 +148,8 @@ fn declared_on<'s>(
 pub(super) fn warn_of_copies(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
     for usable in inventory.usable_backends() {
         let copies = usable.observed.objects.iter().filter(|object| object.copy_of.is_some());
+        let objects =
+            copies.clone().filter_map(|object| object.copy_of.as_ref()).map(|identity| identity.id()).collect();
         let mut named: Vec<String> = copies.map(copy).collect();
         let more = named.len().saturating_sub(SHOWN);
         named.truncate(SHOWN);
@@ -158,7 +160,7 @@ pub(super) fn warn_of_copies(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
                 "{backend} has copies of objects of another pool, which Kiln leaves as they are: {}{more}; fix: move them out of the pool",
                 named.join(", ")
             );
-            draft.warn("Copies", message);
+            draft.warn("Copies", message, objects);
         }
     }
 }

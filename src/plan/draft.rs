@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet as StdHashSet};
 use foldhash::{HashMap, HashMapExt, HashSet};
 
 use crate::model::{
-    Action, Address, Doubt, Kind, Name, NativeName, Object, ObjectRef, Restoring, Step, Tags, Uid, Written,
+    Action, Address, Doubt, Kind, Name, NativeName, Object, ObjectId, ObjectRef, Restoring, Step, Tags, Uid, Written,
 };
 
 use super::hold::{Hold, Subject, see_what_holds};
@@ -353,8 +353,8 @@ impl<'a> Draft<'a> {
         object.written != Written::Yes && !object.tags.adopted
     }
 
-    pub(super) fn warn(&mut self, code: &str, message: String) {
-        self.warnings.push(Warning { code: code.to_owned(), message });
+    pub(super) fn warn(&mut self, code: &str, message: String, objects: BTreeSet<ObjectId>) {
+        self.warnings.push(Warning { code: code.to_owned(), message, objects });
     }
 }
 

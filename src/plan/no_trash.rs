@@ -1,8 +1,8 @@
 //! Warns of new objects that their backend cannot move to the trash when their documents are removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Kind, Name, OnRemove, TrashAbility};
+use crate::model::{Action, Kind, Name, ObjectId, OnRemove, TrashAbility};
 
 use super::draft::Draft;
 use super::inventory::Inventory;
@@ -12,7 +12,7 @@ const SHOWN: usize = 3;
 
 /// Warns, once for each backend, of the new objects whose removal will be held because there is no trash for them.
 pub(super) fn warn_without_trash(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
-    let mut new: BTreeMap<&Name, Vec<String>> = BTreeMap::new();
+    let mut new: BTreeMap<&Name, BTreeSet<ObjectId>> = BTreeMap::new();
     for usable in inventory.usable_backends() {
         let takes = |kind| usable.capabilities.trash.takes(kind);
         if takes(Kind::Volume) && takes(Kind::Snapshot) {
@@ -25,18 +25,17 @@ pub(super) fn warn_without_trash(inventory: &Inventory<'_>, draft: &mut Draft<'_
                 continue;
             };
             if !takes(step.identity.kind) && matches!(tags.on_remove(), OnRemove::Trash | OnRemove::Detach) {
-                new.entry(usable.name).or_default().push(step.identity.id().to_string());
+                new.entry(usable.name).or_default().insert(step.identity.id());
             }
         }
     }
-    for (backend, mut objects) in new {
+    for (backend, objects) in new {
         let has = match inventory.usable(backend).map(|usable| usable.capabilities.trash) {
             Some(TrashAbility::Volumes) => "takes snapshots to the trash only inside of their volumes",
             Some(TrashAbility::None | TrashAbility::All) | None => "has no trash",
         };
         let more = objects.len().saturating_sub(SHOWN);
-        objects.truncate(SHOWN);
-        let mut named = objects.join(", ");
+        let mut named = objects.iter().take(SHOWN).map(ObjectId::to_string).collect::<Vec<_>>().join(", ");
         if more > 0 {
             named.push_str(&format!(" and {more} more"));
         }
@@ -44,6 +43,6 @@ pub(super) fn warn_without_trash(inventory: &Inventory<'_>, draft: &mut Draft<'_
             "backend {backend} {has}: removing the document of {named} will be held; fix: write `onRemove: Delete` or `onRemove: Retain`, \
              or a `defaults.onRemove` in the Stack"
         );
-        draft.warn("NoTrash", message);
+        draft.warn("NoTrash", message, objects);
     }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Held, HeldReason, Plan};
+use super::{Held, HeldReason, Plan, Unobserved, Warning};
 use crate::model::{Action, ApprovalSet, Kind, Name, ObjectId, Specs, Step};
 
 /// The part of a plan that is about selected objects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selected {
-    /// The steps of the selected objects and, by `after`, those that they wait for; the holds and drift of the selected objects.
-    /// Everything else is as in the whole plan, for which removal limits and approvals were judged.
+    /// The steps of the selected objects and, by `after`, those that they wait for; the holds and drift of the selected objects, the
+    /// warnings about them, and their backends that were not observed. Everything else is as in the whole plan, for which removal limits
+    /// and approvals were judged.
     pub plan: Plan,
     /// The number of steps left out.
     pub other_steps: usize,
@@ -32,8 +33,8 @@ impl Selected {
     }
 }
 
-/// Returns the part of `whole` that is about the selected objects. Steps keep their order.
-pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
+/// Returns the part of `whole` that is about the selected objects. Steps keep their order. `specs`: what the plan was made for.
+pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>, specs: &Specs) -> Selected {
     let is_wanted = |kind: Kind, name: &Name| wanted.contains(&ObjectId::new(kind, name));
     let is_of_wanted: Vec<bool> =
         whole.steps.iter().map(|step| is_wanted(step.identity.kind, &step.identity.name)).collect();
@@ -57,6 +58,12 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
         silent.remove(&object);
     }
 
+    let is_in_part: BTreeSet<ObjectId> =
+        wanted.iter().cloned().chain(steps.iter().map(|step| step.identity.id())).collect();
+    let is_concerned = |warning: &Warning| !warning.objects.is_disjoint(&is_in_part);
+    let unobserved =
+        whole.unobserved.iter().filter(|one| concerns(one, wanted, &steps, &held, specs)).cloned().collect();
+
     let drift = whole.drift.iter().filter(|drift| is_wanted(drift.kind, &drift.name)).cloned().collect();
     let plan = Plan {
         owner: whole.owner.clone(),
@@ -65,8 +72,8 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
         steps,
         held,
         drift,
-        warnings: whole.warnings.clone(),
-        unobserved: whole.unobserved.clone(),
+        warnings: whole.warnings.iter().filter(|warning| is_concerned(warning)).cloned().collect(),
+        unobserved,
         used: whole.used.clone(),
         too_much: whole.too_much.clone(),
         doubted: whole.doubted.clone(),
@@ -74,6 +81,25 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
         to_inspect: whole.to_inspect.clone(),
     };
     Selected { other_steps: whole.steps.len() - plan.steps.len(), other_held, silent, plan }
+}
+
+/// Whether a backend that was not observed concerns a part: it has a step, a hold or a selected object there, or a hold because of it.
+fn concerns(
+    unobserved: &Unobserved,
+    wanted: &BTreeSet<ObjectId>,
+    steps: &[Step],
+    held: &[Held],
+    specs: &Specs,
+) -> bool {
+    let backend = Some(&unobserved.backend);
+    let declared_on = |ObjectId { kind, name }: &ObjectId| match kind {
+        Kind::Volume => specs.volumes.get(name).map(|volume| &volume.backend),
+        Kind::Snapshot => specs.volumes.get(&specs.snapshots.get(name)?.volume).map(|volume| &volume.backend),
+        Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => None,
+    };
+    steps.iter().any(|step| step.backend() == backend)
+        || held.iter().any(|held| held.backend() == backend || held.message.ends_with(&unobserved.message))
+        || wanted.iter().any(|object| declared_on(object) == backend)
 }
 
 /// Returns, for each step, the removal of an unselected object that prevents it: the step needs the place of that object, or waits for a
@@ -224,7 +250,7 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
 mod tests {
     use super::*;
     use crate::model::fixtures::{name, volume};
-    use crate::model::{Reason, Tags};
+    use crate::model::{Reason, Stack, Tags};
 
     fn step(text: &str, after: &[usize]) -> Step {
         let adopt = Action::Adopt { tags: Tags::default(), n: 0 };
@@ -246,6 +272,10 @@ mod tests {
         Plan { held: vec![held], ..Plan::of("prod".parse().unwrap(), String::new(), steps) }
     }
 
+    fn select_of(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
+        select(whole, wanted, &Specs::of(Stack::unnamed()))
+    }
+
     fn wanted(names: &[&str]) -> BTreeSet<ObjectId> {
         names.iter().map(|text| ObjectId::new(Kind::Volume, &name(text))).collect()
     }
@@ -253,7 +283,7 @@ mod tests {
     #[test]
     fn selected_objects_bring_their_dependencies_only() {
         let whole = plan(vec![step("a", &[]), step("b", &[]), step("c", &[1]), step("d", &[2]), step("e", &[0, 3])]);
-        let part = select(&whole, &wanted(&["d"]));
+        let part = select_of(&whole, &wanted(&["d"]));
         let kept: Vec<(&str, &[usize])> =
             part.plan.steps.iter().map(|s| (s.identity.name.as_str(), s.after.as_slice())).collect();
         assert_eq!(kept, [("b", &[][..]), ("c", &[0][..]), ("d", &[1][..])]);
@@ -275,14 +305,14 @@ mod tests {
 
     #[test]
     fn what_is_changed_for_a_selected_step_is_changed_back_with_it() {
-        let part = select(&restored_behind_an_export(), &wanted(&["v"]));
+        let part = select_of(&restored_behind_an_export(), &wanted(&["v"]));
         assert_eq!(shown(&part.plan.steps), [("x", &[][..], &[][..]), ("v", &[0], &[]), ("x", &[0], &[1])]);
     }
 
     #[test]
     fn what_is_done_only_around_an_unselected_step_is_left_out_with_it() {
         let whole = restored_behind_an_export();
-        let kept = |name| select(&whole, &wanted(&[name])).plan.steps;
+        let kept = |name| select_of(&whole, &wanted(&[name])).plan.steps;
         assert_eq!(shown(&kept("x")), []);
         // What was not begun is over.
         assert_eq!(shown(&kept("n")), [("n", &[][..], &[][..])]);
@@ -302,7 +332,7 @@ mod tests {
         let back = Step { after_completion: vec![1, 2], ..step("x", &[0]) };
         let whole = plan(vec![step("x", &[]), step("v", &[0]), step("w", &[0]), back]);
         let around_w = [("x", &[][..], &[][..]), ("w", &[0], &[]), ("x", &[0], &[1])];
-        assert_eq!(shown(&select(&whole, &wanted(&["w"])).plan.steps), around_w);
+        assert_eq!(shown(&select_of(&whole, &wanted(&["w"])).plan.steps), around_w);
         assert_eq!(shown(&without(&whole, &wanted(&["v"])).unwrap().steps), around_w);
     }
 
@@ -326,9 +356,44 @@ mod tests {
 
     #[test]
     fn objects_missing_from_the_plan_are_named() {
-        let part = select(&plan(vec![step("a", &[])]), &wanted(&["a", "kept", "other"]));
+        let part = select_of(&plan(vec![step("a", &[])]), &wanted(&["a", "kept", "other"]));
         assert_eq!(part.silent, wanted(&["other"]));
         assert_eq!((part.plan.steps.len(), part.plan.held.len()), (1, 1));
         assert_eq!((part.other_steps, part.other_held), (0, 0));
+    }
+
+    #[test]
+    fn warnings_and_backends_that_do_not_concern_the_selection_are_left_out() {
+        let warning = |code: &str, objects: &[&str]| Warning {
+            code: code.to_owned(),
+            message: String::new(),
+            objects: wanted(objects),
+        };
+        let away = |backend: &str| Unobserved { backend: name(backend), message: format!("{backend} is away") };
+        let hidden = Held {
+            name: name("hidden"),
+            message: "it may be on backend slow: slow is away".to_owned(),
+            ..plan(Vec::new()).held.remove(0)
+        };
+        let whole = Plan {
+            held: vec![hidden],
+            warnings: vec![warning("All", &[]), warning("OfA", &["a", "x"]), warning("OfB", &["b"])],
+            unobserved: vec![away("fast"), away("slow")],
+            ..plan(vec![step("a", &[]), step("b", &[]), step("c", &[0])])
+        };
+        let shown = |name: &str| {
+            let Plan { warnings, unobserved, .. } = select_of(&whole, &wanted(&[name])).plan;
+            let codes: Vec<String> = warnings.into_iter().map(|warning| warning.code).collect();
+            (codes.join(" "), unobserved.iter().map(|one| one.backend.as_str()).collect::<Vec<_>>().join(" "))
+        };
+        for (name, warnings, unobserved) in [
+            ("a", "OfA", "fast"),
+            ("b", "OfB", "fast"),
+            ("c", "OfA", "fast"),
+            ("hidden", "", "slow"),
+            ("other", "", ""),
+        ] {
+            assert_eq!(shown(name), (warnings.to_owned(), unobserved.to_owned()), "{name}");
+        }
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Address, ApprovalSet, Capabilities, Endpoint, Kind, Ledger, Name, Object, Observed, Owner, Step, Uid, Verb,
+    Address, ApprovalSet, Capabilities, Endpoint, Kind, Ledger, Name, Object, ObjectId, Observed, Owner, Step, Uid,
+    Verb,
 };
 
 /// The observations of all declared backends, by Backend name.
@@ -295,6 +296,9 @@ pub struct Warning {
     pub code: String,
     /// The warning, in one sentence.
     pub message: String,
+    /// The objects that it is about: it is shown with a part of the plan that has one of them. Not in what is shown.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub objects: BTreeSet<ObjectId>,
 }
 
 /// A backend that was not observed completely, or whose pool changed.

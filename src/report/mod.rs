@@ -50,7 +50,7 @@ pub use markdown::markdown;
 pub use objects_text::{described, objects_table, wide_objects_table};
 pub use orphans::{Orphan, OrphanReason, orphans};
 pub use plan_text::{render, summary_line};
-pub use plan_view::{HeldView, Outage, PLAN_FORMAT, PlanView, StepView, Summary, outages};
+pub use plan_view::{HeldView, Outage, PLAN_FORMAT, PlanView, StepView, Summary, completed, outages};
 pub use related::{RelatedObject, RelatedObjects};
 pub use same_problem::{SameProblem, same_problems};
 pub use selection::{ObjectSelection, kind_meant, kind_named};

@@ -283,6 +283,7 @@ mod tests {
             warnings: vec![Warning {
                 code: "LooksLikeRename".to_owned(),
                 message: "out may have become new".to_owned(),
+                objects: BTreeSet::new(),
             }],
             unobserved: vec![Unobserved { backend: name("slow"), message: "/mnt/slow is not there".to_owned() }],
             awaiting,
@@ -386,7 +387,7 @@ mod tests {
         let whole = alike();
         let one = BTreeSet::from([ObjectId::new(Kind::Volume, &name("a"))]);
         let commands = Commands { only: one.iter().cloned().collect(), ..Commands::default() };
-        let view = PlanView::new(&select(&whole, &one).plan, &specs(), &commands);
+        let view = PlanView::new(&select(&whole, &one, &specs()).plan, &specs(), &commands);
         let line = "Waiting for approval: 12 steps, of which 1 is shown: `kiln plan` shows all.\n";
         for shown in [render(&view, Paint::PLAIN), crate::report::markdown(&view)] {
             assert!(shown.ends_with(line) && !shown.contains("kiln approve"), "{shown}");

@@ -2,6 +2,8 @@
 //!
 //! Serialized, a [`PlanView`] is the JSON contract, field by field in its order; fields for people only are skipped.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -291,8 +293,8 @@ impl PlanView {
 }
 
 /// Completes the commands in a warning.
-pub(super) fn completed(Warning { code, message }: &Warning, commands: &Commands) -> Warning {
-    Warning { code: code.clone(), message: commands.complete(message) }
+pub fn completed(Warning { code, message, objects: _ }: &Warning, commands: &Commands) -> Warning {
+    Warning { code: code.clone(), message: commands.complete(message), objects: BTreeSet::new() }
 }
 
 /// Completes the commands in a text about a backend.

@@ -16,7 +16,7 @@ const FIX: &str = "; fix: ";
 
 impl<'a> ToldWarning<'a> {
     /// Divides a warning. Its fix is empty if it names none.
-    pub fn of(Warning { code, message }: &'a Warning) -> Self {
+    pub fn of(Warning { code, message, objects: _ }: &'a Warning) -> Self {
         let (message, fix) = message.split_once(FIX).unwrap_or((message, ""));
         Self { code, message, fix }
     }
@@ -30,6 +30,8 @@ impl TellsFact for ToldWarning<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::report::fold;
 
@@ -38,7 +40,7 @@ mod tests {
             "volume {old} {fate}, and volume {new} begins empty; fix: if {old} was renamed, write `renamedFrom: {old}` under \
              `metadata` of volume {new} (specs/{new}.yaml:3:11)"
         );
-        Warning { code: "LooksLikeRename".to_owned(), message }
+        Warning { code: "LooksLikeRename".to_owned(), message, objects: BTreeSet::new() }
     }
 
     fn shown(warnings: &[Warning]) -> Vec<String> {
@@ -69,8 +71,11 @@ mod tests {
 
     #[test]
     fn a_warning_of_its_own_stays_as_it_is() {
-        let other =
-            Warning { code: "ApprovalUnmatched".to_owned(), message: "approval 12ab matches nothing".to_owned() };
+        let other = Warning {
+            code: "ApprovalUnmatched".to_owned(),
+            message: "approval 12ab matches nothing".to_owned(),
+            objects: BTreeSet::new(),
+        };
         assert_eq!(
             shown(&[renamed("a", "b", "is released"), other]),
             [

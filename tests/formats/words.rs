@@ -13,10 +13,10 @@ use kiln::model::{
     Action, ApprovalItem, ApprovalSet, ApprovalSpec, BackendRecord, BackendSpec, Blocker, BlockerReason, Clients,
     Coverage, Defaults, DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, FieldPlace,
     Identity, ImageFormat, ImageRef, InnerSnapshot, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind,
-    LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove,
-    OpenIntent, Origin, Percent, Place, PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal,
-    RestoreSpec, Restoring, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step,
-    Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSettings,
+    LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectId, ObjectRecord, ObjectRef,
+    OnRemove, OpenIntent, Origin, Percent, Place, PlacedField, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason,
+    Removal, RestoreSpec, Restoring, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack,
+    Step, Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSettings,
     VolumeSpec, Written,
 };
 use kiln::plan::{Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning};
@@ -703,7 +703,11 @@ fn plan() -> Plan {
             recorded: json!("4Ki"),
             observed: json!("8Ki"),
         }],
-        warnings: vec![Warning { code: "LooksLikeRename".to_owned(), message: "it looks like a rename".to_owned() }],
+        warnings: vec![Warning {
+            code: "LooksLikeRename".to_owned(),
+            message: "it looks like a rename".to_owned(),
+            objects: BTreeSet::from([ObjectId::new(Kind::Volume, &name("db"))]),
+        }],
         unobserved: vec![Unobserved { backend: name("fast"), message: "it is away".to_owned() }],
         awaiting: Some(set.clone()),
         used: vec![set],

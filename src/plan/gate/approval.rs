@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use foldhash::HashMap;
 
 use crate::model::{
-    Action, ApprovalSet, ApprovalSpec, Extent, Identity, Kind, Name, Place, PlacedField, Reading, Risk, Size, Step, Uid,
+    Action, ApprovalSet, ApprovalSpec, Extent, Identity, Kind, Name, ObjectId, Place, PlacedField, Reading, Risk, Size,
+    Step, Uid,
 };
 
 use crate::plan::doubt::because;
 use crate::plan::draft::Draft;
 use crate::plan::inputs::Irreversible;
 use crate::plan::inventory::Inventory;
-use crate::plan::types::{HeldReason, Warning};
+use crate::plan::types::HeldReason;
 
 use super::rename::{hold_renamed, renamed_and_destroyed};
 use super::successor::PossibleRename;
@@ -35,29 +36,23 @@ pub(in crate::plan) fn hold_unapproved<'a>(inventory: &Inventory<'a>, draft: &mu
         verdict.awaiting.as_ref().is_some_and(|awaiting| awaiting.digest == *digest)
             || verdict.used.iter().any(|used| used.digest == *digest)
     };
-    let unmatched: Vec<Warning> = given(inventory)
-        .into_iter()
-        .filter(|digest| !known(digest))
-        .map(|digest| Warning {
-            code: "ApprovalUnmatched".to_owned(),
-            message: format!("approval {digest} matches nothing in this plan"),
-        })
-        .collect();
-    draft.warnings.extend(unmatched);
+    for digest in given(inventory).into_iter().filter(|digest| !known(digest)) {
+        let message = format!("approval {digest} matches nothing in this plan");
+        draft.warn("ApprovalUnmatched", message, BTreeSet::new());
+    }
     let spent = spent(inventory);
     let documents = inventory.specs().approvals.values();
-    let used_up: Vec<Warning> = documents
-        .filter(|approval| spent.contains(&approval.digest) && fitting.contains(&approval.digest))
-        .map(|ApprovalSpec { meta, digest }| Warning {
-            code: "ApprovalSpent".to_owned(),
-            message: format!(
-                "{} no longer approves {digest}: that set was approved before and then executed, or is no longer planned; a document \
-                 approves a set once; `kiln approve {digest}` approves it again",
-                meta.name
-            ),
-        })
-        .collect();
-    draft.warnings.extend(used_up);
+    let is_spent = |approval: &&ApprovalSpec| spent.contains(&approval.digest) && fitting.contains(&approval.digest);
+    for ApprovalSpec { meta, digest } in documents.filter(is_spent) {
+        let message = format!(
+            "{} no longer approves {digest}: that set was approved before and then executed, or is no longer planned; a document \
+             approves a set once; `kiln approve {digest}` approves it again",
+            meta.name
+        );
+        let waits = |step: &&Step| verdict.awaiting.iter().any(|set| set.covers(&step.approval_item()));
+        let objects = draft.steps.iter().filter(waits).map(|step| step.identity.id()).collect();
+        draft.warn("ApprovalSpent", message, objects);
+    }
     // An approved removal is no longer in doubt.
     let approved: BTreeSet<Uid> = draft
         .doubts
@@ -73,16 +68,18 @@ pub(in crate::plan) fn hold_unapproved<'a>(inventory: &Inventory<'a>, draft: &mu
 /// Warns of steps that a person may be asked to confirm although clients of their objects cannot be seen.
 fn warn_unseen(draft: &mut Draft<'_>) {
     let planned = draft.unseen.iter().filter(|(index, _)| !draft.dropped.contains(index));
-    let mut objects: BTreeMap<&String, Vec<&str>> = BTreeMap::new();
+    let mut of_cause: BTreeMap<&String, Vec<&Step>> = BTreeMap::new();
     for (index, why) in planned {
-        objects.entry(why).or_default().push(draft.steps[*index].native.as_str());
+        of_cause.entry(why).or_default().push(&draft.steps[*index]);
     }
-    let warnings: Vec<String> = objects
-        .into_iter()
-        .map(|(why, natives)| format!("{why}: check that none has {} open", natives.join(", ")))
-        .collect();
-    for message in warnings {
-        draft.warn("ClientsUnseen", message);
+    let warning = |(why, steps): (&String, Vec<&Step>)| {
+        let natives: Vec<&str> = steps.iter().map(|step| step.native.as_str()).collect();
+        let message = format!("{why}: check that none has {} open", natives.join(", "));
+        (message, steps.iter().map(|step| step.identity.id()).collect())
+    };
+    let warnings: Vec<(String, BTreeSet<ObjectId>)> = of_cause.into_iter().map(warning).collect();
+    for (message, objects) in warnings {
+        draft.warn("ClientsUnseen", message, objects);
     }
 }
 

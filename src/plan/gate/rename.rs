@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::model::{Action, Kind, Name, PlacedField, Step, Uid};
+use crate::model::{Action, Kind, Name, ObjectId, PlacedField, Step, Uid};
 
 use crate::plan::draft::Draft;
 use crate::plan::inventory::Inventory;
-use crate::plan::types::{HeldReason, Warning};
+use crate::plan::types::HeldReason;
 
 use super::successor::{Candidates, PossibleRename, SHOWN, Successor, possible_renames};
 
@@ -102,9 +102,12 @@ pub(in crate::plan) fn warn_of_renames<'a>(inventory: &Inventory<'a>, draft: &mu
         is_destroyed || renamed.successors.iter().any(|one| one.step.is_some())
     };
     // What becomes of the old volume is in its step: a run that is limited to the new one does not make it.
-    let warning = |renamed| Warning { code: "LooksLikeRename".to_owned(), message: rename_warning(inventory, renamed) };
-    let warnings: Vec<Warning> = renamed.iter().filter(is_told).map(warning).collect();
-    draft.warnings.extend(warnings);
+    let told: Vec<&PossibleRename<'a>> = renamed.iter().filter(is_told).collect();
+    for renamed in told {
+        let names = renamed.successors.iter().map(|one| one.name).chain([renamed.name]);
+        let objects = names.map(|name| ObjectId::new(Kind::Volume, name)).collect();
+        draft.warn("LooksLikeRename", rename_warning(inventory, renamed), objects);
+    }
 }
 
 fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>) -> String {

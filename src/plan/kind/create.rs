@@ -120,7 +120,7 @@ pub(super) fn create<'a>(
         let message = format!(
             "volume {name} is declared with {bytes} bytes; fix: if a unit is missing, write `size: {bytes}Gi`{place}"
         );
-        draft.warn("TinySize", message);
+        draft.warn("TinySize", message, [created.identity.id()].into());
     }
     let step = draft.add(Step { native, changes, after, ..created });
     draft.awaiting_names.extend(leaving.map(|object| (step, object)));

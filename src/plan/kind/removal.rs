@@ -1,6 +1,6 @@
 //! Removal of our objects that no document declares, and what holds it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
@@ -224,7 +224,7 @@ fn warn_not_covered(inventory: &Inventory<'_>, draft: &mut Draft<'_>, count: usi
         1 => format!("1 object of {owner} is not declared in {source} and is left as it is"),
         _ => format!("{count} objects of {owner} are not declared in {source} and are left as they are"),
     };
-    draft.warn("NotCovered", format!("{message}; `--prune` treats these manifests as complete"));
+    draft.warn("NotCovered", format!("{message}; `--prune` treats these manifests as complete"), BTreeSet::new());
 }
 
 /// Drafts the removal or release of one object.
