@@ -69,13 +69,15 @@ pub(super) fn hold_renamed<'a>(
 ) {
     let Some(successor) = renamed.only_successor() else { return };
     let (old, new) = (renamed.name, successor.name);
-    let fix = format!("{}; to destroy {old}, {approve}", rename_fix(inventory, old, new));
+    let rename = rename_fix(inventory, old, new);
     let message = match successor.step {
         Some(step) => {
             let message = format!(
                 "it would begin empty, and volume {old}, {}, would be destroyed: this may be a rename",
                 successor.likeness.of_old()
             );
+            // An approval for the new volume alone would create it empty: it is given for the old one.
+            let fix = format!("{rename}; otherwise {new} waits for the decision about {old}: `kiln plan volume/{old}`");
             draft.hold_step(step, HeldReason::LooksLikeRename, message, &fix);
             format!("it would be destroyed, and the new volume {new} would begin empty: this may be a rename")
         }
@@ -84,6 +86,7 @@ pub(super) fn hold_renamed<'a>(
             successor.likeness.of_new()
         ),
     };
+    let fix = format!("{rename}; to destroy {old}, {approve}");
     draft.hold_step(destroy, HeldReason::LooksLikeRename, message, &fix);
     draft.withdrawn.retain(|object| object.uid() != renamed.old.uid());
 }
