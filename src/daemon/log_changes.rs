@@ -53,12 +53,13 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
         now.insert(what);
     }
     for hold in fold(&HeldView::of(new, plan, commands)) {
-        let actions: BTreeSet<&str> = hold.members().map(|held| held.word).collect();
-        let actions = Vec::from_iter(actions).join(", ");
-        match hold.causes.as_slice() {
-            [cause] => tracing::warn!("held: {} ({actions}): {}", hold.names(cause), told(&hold)),
-            _ => tracing::warn!("held: {} ({actions}): {}; {}", hold.subject(), told(&hold), members(&hold)),
-        }
+        let (objects, why) = match (hold.causes.as_slice(), hold.verb()) {
+            ([cause], Some(verb)) => (format!("{} ({verb})", hold.names(cause)), cause.message.to_string()),
+            ([cause], None) => (members(&hold, MemberForm::VerbBehind), cause.message.to_string()),
+            (_, Some(verb)) => (format!("{} ({verb})", hold.subject()), members(&hold, MemberForm::Bare)),
+            (_, None) => (hold.subject(), members(&hold, MemberForm::VerbBefore)),
+        };
+        tracing::warn!("held: {objects}: {}: {why}{}", hold.reason, fix(&hold));
     }
     let mut gone: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for what in logged.difference(&now) {
@@ -71,21 +72,32 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
     *logged = now;
 }
 
-/// Returns what the members of an entry share: `REASON: message; fix: FIX`.
-fn told<T: TellsFact>(entry: &Folded<'_, T>) -> String {
-    let message = match entry.causes.as_slice() {
-        [cause] => format!(": {}", cause.message),
-        _ => String::new(),
-    };
-    let fix = if entry.fix.is_empty() { String::new() } else { format!("; fix: {}", entry.fix) };
-    format!("{}{message}{fix}", entry.reason)
+/// How a line names the members of an entry.
+#[derive(Clone, Copy)]
+enum MemberForm {
+    /// `volume/a`
+    Bare,
+    /// `remove volume/a: its message`
+    VerbBefore,
+    /// `volume/a (remove)`
+    VerbBehind,
+}
+
+/// Returns the fix that the members of an entry share.
+fn fix<T: TellsFact>(entry: &Folded<'_, T>) -> String {
+    if entry.fix.is_empty() { String::new() } else { format!("; fix: {}", entry.fix) }
 }
 
 /// Returns the members of an entry, with what each does not share.
-fn members<T: TellsFact>(entry: &Folded<'_, T>) -> String {
-    let (lines, rest) = entry.lines(false);
+fn members<T: TellsFact>(entry: &Folded<'_, T>, form: MemberForm) -> String {
+    let (lines, rest) = entry.lines(!matches!(form, MemberForm::Bare));
+    let line = |MemberLine { verb, text }| match (form, verb) {
+        (MemberForm::VerbBefore, Some(verb)) => format!("{verb} {text}"),
+        (MemberForm::VerbBehind, Some(verb)) => format!("{text} ({verb})"),
+        (MemberForm::Bare, _) | (_, None) => text,
+    };
     let rest = (rest > 0).then(|| format!("and {rest} more"));
-    Vec::from_iter(lines.into_iter().map(|line| line.text).chain(rest)).join("; ")
+    Vec::from_iter(lines.into_iter().map(line).chain(rest)).join("; ")
 }
 
 /// Logs each warning of the plan once, until the plan no longer has it.
@@ -100,10 +112,15 @@ pub(super) fn log_warnings(logged: &mut BTreeSet<String>, plan: &Plan, commands:
         now.insert(text);
     }
     for warning in fold(&Vec::from_iter(new.iter().map(ToldWarning::of))) {
-        match warning.is_single() {
-            true => tracing::warn!("{}", told(&warning)),
-            false => tracing::warn!("{}; {}", told(&warning), members(&warning)),
-        }
+        let message = match warning.causes.as_slice() {
+            [cause] => format!(": {}", cause.message),
+            _ => String::new(),
+        };
+        let members = match warning.is_single() {
+            true => String::new(),
+            false => format!("; {}", members(&warning, MemberForm::Bare)),
+        };
+        tracing::warn!("{}{message}{}{members}", warning.reason, fix(&warning));
     }
     *logged = now;
 }

@@ -253,7 +253,8 @@ fn the_log_tells_holds_with_one_fix_and_several_messages_in_one_line() {
     let told = logged(&sandbox, "NameTooLong");
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(
-        told[0].contains("held: 2 volumes (create): NameTooLong; fix: write a shorter `object`; volume/a ("),
+        told[0].contains("held: 2 volumes (create): NameTooLong: volume/a (")
+            && told[0].ends_with("; fix: write a shorter `object`"),
         "{told:#?}"
     );
     assert!(
@@ -343,6 +344,19 @@ fn the_log_names_everything_that_the_approval_would_cover() {
 }
 
 #[test]
+#[test]
+fn the_log_says_which_objects_would_be_destroyed_and_which_removed() {
+    let (sandbox, _) = with_removals_that_wait();
+    sandbox.volume("a", "size: 1Mi, onRemove: Delete");
+    sandbox.kiln("apply").ends(4);
+    sandbox.remove("specs/a.yaml");
+    let [told] = <[String; 1]>::try_from(logged(&sandbox, "RemovalLimit")).unwrap();
+    let (objects, _) = told.split_once("held: ").unwrap().1.split_once(": RemovalLimit: ").unwrap();
+    let (removed, destroyed) = objects.split_once("; ").unwrap_or_else(|| panic!("{told}"));
+    assert!(removed.starts_with("volume/old-01, ") && removed.ends_with("volume/old-12 (remove)"), "{told}");
+    assert_eq!(destroyed, "volume/a (destroy)", "{told}");
+}
+
 fn a_part_of_a_set_is_shown_without_its_digest() {
     let (sandbox, _) = with_removals_that_wait();
     let digest = sandbox.kiln("plan -o json").json()["approval"].as_str().unwrap().to_owned();
