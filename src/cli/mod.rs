@@ -57,8 +57,9 @@ use self::args::{Cli, ColorChoice, Command, Global, LogFormat};
 use self::context::Context;
 use self::exit::Exit;
 use self::failure::Failure;
-use self::terminal::Terminal;
+use self::terminal::{LogWriter, Terminal};
 use crate::report::Commands;
+use crate::text::Paint;
 
 /// Begins the last paragraph of clap's errors.
 const SEE_HELP: &str = "For more information";
@@ -142,18 +143,23 @@ fn start_log(global: &Global, default: &str, terminal: &Terminal) -> Result<(), 
         Failure::new(Exit::Usage, format!("--log {wanted:?} is not a filter: {error}"))
             .hint("write a level (off, error, warn, info, debug, trace) or `kiln::engine=debug,warn`")
     })?;
-    let lines = terminal.clone();
+    let paint = match global.log_format {
+        LogFormat::Text => terminal.err_paint,
+        // A program reads it, also from a terminal.
+        LogFormat::Json => Paint::PLAIN,
+    };
+    let writer = LogWriter { terminal: terminal.clone(), paint };
     // A line that cannot be written (a full disk, a closed pipe) is dropped; the default would report that with a panic.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(move || terminal::LogWriter(lines.clone()))
+        .with_writer(move || writer.clone())
         .log_internal_errors(false);
     match global.log_format {
         // The journal adds the time itself.
         LogFormat::Text if journal::is_read() => {
             builder.with_writer(journal::Journal).without_time().with_level(false).with_ansi(false).init();
         }
-        LogFormat::Text => builder.with_ansi(terminal.err_paint.colour).init(),
+        LogFormat::Text => builder.with_ansi(paint.colour).init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())

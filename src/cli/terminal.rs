@@ -144,12 +144,18 @@ impl Terminal {
 }
 
 /// Writes the log to stderr, above the lines that change.
-pub(super) struct LogWriter(pub(super) Terminal);
+#[derive(Clone)]
+pub(super) struct LogWriter {
+    pub(super) terminal: Terminal,
+    /// The form of the lines.
+    pub(super) paint: Paint,
+}
 
 impl Write for LogWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         // One call per event.
-        self.0.live.above(|| io::stderr().lock().write_all(text))?;
+        let fitted = self.paint.fit(&String::from_utf8_lossy(text));
+        self.terminal.live.above(|| io::stderr().lock().write_all(fitted.as_bytes()))?;
         Ok(text.len())
     }
 

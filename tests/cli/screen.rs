@@ -240,6 +240,22 @@ fn at_any_width_every_line_fits_and_no_word_is_broken() {
 }
 
 #[test]
+fn log_lines_are_broken_between_words_except_those_for_programs() {
+    let sandbox = crowded();
+    let text = screen(&sandbox, 60, &[], "plan --log debug");
+    assert!(text.lines.iter().filter(|line| line.contains(" DEBUG")).count() > 1, "{}", text.text());
+    for line in &text.too_long {
+        assert!(line.split_whitespace().count() <= 2, "{line:?}\n{}", text.text());
+    }
+    let json = screen(&sandbox, 60, &[], "plan --log debug --log-format json");
+    let lines: Vec<&String> = json.lines.iter().filter(|line| line.starts_with('{')).collect();
+    assert!(lines.len() > 1, "{}", json.text());
+    for line in lines {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn tables_at_80_columns_have_one_heading_above_aligned_columns() {
     let sandbox = Sandbox::with_stack();
     let long = "n".repeat(63);
