@@ -173,9 +173,9 @@ fn an_approval_waits_on_the_pools_for_the_next_apply_and_covers_no_more() {
     sandbox.remove("specs/b.yaml");
     sandbox.remove("specs/x.yaml");
     let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
-    sandbox.kiln("approve 0123456789abcdef").ends(4).warns(&digest).warns("2 objects");
+    sandbox.kiln("approve 0123456789abcdef").ends(4).warns(&digest).warns("2 steps");
     let ran = kiln_by(&sandbox, "alice", &format!("approve {digest}")).ends(0);
-    let ran = ran.says("remove volume/b on fast, 1Mi").says("remove volume/x on slow, 1Mi").says("2 objects, 2Mi");
+    let ran = ran.says("remove volume/b on fast, 1Mi").says("remove volume/x on slow, 1Mi").says("2 steps, 2Mi");
     assert_eq!(ran.out.lines().count(), 3, "{}", ran.out);
     sandbox.kiln("log volume/b").says("approve").says(&format!("in {digest}, by alice"));
     assert!(sandbox.data_file("volume/b").exists(), "nothing is run");
@@ -284,7 +284,7 @@ fn a_restore_is_approved_as_the_plan_shows_it() {
     sandbox.kiln("apply").ends(4).says("NeedsConfirmation");
     let digest = sandbox.kiln("plan -o json").ends(0).json()["approval"].as_str().unwrap().to_owned();
     let said = sandbox.kiln(&format!("approve {digest}")).ends(0);
-    said.says("update volume/db").says("destroy volume/gone").says("2 objects");
+    said.says("update volume/db").says("destroy volume/gone").says("2 steps");
     // Nobody is there to be asked, nor need be.
     sandbox.kiln("apply").ends(0);
     sandbox.kiln("plan").ends(0).says("othing");

@@ -32,7 +32,7 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
     let waits = |set: &Option<ApprovalSet>| set.as_ref().is_some_and(|set| set.digest == digest);
     let Some((irreversible, _)) = shown.into_iter().find(|(_, plan)| waits(&plan.awaiting)) else {
         if listed.used.iter().any(|used| used.digest == digest) {
-            return Ok(vec![format!("{digest} is approved already; the next apply carries it out")]);
+            return Ok(vec![format!("{digest} is approved already: the next `kiln apply` executes its steps")]);
         }
         if let Some(unobserved) = listed.unobserved.first() {
             return Err(OperationError::Unobserved(format!("{digest} is not what waits now: {}", unobserved.message)));
@@ -80,8 +80,9 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
     let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum()).rounded();
     said.push(format!(
-        "{}, {bytes}: the next apply carries it out, and nothing else ({digest})",
-        counted(steps.len(), "object")
+        "{}, {bytes} ({digest}): the next `kiln apply` executes {}, and the steps that need no approval",
+        counted(steps.len(), "step"),
+        if steps.len() == 1 { "it" } else { "them" }
     ));
     said.extend(writers(&session.observations.world, &setup.reading.specs.stack.owner, None));
     Ok(said)
