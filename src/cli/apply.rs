@@ -118,8 +118,8 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
                 "save a new plan: `kiln plan --out FILE`".to_owned(),
             ),
             (None, None) => (
-                "the approved set is not the one that waits; nothing was changed",
-                "`kiln plan` shows the set that waits and its digest".to_owned(),
+                "that approval is not what waits now; nothing was changed",
+                "`kiln plan` shows the approval that waits, with its command".to_owned(),
             ),
         };
         context.terminal.error(message, Some(&fix));

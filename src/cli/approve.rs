@@ -14,7 +14,7 @@ pub(crate) fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Fail
     let specs = &args.specs.specs;
     let Some(digest) = args.digest else { return without_digest(context, specs) };
     context.operate_and_print(specs, Operation::Approve(digest, person())).map_err(|failure| match failure.exit {
-        Exit::Held => failure.hint("`kiln plan` shows what waits for an approval, with its digest"),
+        Exit::Held => failure.hint("`kiln plan` shows the approval that waits, with its command"),
         _ => failure,
     })
 }
@@ -33,7 +33,7 @@ fn without_digest(context: &Context, specs: &Path) -> Result<Exit, Failure> {
         }
     };
     if let Some(digest) = &status.approval {
-        let message = format!("name the set by its digest; {digest} waits: {}", status.awaiting_approval.join(", "));
+        let message = format!("no approval is named; {digest} waits: {}", status.awaiting_approval.join(", "));
         return Err(Failure::new(Exit::Usage, message)
             .hint(format!("`kiln plan` shows it, `{}` approves it", context.terminal.commands().approve(digest))));
     }

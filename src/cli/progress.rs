@@ -15,7 +15,7 @@ use super::terminal::{Busy, Terminal};
 use crate::engine::{Confirmation, Event, Reporter, StepObject};
 use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
 use crate::plan::Plan;
-use crate::report::{Commands, HeldView, PlanView, render, waiting_after_confirmation, waiting_at_question};
+use crate::report::{HeldView, PlanView, render};
 use crate::text::{Paint, counted, escape, exact};
 
 /// What is special about a run.
@@ -151,18 +151,17 @@ impl Progress {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Prints the whole plan. `waiting` returns the line about what waits for an approval. `to_person`: also where a person is asked, if
-    /// stdout is elsewhere.
-    fn show(&self, plan: &Plan, to_person: bool, waiting: impl Fn(&Plan, &Commands) -> Option<String>) {
+    /// Prints the whole plan. `to_person`: also where a person is asked, if stdout is elsewhere.
+    fn show(&self, plan: &Plan, to_person: bool) {
         let commands = self.terminal.commands();
-        let mut view = PlanView::new(plan, &self.specs, &commands);
-        view.waiting = waiting(plan, &commands);
+        let view = PlanView::of_run(plan, &self.specs, &commands);
         self.say(&render(&view, self.paint()));
         if to_person && !self.options.data_only && !io::stdout().is_terminal() {
             let paint = self.terminal.err_paint;
             self.terminal.talk(&paint.fit(&render(&view, paint)));
         }
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.into_iter().flatten().collect();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) =
+            HeldView::all(plan, &commands).into_iter().collect();
     }
 
     fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Running>> {
@@ -236,7 +235,7 @@ impl Reporter for Progress {
     fn planned(&self, plan: &Plan) {
         self.end_observing();
         if !self.was_asked.load(Ordering::Relaxed) {
-            self.show(plan, false, waiting_after_confirmation);
+            self.show(plan, false);
         }
         let phrases = plan.steps.iter().map(|step| Phrases {
             word: step.action.word(),
@@ -277,7 +276,7 @@ impl Reporter for Progress {
         if !self.terminal.can_ask() {
             return Confirmation::NotAsked;
         }
-        self.show(plan, true, waiting_at_question);
+        self.show(plan, true);
         self.was_asked.store(true, Ordering::Relaxed);
         let at_question = |is| *self.at_question.lock().unwrap_or_else(PoisonError::into_inner) = is;
         at_question(true);

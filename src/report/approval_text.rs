@@ -23,30 +23,31 @@ pub(super) fn waiting(plan: &Plan, commands: &Commands) -> Option<String> {
     Some(format!("Waiting for approval: {count}, of which {shown} {are} shown: {all}."))
 }
 
-/// Returns the line about what still waits once the steps of a plan are confirmed; `None` if nothing does. The steps that run leave the
-/// set, and the digest that approves the rest is known only after the run.
-pub fn waiting_after_confirmation(plan: &Plan, commands: &Commands) -> Option<String> {
-    let set = plan.awaiting.as_ref()?;
+/// Returns the line about what waits once the steps of a plan are executed; `None` if nothing does.
+pub(super) fn waiting_after_run(plan: &Plan, commands: &Commands) -> Option<String> {
+    match parts(plan) {
+        (_, 0) => None,
+        (0, _) => waiting(plan, commands),
+        (_, rest) => {
+            let shown = commands.complete("`kiln plan` shows the approval");
+            Some(format!("Waiting for approval after this run: {}. {shown}.", counted(rest, "step")))
+        }
+    }
+}
+
+/// Whether executing the steps of a plan changes the digest of what waits: they leave the set, and others of the set wait.
+pub(super) fn digest_changes(plan: &Plan) -> bool {
+    matches!(parts(plan), (1.., 1..))
+}
+
+/// Returns how many steps of the set that waits are in a plan, and how many wait after it; the latter is 0 if the plan holds none of them.
+fn parts(plan: &Plan) -> (usize, usize) {
+    let Some(set) = &plan.awaiting else { return (0, 0) };
     let steps = steps_of(plan);
     let (run, rest): (Vec<_>, Vec<_>) = set.set.iter().partition(|item| steps.contains(item));
     let held = held_in(plan);
-    if !rest.iter().filter_map(|item| item.uid()).any(|uid| held.contains(&uid)) {
-        return None;
-    }
-    if run.is_empty() {
-        return waiting(plan, commands);
-    }
-    let all = commands.complete("`kiln plan` shows all");
-    Some(format!("Waiting for approval after this run: {}: {all}.", counted(rest.len(), "step")))
-}
-
-/// Returns the line about the set that waits, where a person is asked to confirm the steps of a plan: a yes confirms only those.
-pub fn waiting_at_question(plan: &Plan, commands: &Commands) -> Option<String> {
-    let all = waiting(plan, commands)?;
-    match waiting_after_confirmation(plan, commands) {
-        Some(rest) if rest != all => Some(format!("{all} {rest}")),
-        Some(_) | None => Some(all),
-    }
+    let is_held = rest.iter().filter_map(|item| item.uid()).any(|uid| held.contains(&uid));
+    (run.len(), if is_held { rest.len() } else { 0 })
 }
 
 /// Returns the steps of a plan as an approval names them.
@@ -78,8 +79,7 @@ mod tests {
         plan.awaiting = Some(ApprovalSet::of(plan.steps.iter().map(Step::approval_item)));
         let line = waiting(&plan, &Commands::default()).unwrap();
         assert!(line.starts_with("Waiting for approval: 30000 steps. `kiln approve "), "{line}");
-        assert_eq!(waiting_after_confirmation(&plan, &Commands::default()), None);
-        assert_eq!(waiting_at_question(&plan, &Commands::default()), Some(line));
+        assert_eq!(waiting_after_run(&plan, &Commands::default()), None);
         plan.steps.truncate(29_999);
         let line = waiting(&plan, &Commands::default()).unwrap();
         assert!(line.starts_with("Waiting for approval: 30000 steps, of which 29999 are shown"), "{line}");

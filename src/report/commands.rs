@@ -21,6 +21,8 @@ pub struct Commands {
     pub prune: bool,
     /// The objects that `apply` was limited to.
     pub only: Vec<ObjectId>,
+    /// Whether the run executes a part of the set that waits: what waits after it has another digest.
+    pub digest_changes: bool,
 }
 
 /// What is true of a command that approves a part of a set.
@@ -31,6 +33,12 @@ fn of_part(text: &str) -> Option<String> {
     let (before, rest) = text.split_once("approves all ")?;
     let (_, after) = rest.split_once(" steps that wait")?;
     Some(format!("{before}{OF_PART}{after}"))
+}
+
+/// Returns a text without the command at its end that approves the set that waits, whose digest changes.
+fn without_digest(text: &str) -> Option<String> {
+    let (before, _) = text.split_once("`kiln approve ")?;
+    Some(format!("{before}`kiln plan` shows what approves it after this run"))
 }
 
 /// How a command takes SPECS.
@@ -56,6 +64,8 @@ impl Commands {
     /// Completes each command between backticks in a text. Completing a completed text changes nothing.
     pub fn complete(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
+        let without_digest = without_digest(text).filter(|_| self.digest_changes);
+        let text = without_digest.as_deref().unwrap_or(text);
         let of_part = of_part(text).filter(|_| !self.only.is_empty());
         let text = of_part.as_deref().unwrap_or(text);
         for (index, part) in text.split('`').enumerate() {
@@ -230,6 +240,15 @@ mod tests {
         }
         let other = "repair the backend, then run `kiln apply`";
         assert_eq!(Commands::default().complete_for(&db, other), other);
+    }
+
+    #[test]
+    fn a_digest_that_changes_is_not_shown() {
+        let running = Commands { digest_changes: true, specs: Some("st".to_owned()), ..Commands::default() };
+        let after = "restore specs; `kiln plan st` shows what approves it after this run";
+        assert_eq!(running.complete("restore specs; `kiln approve 1` approves all 2 steps that wait"), after);
+        assert_eq!(running.complete(after), after, "a complete command stays");
+        assert_eq!(running.complete("`kiln trash list`"), "`kiln trash list`".replace("list", "list --specs st"));
     }
 
     #[test]

@@ -37,7 +37,6 @@ pub use annotation::{Annotation, annotations, problem_annotations};
 pub use answers::{
     DoctorAnswer, ObjectsAnswer, ObjectsQuestion, StackStatus, doctor_answer, history_of, objects, stack_status,
 };
-pub use approval_text::{waiting_after_confirmation, waiting_at_question};
 pub use commands::{Commands, Takes, takes};
 pub use condition::Condition;
 pub use declared::{Declared, DeclaredView};

@@ -162,7 +162,7 @@ mod tests {
         Reason, Seconds, Specs, Stack, Step, Tags, VolumeSettings,
     };
     use crate::plan::{Drift, Held, HeldReason, Plan, Unobserved, Warning, select};
-    use crate::report::{Commands, waiting_after_confirmation};
+    use crate::report::Commands;
 
     fn step(object: &str, action: Action, risk: Risk, reason: Reason, changes: &[(&str, Value, Value)]) -> Step {
         let change = |(path, before, after): &(&str, Value, Value)| FieldChange {
@@ -398,18 +398,20 @@ mod tests {
     #[test]
     fn a_confirmed_step_does_not_wait() {
         let whole = everything();
-        assert!(
-            waiting_after_confirmation(&whole, &Commands::default()).is_none(),
-            "the only hold is of another object"
-        );
+        let view = |plan: &Plan| PlanView::of_run(plan, &specs(), &Commands::default());
+        assert_eq!(view(&whole).waiting, None, "the only hold is of another object");
         // Twelve removals are held, and one more step of the set runs.
         let mut mixed = Plan { steps: whole.steps, ..alike() };
         let all = "Waiting for approval: 12 steps. `kiln approve abc123` approves exactly these steps.";
-        assert_eq!(waiting_after_confirmation(&mixed, &Commands::default()).as_deref(), Some(all));
+        assert_eq!(view(&mixed).waiting.as_deref(), Some(all));
+        assert!(render(&view(&mixed), Paint::PLAIN).contains("`kiln approve abc123` approves all 12 steps that wait"));
         let run = mixed.steps.iter().find(|step| step.risk == Risk::Irreversible).map(Step::approval_item).unwrap();
         mixed.awaiting.as_mut().unwrap().set.insert(run);
-        let rest = "Waiting for approval after this run: 12 steps: `kiln plan` shows all.";
-        assert_eq!(waiting_after_confirmation(&mixed, &Commands::default()).as_deref(), Some(rest));
+        let rest = "Waiting for approval after this run: 12 steps. `kiln plan` shows the approval.";
+        assert_eq!(view(&mixed).waiting.as_deref(), Some(rest));
+        let shown = render(&view(&mixed), Paint::PLAIN);
+        assert!(!shown.contains("abc123"), "the run changes the digest: {shown}");
+        assert!(shown.contains("fix: `kiln plan` shows what approves it after this run"), "{shown}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Commands;
-use super::approval_text::waiting;
+use super::approval_text::{digest_changes, waiting, waiting_after_run};
 use super::folded::{Fact, Folded, TellsFact, ToldVerb, fold};
 use crate::model::{
     Action, ApprovalSet, Endpoint, FieldChange, InnerSnapshot, Kind, Name, NativeName, Origin, ProblemView,
@@ -263,6 +263,12 @@ impl PlanView {
             problems: Vec::new(),
             waiting: waiting(plan, commands),
         }
+    }
+
+    /// Makes the shown form of a plan whose steps are executed, or are to be confirmed: what waits is what waits after them.
+    pub fn of_run(plan: &Plan, specs: &Specs, commands: &Commands) -> Self {
+        let view = Self::new(plan, specs, &Commands { digest_changes: digest_changes(plan), ..commands.clone() });
+        Self { waiting: waiting_after_run(plan, commands), ..view }
     }
 
     /// Makes the shown form of invalid manifests, which have no plan.

@@ -301,8 +301,9 @@ fn likely_renames_are_one_entry_of_each_verb() {
         assert!(told.contains(&format!("\n      fix: {fix}")), "{told}");
     }
     for n in 1..=2 {
-        let values = format!("volume/old-{n} (OLD old-{n}, NEW new-{n}, ./specs/new-{n}.yaml:3:1)");
-        assert!(told.contains(&values), "{told}");
+        for values in [format!("volume/new-{n} (OLD old-{n}, "), format!("volume/old-{n} (NEW new-{n}, ")] {
+            assert!(told.contains(&format!("{values}./specs/new-{n}.yaml:3:1)")), "{told}");
+        }
     }
 }
 
@@ -344,7 +345,6 @@ fn the_log_names_everything_that_the_approval_would_cover() {
 }
 
 #[test]
-#[test]
 fn the_log_says_which_objects_would_be_destroyed_and_which_removed() {
     let (sandbox, _) = with_removals_that_wait();
     sandbox.volume("a", "size: 1Mi, onRemove: Delete");
@@ -357,6 +357,7 @@ fn the_log_says_which_objects_would_be_destroyed_and_which_removed() {
     assert_eq!(destroyed, "volume/a (destroy)", "{told}");
 }
 
+#[test]
 fn a_part_of_a_set_is_shown_without_its_digest() {
     let (sandbox, _) = with_removals_that_wait();
     let digest = sandbox.kiln("plan -o json").json()["approval"].as_str().unwrap().to_owned();

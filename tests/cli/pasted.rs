@@ -189,7 +189,7 @@ fn an_apply_with_an_approval_of_something_else_does_nothing() {
     sandbox
         .kiln(&format!("apply --approve {right} --approve 0123456789abcdef"))
         .ends(4)
-        .warns("0123456789abcdef cannot be approved");
+        .warns("approval 0123456789abcdef is not what waits now");
     let summary = sandbox.kiln("apply --approve 0123456789abcdef -o json").ends(4).out;
     assert!(summary.lines().last().unwrap().contains("0123456789abcdef is not what waits now"), "{summary}");
     assert!(objects(&sandbox, "pool") == before, "something was done");

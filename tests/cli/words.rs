@@ -177,7 +177,7 @@ fn approve_says_what_waits() {
     sandbox.kiln("apply").ends(0);
     sandbox.kiln("approve").ends(0).says("Nothing waits for an approval.");
     let unknown = sandbox.kiln("approve 8a8c0c3b0e783991").ends(4).warns("nothing waits for an approval");
-    unknown.warns("hint: `kiln plan` shows what waits for an approval, with its digest");
+    unknown.warns("hint: `kiln plan` shows the approval that waits, with its command");
     sandbox.remove("specs/a.yaml");
     let digest = sandbox.kiln("status -o json").json()["approval"].as_str().unwrap().to_owned();
     let waits = sandbox.kiln("approve").ends(2).warns(&format!("{digest} waits: destroy volume/a"));

@@ -79,6 +79,7 @@ impl Cli {
             config: self.global.config.as_ref().map(text),
             prune,
             only,
+            digest_changes: false,
         }
     }
 }

@@ -35,13 +35,14 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
             return Ok(vec![format!("{digest} is approved already: the next `kiln apply` executes its steps")]);
         }
         if let Some(unobserved) = listed.unobserved.first() {
-            return Err(OperationError::Unobserved(format!("{digest} is not what waits now: {}", unobserved.message)));
+            let message = format!("approval {digest} is not what waits now: {}", unobserved.message);
+            return Err(OperationError::Unobserved(message));
         }
         return Err(OperationError::Held(unmatched(digest, &listed)));
     };
     let plan = session.plan(&[digest.to_owned()], irreversible);
     let Some(approved) = plan.used.iter().find(|used| used.digest == digest) else {
-        return Err(OperationError::Held(format!("{digest} is not what waits now: see `kiln plan`")));
+        return Err(OperationError::Held(format!("approval {digest} is not what waits now: see `kiln plan`")));
     };
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| approved.covers(&step.approval_item())).collect();
     let mut written: Vec<Endpoint> = Vec::new();
@@ -91,9 +92,10 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
 /// Says that no set with this digest waits in a plan.
 pub(in crate::engine) fn unmatched(digest: &str, plan: &Plan) -> String {
     match &plan.awaiting {
-        None => format!("{digest} cannot be approved: nothing waits for an approval"),
+        None => format!("approval {digest} is not what waits now: nothing waits for an approval"),
         Some(now) => {
-            format!("{digest} is not what waits now; that is {}, {}", now.digest, counted(now.set.len(), "object"))
+            let (now, count) = (&now.digest, counted(now.set.len(), "step"));
+            format!("approval {digest} is not what waits now: that is {now}, for {count}")
         }
     }
 }
