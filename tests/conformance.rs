@@ -10,6 +10,8 @@
     reason = "in a test it is an assertion; clippy.toml excuses only functions marked as tests"
 )]
 
+#[path = "conformance/memory.rs"]
+mod memory;
 mod mounted;
 #[path = "conformance/mod.rs"]
 mod suite;

@@ -348,6 +348,11 @@ impl NativeName {
         Some((form, owner.parse().ok()?, name.parse().ok()?, uid.parse().ok()?))
     }
 
+    /// Whether it is the name of an object that is being created, or whose creation was interrupted.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self.parse(), Some((NativeForm::Temporary, ..)))
+    }
+
     /// Whether the name has a prefix that is reserved for Kiln. Only objects with such a name have an owner by name, and no `object:` may be
     /// such a name.
     pub fn is_reserved(&self) -> bool {

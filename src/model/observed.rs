@@ -325,6 +325,16 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Returns the identity that a name contains. Under a temporary name it is that of a volume, whatever the object was to become.
+    pub fn of(native: &NativeName) -> Option<Self> {
+        let (form, owner, name, uid) = native.parse()?;
+        let kind = match form {
+            NativeForm::Snapshot => Kind::Snapshot,
+            NativeForm::Volume | NativeForm::Temporary => Kind::Volume,
+        };
+        Some(Self { owner, kind, name, uid })
+    }
+
     /// Returns the id of the document that declares the object.
     pub fn id(&self) -> ObjectId {
         ObjectId::new(self.kind, &self.name)

@@ -9,8 +9,8 @@ use smol_str::SmolStr;
 use super::approval::ApprovalItem;
 use super::verb::Verb;
 use super::{
-    Address, Endpoint, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Restoring,
-    Seconds, Size, Tags, VolumeSettings,
+    Address, Clients, DriverError, Endpoint, ErrorKind, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin,
+    Place, Provisioning, Restoring, Seconds, Size, Tags, VolumeSettings, Written,
 };
 
 /// One driver call.
@@ -436,6 +436,41 @@ impl Expect {
             unwritten: false,
         }
     }
+
+    /// Compares an object with what is expected of it. `there`: as it is now, observed by name.
+    ///
+    /// # Errors
+    /// Conflict if it is not as it was observed; Busy if it must be idle and has clients. Nothing was changed.
+    pub fn check(&self, there: &Object) -> Result<(), DriverError> {
+        let Self { place, id, size, tags, settings, idle, unwritten } = self;
+        let conflict = |why: String| Err(DriverError::before(ErrorKind::Conflict, why));
+        if let Some(wanted) = place.filter(|wanted| *wanted != there.place) {
+            return conflict(format!("it is {:?} and not {wanted:?}", there.place));
+        }
+        if id.is_some() && *id != there.id {
+            return conflict("it was replaced by another object after it was observed".to_owned());
+        }
+        if let Some(wanted) = size.filter(|wanted| *wanted != there.size) {
+            return conflict(format!("its size is {} and not {wanted}", there.size));
+        }
+        let lasting = |tags: &Tags| Tags { expires: None, ..tags.clone() };
+        if tags.as_ref().is_some_and(|wanted| lasting(wanted) != lasting(&there.tags)) {
+            return conflict("its tags have changed since it was observed".to_owned());
+        }
+        if settings.as_ref().is_some_and(|wanted| *wanted != there.settings) {
+            return conflict("its settings have changed since it was observed".to_owned());
+        }
+        if *unwritten && there.written != Written::Never {
+            return conflict("it was written to after the plan was made".to_owned());
+        }
+        match &there.clients {
+            Clients::Some(clients) if *idle => Err(DriverError::before(
+                ErrorKind::Busy,
+                format!("{} is open: {}", there.address(), clients.join(", ")),
+            )),
+            Clients::Some(_) | Clients::None | Clients::Unknown => Ok(()),
+        }
+    }
 }
 
 /// What a step could lose.
@@ -507,4 +542,42 @@ pub enum Outcome {
     Changed,
     /// The effect was already there.
     Unchanged,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn an_object_that_is_not_as_expected_is_refused() {
+        let observed = Object {
+            id: Some("7".into()),
+            written: Written::Never,
+            clients: Clients::None,
+            ..Object::new(NativeName::new("db"), Place::Live, Size(4096))
+        };
+        let settings = Some(observed.settings.clone());
+        let expect = Expect { idle: true, unwritten: true, settings, ..Expect::live(&observed) };
+        assert_eq!(expect.check(&observed), Ok(()));
+        let expired = Object { tags: Tags { expires: Some(9), ..observed.tags.clone() }, ..observed.clone() };
+        assert_eq!(expect.check(&expired), Ok(()), "when it expires is not compared");
+        let tags = Tags { protected: true, ..observed.tags.clone() };
+        let settings = VolumeSettings { encrypted: true, ..observed.settings.clone() };
+        let clients = Clients::Some(vec!["qemu (pid 7)".to_owned()]);
+        for (changed, kind, why) in [
+            (Object { place: Place::Trash, ..observed.clone() }, ErrorKind::Conflict, "it is Trash and not Live"),
+            (Object { id: None, ..observed.clone() }, ErrorKind::Conflict, "it was replaced by another object"),
+            (Object { size: Size(8192), ..observed.clone() }, ErrorKind::Conflict, "its size is 8Ki and not 4Ki"),
+            (Object { tags, ..observed.clone() }, ErrorKind::Conflict, "its tags have changed"),
+            (Object { settings, ..observed.clone() }, ErrorKind::Conflict, "its settings have changed"),
+            (Object { written: Written::Yes, ..observed.clone() }, ErrorKind::Conflict, "it was written to"),
+            (Object { written: Written::Unknown, ..observed.clone() }, ErrorKind::Conflict, "it was written to"),
+            (Object { clients, ..observed.clone() }, ErrorKind::Busy, "db is open: qemu (pid 7)"),
+        ] {
+            let refused = expect.check(&changed).unwrap_err();
+            assert!(refused.kind == kind && refused.message.contains(why), "{why}: {refused:?}");
+            assert_eq!(refused.effect, crate::model::Effect::No);
+            let nothing = Expect { place: Some(changed.place), ..Expect::default() };
+            assert_eq!(nothing.check(&changed), Ok(()), "what is not expected is not compared");
+        }
+    }
 }

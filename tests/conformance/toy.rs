@@ -2,18 +2,17 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
+use kiln::driver::{Driver, PoolMetadata, StepContext};
 use kiln::model::{
-    Access, Action, Address, Capabilities, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger,
-    LedgerCommit, LedgerView, NameRules, NativeForm, NativeName, Object, Observed, Outcome, Owner, Place, PoolId,
-    Provisioning, Reservation, Restores, Scope, SettingsAbility, Size, Step, Suspension, SuspensionId, Tags,
-    TrashAbility, Written,
+    Access, Action, Address, Capabilities, Clients, DriverError, ErrorKind, Expect, Identity, NameRules, NativeName,
+    Object, Observed, Outcome, Owner, Place, Provisioning, Reservation, Restores, Scope, SettingsAbility, Size, Step,
+    Tags, TrashAbility, Written,
 };
 
+use crate::memory::MemoryMetadata;
 use crate::suite::Bench;
 use crate::suite::bench::BLOCK;
 
@@ -39,28 +38,17 @@ struct ToyVolume {
     clients: usize,
 }
 
-/// Two copies of a ledger. `None`: there is none, or it is damaged.
-#[derive(Debug, Default)]
-struct ToyLedger {
-    newest: Option<Arc<Ledger>>,
-    before: Option<Arc<Ledger>>,
-}
-
 #[derive(Debug, Default)]
 struct ToyPool {
-    id: Option<PoolId>,
     volumes: BTreeMap<NativeName, ToyVolume>,
     /// How many volumes were made.
     made: usize,
-    locked: Vec<Owner>,
-    ledgers: BTreeMap<Owner, ToyLedger>,
-    /// `None`: the record is damaged.
-    suspensions: BTreeMap<(Owner, SuspensionId), Option<Suspension>>,
 }
 
 /// One connection to a pool.
 struct Toy {
     pool: Arc<Mutex<ToyPool>>,
+    metadata: MemoryMetadata,
     capabilities: Capabilities,
 }
 
@@ -70,34 +58,7 @@ impl Toy {
     }
 }
 
-struct ToyLock(Arc<Mutex<ToyPool>>, Owner);
-
-impl WriterLock for ToyLock {}
-
-impl Drop for ToyLock {
-    fn drop(&mut self) {
-        self.0.lock().unwrap().locked.retain(|owner| *owner != self.1);
-    }
-}
-
 impl ToyPool {
-    fn view(&self, owner: &Owner) -> Option<LedgerView> {
-        let ToyLedger { newest, before } = self.ledgers.get(owner)?;
-        Some(match (newest, before) {
-            (Some(newest), _) => LedgerView::Good(Arc::clone(newest)),
-            (None, Some(before)) => LedgerView::Older(Arc::clone(before), "the newest copy is damaged".to_owned()),
-            (None, None) => LedgerView::Damaged("both copies are damaged".to_owned()),
-        })
-    }
-
-    /// Keeps the newest copy as the second one, if it is intact.
-    fn put(&mut self, ledger: Ledger) {
-        let ToyLedger { newest, before } = self.ledgers.entry(ledger.owner.clone()).or_default();
-        if let Some(earlier) = newest.replace(Arc::new(ledger)) {
-            *before = Some(earlier);
-        }
-    }
-
     fn execute(&mut self, step: &Step, can: &Capabilities) -> Result<Outcome> {
         let native = &step.native;
         match &step.action {
@@ -124,7 +85,7 @@ impl ToyPool {
                 if volume.size == to.bytes() {
                     return Ok(Outcome::Unchanged);
                 }
-                volume.expected(&step.expect, Place::Live)?;
+                step.expect.check(&volume.object(native, true))?;
                 if volume.size > to.bytes() || !to.bytes().is_multiple_of(can.granularity) {
                     return conflict("a volume only grows, to a multiple of 4096 bytes");
                 }
@@ -135,7 +96,7 @@ impl ToyPool {
                 if volume.tags == *tags {
                     return Ok(Outcome::Unchanged);
                 }
-                volume.expected(&step.expect, Place::Live)?;
+                step.expect.check(&volume.object(native, true))?;
                 volume.tags = tags.clone();
             }
             Action::Configure { settings } => {
@@ -148,10 +109,9 @@ impl ToyPool {
             Action::Destroy | Action::Sweep => {
                 let of_crash = step.action == Action::Sweep;
                 let name = if of_crash { temporary(&step.identity) } else { step.identity.native() };
-                let place = if of_crash { Place::Temporary } else { Place::Live };
                 is_named(step, &name)?;
                 let Some(volume) = self.volumes.get(native) else { return Ok(Outcome::Unchanged) };
-                volume.expected(&Expect { idle: true, ..step.expect.clone() }, place)?;
+                Expect { idle: true, ..step.expect.clone() }.check(&volume.object(native, true))?;
                 self.volumes.remove(native);
             }
             Action::Snapshot { .. }
@@ -190,34 +150,10 @@ fn is_named(step: &Step, name: &NativeName) -> Result<()> {
 }
 
 impl ToyVolume {
-    fn expected(&self, expect: &Expect, place: Place) -> Result<()> {
-        let Expect { place: wanted, id, size, tags, settings, idle, unwritten } = expect;
-        let lasting = |tags: &Tags| Tags { expires: None, ..tags.clone() };
-        if wanted.is_some_and(|wanted| wanted != place)
-            || id.as_ref().is_some_and(|id| *id != self.serial.to_string())
-            || size.is_some_and(|size| size.bytes() != self.size)
-            || tags.as_ref().is_some_and(|tags| lasting(tags) != lasting(&self.tags))
-            || settings.as_ref().is_some_and(|settings| !settings.is_plain())
-            || (*unwritten && !self.content.is_empty())
-        {
-            return conflict("it is not as it was observed");
-        }
-        if *idle && self.clients > 0 {
-            return refuse(ErrorKind::Busy, format!("{} clients have it open", self.clients));
-        }
-        Ok(())
-    }
-
     fn object(&self, native: &NativeName, is_named: bool) -> Object {
-        let (place, identity) = match native.parse() {
-            Some((form, owner, name, uid)) => {
-                let place = if form == NativeForm::Temporary { Place::Temporary } else { Place::Live };
-                let kind = if form == NativeForm::Snapshot { Kind::Snapshot } else { Kind::Volume };
-                (place, Some(Identity { owner, kind, name, uid }))
-            }
-            None => (Place::Live, None),
-        };
-        let mut object = Object { identity, ..Object::new(native.clone(), place, Size(self.size)) };
+        let place = if native.is_temporary() { Place::Temporary } else { Place::Live };
+        let mut object = Object::new(native.clone(), place, Size(self.size));
+        object.identity = Identity::of(native);
         object.id = Some(self.serial.to_string().into());
         object.tags = self.tags.clone();
         if is_named {
@@ -234,7 +170,7 @@ impl ToyVolume {
 #[async_trait]
 impl Driver for Toy {
     fn metadata(&self) -> &dyn PoolMetadata {
-        self
+        &self.metadata
     }
 
     fn capabilities(&self) -> &Capabilities {
@@ -243,19 +179,12 @@ impl Driver for Toy {
 
     async fn observe(&self, scope: &Scope) -> Result<Observed> {
         let pool = self.pool();
-        let seen = Observed { pool: pool.id.clone(), locked: pool.locked.clone(), ..Observed::nothing_in(scope) };
         let objects = |is_named| pool.volumes.iter().map(move |(native, volume)| volume.object(native, is_named));
-        Ok(match scope {
-            Scope::All { owner } => Observed {
-                objects: objects(false).collect(),
-                ledger: pool.view(owner),
-                owners: pool.ledgers.keys().cloned().collect(),
-                ..seen
-            },
-            Scope::Objects(asked) => {
-                Observed { objects: objects(true).filter(|object| asked.contains(&object.address())).collect(), ..seen }
-            }
-        })
+        let objects = match scope {
+            Scope::All { .. } => objects(false).collect(),
+            Scope::Objects(asked) => objects(true).filter(|object| asked.contains(&object.address())).collect(),
+        };
+        Ok(Observed { objects, ..self.metadata.observed(scope) })
     }
 
     fn access(&self, _: &Address) -> Access {
@@ -267,93 +196,16 @@ impl Driver for Toy {
     }
 }
 
-#[async_trait]
-impl PoolMetadata for Toy {
-    async fn init_pool(&self) -> Result<PoolId> {
-        static POOLS: AtomicU64 = AtomicU64::new(0);
-        let new = || PoolId(format!("{:032x}", POOLS.fetch_add(1, Ordering::Relaxed)));
-        Ok(self.pool().id.get_or_insert_with(new).clone())
-    }
-
-    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>> {
-        let mut pool = self.pool();
-        if pool.locked.contains(owner) {
-            return refuse(ErrorKind::OtherWriter, format!("process {} writes as {owner}", std::process::id()));
-        }
-        pool.locked.push(owner.clone());
-        Ok(Box::new(ToyLock(Arc::clone(&self.pool), owner.clone())))
-    }
-
-    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>> {
-        Ok(self.pool().view(owner))
-    }
-
-    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<()> {
-        let mut pool = self.pool();
-        let Some(LedgerView::Good(now)) = pool.view(&commit.owner).filter(|_| pool.id.as_ref() == Some(&commit.pool))
-        else {
-            return conflict("there is no intact ledger to change");
-        };
-        let mut changed = Ledger::clone(&now);
-        if let Err(key) = changed.apply(commit) {
-            return refuse(ErrorKind::Permanent, format!("the key {key} is not known"));
-        }
-        if now.serial == commit.to && changed == *now {
-            return Ok(());
-        }
-        if now.serial != commit.from || commit.to <= commit.from {
-            return conflict("the ledger has another serial");
-        }
-        pool.put(changed);
-        Ok(())
-    }
-
-    async fn write_ledger(&self, ledger: &Ledger) -> Result<()> {
-        let mut pool = self.pool();
-        if pool.view(&ledger.owner).is_some_and(|view| view.ledger().is_some_and(|now| now.serial > ledger.serial)) {
-            return conflict("there is a newer ledger");
-        }
-        pool.put(ledger.clone());
-        Ok(())
-    }
-
-    async fn remove_ledger(&self, owner: &Owner) -> Result<()> {
-        self.pool().ledgers.remove(owner);
-        Ok(())
-    }
-
-    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>> {
-        let pool = self.pool();
-        let records = pool.suspensions.iter().filter(|((of, _), _)| of == owner).map(|(_, record)| record.clone());
-        let damaged = || DriverError::before(ErrorKind::Unreachable, "the record of a suspension is damaged");
-        records.collect::<Option<Vec<_>>>().ok_or_else(damaged)
-    }
-
-    async fn write_suspension(&self, suspension: &Suspension) -> Result<()> {
-        let records = &mut self.pool().suspensions;
-        let key = (suspension.owner.clone(), suspension.id());
-        let has_ended = |record: &Suspension| record.resumed.is_some();
-        if !has_ended(suspension) {
-            if records.get(&key).is_some_and(|record| record.as_ref().is_some_and(has_ended)) {
-                return Ok(());
-            }
-            let others = records.iter().filter(|(other, _)| other.0 == key.0 && **other != key);
-            if others.filter(|(_, record)| !record.as_ref().is_some_and(has_ended)).count() >= Suspension::MOST {
-                return refuse(ErrorKind::Permanent, format!("{} suspensions are in force", Suspension::MOST));
-            }
-        }
-        records.insert(key, Some(suspension.clone()));
-        Ok(())
-    }
-}
-
 /// A pool for the toy driver.
 #[derive(Default)]
-pub(crate) struct ToyBench(Arc<Mutex<ToyPool>>);
+pub(crate) struct ToyBench {
+    pool: Arc<Mutex<ToyPool>>,
+    metadata: MemoryMetadata,
+}
 
 impl ToyBench {
     fn pool(&self) -> MutexGuard<'_, ToyPool> {
-        self.0.lock().unwrap()
+        self.pool.lock().unwrap()
     }
 }
 
@@ -374,7 +226,7 @@ impl Bench for ToyBench {
             shares_blocks: None,
             ..Capabilities::everything()
         };
-        Arc::new(Toy { pool: Arc::clone(&self.0), capabilities })
+        Arc::new(Toy { pool: Arc::clone(&self.pool), metadata: self.metadata.clone(), capabilities })
     }
     fn make_foreign(&self, native: &NativeName, size: u64, stamp: u64) {
         let volume = ToyVolume { size, content: [(0, stamp)].into(), ..ToyVolume::default() };
@@ -386,19 +238,13 @@ impl Bench for ToyBench {
         self.make_foreign(temporary, size, 0xDEAD);
     }
     fn fingerprint(&self) -> String {
-        let ToyPool { id, volumes, made: _, locked: _, ledgers, suspensions } = &*self.pool();
-        format!("{id:?} {volumes:?} {ledgers:?} {suspensions:?}")
+        format!("{:?} {}", self.pool().volumes, self.metadata.fingerprint())
     }
     fn damage_ledger(&self, owner: &Owner, all: bool) {
-        let pool = &mut *self.pool();
-        let ToyLedger { newest, before } = pool.ledgers.get_mut(owner).unwrap();
-        assert!(newest.take().is_some());
-        if all {
-            *before = None;
-        }
+        self.metadata.damage_ledger(owner, all);
     }
     fn damage_suspensions(&self, owner: &Owner) {
-        self.pool().suspensions.iter_mut().filter(|((of, _), _)| of == owner).for_each(|(_, record)| *record = None);
+        self.metadata.damage_suspensions(owner);
     }
     fn write(&self, native: &NativeName, block: u64, stamp: u64) {
         self.pool().volumes.get_mut(native).unwrap().content.insert(block, stamp);
@@ -418,6 +264,6 @@ impl Bench for ToyBench {
             }
         }
         self.pool().volumes.get_mut(native).unwrap().clients += 1;
-        Box::new(Open(Arc::clone(&self.0), native.clone()))
+        Box::new(Open(Arc::clone(&self.pool), native.clone()))
     }
 }

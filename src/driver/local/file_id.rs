@@ -7,7 +7,7 @@ use rustix::fs::{self, AtFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{NativeForm, NativeName};
+use crate::model::NativeName;
 
 /// Identifies a file or directory among all that have had its name.
 ///
@@ -55,7 +55,7 @@ impl FileId {
     /// If another program replaces the directory just before the rename, and the process is killed just after it, the name is that of a
     /// directory that is not Kiln's.
     pub(super) fn is_named_by(self, name: &str) -> bool {
-        let is_temporary = matches!(NativeName::new(name).parse(), Some((NativeForm::Temporary, ..)));
+        let is_temporary = NativeName::new(name).is_temporary();
         let mut named = name.split('.').skip(4).peekable();
         !is_temporary || named.peek().is_none() || named.any(|id| id == self.to_string())
     }

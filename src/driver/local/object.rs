@@ -12,7 +12,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::content;
 use super::file_id::FileId;
 use super::pool::{self, DirEntry, ListBuffer, LocalPool};
-use crate::model::{Identity, Kind, NativeForm, NativeName, Owner, Place, Tags, Uid};
+use crate::model::{Identity, NativeName, Owner, Place, Tags, Uid};
 
 /// The tags of an object, in its directory.
 const TAGS: &str = "tags.json";
@@ -131,17 +131,13 @@ impl LocalPool {
         buffer: &mut ListBuffer,
     ) -> Result<Option<FoundObject>, Errno> {
         let native = NativeName::new(name);
-        let parsed = native.parse().filter(|(form, ..)| *form != NativeForm::Temporary || place != Place::Trash);
-        let by_name = parsed.map(|(form, owner, name, uid)| {
-            let kind = if form == NativeForm::Snapshot { Kind::Snapshot } else { Kind::Volume };
-            (form, Identity { owner, kind, name, uid })
-        });
-        let temporary = by_name.as_ref().is_some_and(|(form, _)| *form == NativeForm::Temporary);
+        let temporary = native.is_temporary();
+        let identity = Identity::of(&native).filter(|_| !temporary || place != Place::Trash);
         let mut found = FoundObject {
             native: name.to_owned(),
-            place: if temporary { Place::Temporary } else { place },
+            place: if temporary && identity.is_some() { Place::Temporary } else { place },
             form: Form::Other,
-            identity: by_name.map(|(_, identity)| identity),
+            identity,
             size: 0,
             used: 0,
             tags: Tags::default(),

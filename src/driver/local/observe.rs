@@ -175,7 +175,7 @@ impl PoolReader<'_> {
                 Ok(None) => {}
                 // Its writer has published or removed the incomplete object. It is as absent as in a later listing, because its new name
                 // was free when this one started.
-                Err(Errno::NOENT) if is_temporary(&name) => {}
+                Err(Errno::NOENT) if NativeName::new(&name).is_temporary() => {}
                 Err(Errno::NOENT) => gone.push((name, place)),
                 Err(errno) => self.gap(&name, place, fail::describe(errno)),
             }
@@ -300,10 +300,6 @@ impl PoolReader<'_> {
         let trash = if place == Place::Trash { ".trash/" } else { "" };
         self.gaps.push(format!("{}/{trash}{name} cannot be read: {why}", self.pool.path.display()));
     }
-}
-
-fn is_temporary(name: &str) -> bool {
-    NativeName::new(name).parse().is_some_and(|(form, ..)| form == NativeForm::Temporary)
 }
 
 /// An entry whose name is not UTF-8: not an object of Kiln, and never changed.

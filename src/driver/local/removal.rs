@@ -11,7 +11,7 @@ use super::lease::{self, Lease, Leased};
 use super::object::{self, Form, FoundObject, NOT_THE_ONE, image_name};
 use super::pool;
 use super::steps::{Task, in_use, replaced};
-use crate::model::{DriverError, Effect, ErrorKind, NativeForm, Outcome, Place, Tags};
+use crate::model::{DriverError, Effect, ErrorKind, Outcome, Place, Tags};
 use crate::text::quoted;
 
 impl Task<'_> {
@@ -354,7 +354,7 @@ impl Task<'_> {
     /// Removes what a crash left under a temporary name.
     pub(super) fn sweep(&self) -> Result<Outcome, DriverError> {
         let native = self.native()?;
-        if !matches!(self.step.native.parse(), Some((NativeForm::Temporary, ..))) {
+        if !self.step.native.is_temporary() {
             return Err(fail::conflict(format!("{native} is not a temporary name")));
         }
         self.give_back(self.pool.root(), native)?;

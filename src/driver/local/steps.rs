@@ -19,8 +19,8 @@ use super::object::{self, Form, FoundObject, image_name};
 use super::pool::{self, FILE_MODE, ListBuffer, LocalPool};
 use crate::driver::image;
 use crate::model::{
-    Action, DriverError, ErrorKind, Identity, Kind, NativeForm, NativeName, ObjectRef, Origin, Outcome, Place,
-    Provisioning, Size, Step, Tags,
+    Action, DriverError, ErrorKind, Identity, Kind, NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size,
+    Step, Tags,
 };
 
 /// Snapshots are read-only.
@@ -39,8 +39,7 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     /// Executes the step. See [`crate::driver::Driver::execute`].
     pub(super) fn run(&self) -> Result<Outcome, DriverError> {
-        let form = NativeName::new(self.native()?).parse().map(|(form, ..)| form);
-        if (form == Some(NativeForm::Temporary)) != (self.step.action == Action::Sweep) {
+        if NativeName::new(self.native()?).is_temporary() != (self.step.action == Action::Sweep) {
             return Err(fail::conflict("only a sweep works on a temporary name, and a sweep on nothing else"));
         }
         if self.step.parent_volume.is_some() || !self.step.action.with().is_empty() {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::model::{
     Action, Address, Capabilities, ClientVisibility, DriverError, ErrorKind, Growth, Identity, InnerSnapshot, Kind,
-    NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Reservation, Restores, Restoring, Size, Step, Tags,
-    TrashAbility, Uid, VolumeSettings,
+    NativeName, Object, ObjectRef, Origin, Outcome, Place, Provisioning, Reservation, Restores, Restoring, Size, Step,
+    Tags, TrashAbility, Uid, VolumeSettings, Written,
 };
 
-use super::world::{BLOCK, SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary};
+use super::world::{BLOCK, SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot};
 
 type Result<T> = std::result::Result<T, DriverError>;
 
@@ -25,7 +25,7 @@ fn conflict<T>(message: impl Into<String>) -> Result<T> {
 /// would.
 pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64, half: bool) -> Result<Outcome> {
     let mut call = SimCall { world, can, step };
-    if is_temporary(&step.native) != (step.action == Action::Sweep) {
+    if step.native.is_temporary() != (step.action == Action::Sweep) {
         return conflict("only a sweep works on a temporary name, and a sweep on nothing else");
     }
     let is_nested = can.nests_snapshots() && step.identity.kind == Kind::Snapshot && step.action != Action::Sweep;
@@ -119,33 +119,25 @@ impl SimCall<'_> {
                 return conflict(format!("the volume that it is inside of is blocked: {}", blocker.message));
             }
         }
-        let expect = &self.step.expect;
-        if let Some(wanted) = expect.place.filter(|wanted| *wanted != place) {
-            return conflict(format!("it is {place:?} and not {wanted:?}"));
-        }
-        if expect.id.as_ref().is_some_and(|wanted| object.id().as_ref() != Some(wanted)) {
-            return conflict("it was replaced by another object after it was observed");
-        }
-        // What the step itself has begun is as it was planned.
         let begun = object.tags.restoring.as_deref().filter(|_| place == Place::Live);
-        let own = begun.is_some_and(|begun| self.step.action.completes(begun));
-        let before = begun.and_then(|begun| begun.size).filter(|_| own);
-        if let Some(wanted) = expect.size.filter(|wanted| *wanted != object.size && Some(*wanted) != before) {
-            return conflict(format!("its size is {} and not {wanted}", object.size));
-        }
-        let tags = |tags: &Tags| if own { Tags { restoring: None, ..lasting(tags) } } else { lasting(tags) };
-        if expect.tags.as_ref().is_some_and(|wanted| tags(wanted) != tags(&object.tags)) {
-            return conflict("its tags have changed since it was observed");
-        }
-        if expect.settings.as_ref().is_some_and(|wanted| *wanted != object.settings) {
-            return conflict("its settings have changed since it was observed");
-        }
         if begun.is_some() && !matches!(self.step.action, Action::Restore { .. }) {
             return conflict("its restore is not complete");
         }
-        if expect.unwritten && !object.content.is_empty() {
-            return conflict("it was written to after the plan was made");
+        let mut expect = self.step.expect.clone();
+        let mut there = Object {
+            id: object.id(),
+            tags: object.tags.clone(),
+            settings: object.settings.clone(),
+            written: if object.content.is_empty() { Written::Never } else { Written::Yes },
+            ..Object::new(self.step.native.clone(), place, object.size)
+        };
+        // What the step itself has begun is as it was planned.
+        if let Some(begun) = begun.filter(|begun| self.step.action.completes(begun)) {
+            there.tags.restoring = None;
+            expect.tags.iter_mut().for_each(|tags| tags.restoring = None);
+            there.size = begun.size.filter(|before| expect.size == Some(*before)).unwrap_or(there.size);
         }
+        expect.check(&there)?;
         if expect.idle { self.idle(&self.step.address(), place) } else { Ok(()) }
     }
 
@@ -202,7 +194,7 @@ impl SimCall<'_> {
             _ if source.id.as_ref().is_some_and(|wanted| object.id().as_ref() != Some(wanted)) => {
                 conflict(format!("the source {} was replaced after it was observed", source.native))
             }
-            (Some(id), None) if id.uid == source.uid && id.kind == kind && !is_temporary(&source.native) => {
+            (Some(id), None) if id.uid == source.uid && id.kind == kind && !source.native.is_temporary() => {
                 match object.tags.restoring {
                     Some(_) => conflict(format!("the restore of the source {} is not complete", source.native)),
                     None => Ok(Arc::clone(object)),
@@ -540,7 +532,7 @@ impl SimCall<'_> {
         };
         match identity_of(from, &object) {
             (_, Some(why)) => return conflict(format!("{from}: {why}")),
-            (Some(id), None) if id.uid == self.id().uid && id.kind == self.id().kind && !is_temporary(from) => (),
+            (Some(id), None) if id.uid == self.id().uid && id.kind == self.id().kind && !from.is_temporary() => (),
             _ => return conflict(format!("{from} is another object")),
         }
         if from == to {

@@ -6,7 +6,7 @@ use crate::model::{Address, Clients, Kind, Listed, Object, Observed, Owner, Plac
 
 use super::copies::Copies;
 use super::fault::Fault;
-use super::world::{SimKey, SimObject, SimWorld, identity_of, is_snapshot, is_temporary, put};
+use super::world::{SimKey, SimObject, SimWorld, identity_of, is_snapshot, put};
 
 /// Observes the pool. `choice` decides where a truncated listing ends.
 pub(super) fn observe(
@@ -23,7 +23,8 @@ pub(super) fn observe(
         }
         Scope::Objects(addresses) => at(world, addresses),
     };
-    objects.sort_by(|a, b| (&a.native, &a.parent_volume, a.place).cmp(&(&b.native, &b.parent_volume, b.place)));
+    objects
+        .sort_unstable_by(|a, b| (&a.native, &a.parent_volume, a.place).cmp(&(&b.native, &b.parent_volume, b.place)));
     let ledgers = &world.content.ledgers;
     let (ledger, owners) = match scope {
         Scope::All { owner } => (ledgers.get(owner).map(Copies::view), ledgers.keys().cloned().collect()),
@@ -56,7 +57,7 @@ fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -
     };
     let place = match trashed {
         Some(_) => Place::Trash,
-        None if is_temporary(native) => Place::Temporary,
+        None if native.is_temporary() => Place::Temporary,
         None => Place::Live,
     };
     let is_volume = place != Place::Temporary && !is_snapshot(key, object);

@@ -8,8 +8,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::copies::Copies;
 use crate::model::{
-    Address, Blocker, Capacity, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName,
-    Owner, PoolId, Resource, Size, Suspension, SuspensionId, Tags, Uid, VolumeSettings,
+    Address, Blocker, Capacity, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeName, Owner,
+    PoolId, Resource, Size, Suspension, SuspensionId, Tags, Uid, VolumeSettings,
 };
 
 /// The block size in bytes. A block contains one stamp.
@@ -221,15 +221,12 @@ pub(super) fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>)
 
 /// Returns the identity of an object from its name and its tags, or why they contradict each other.
 pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Identity>, Option<String>) {
-    let by_name = native.parse().map(|(form, owner, name, uid)| {
-        let kind = if form == NativeForm::Snapshot { Kind::Snapshot } else { Kind::Volume };
-        Identity { owner, kind, name, uid }
-    });
+    let by_name = Identity::of(native);
     if object.tags_unreadable {
         return (by_name, Some("its tags cannot be read".to_owned()));
     }
     match (by_name, object.tags.identity.as_deref()) {
-        (Some(name), Some(tags)) if name != *tags && !is_temporary(native) => {
+        (Some(name), Some(tags)) if name != *tags && !native.is_temporary() => {
             let message = format!("its tags say that it is {}, which its name contradicts", tags.native());
             (Some(name), Some(message))
         }
@@ -245,10 +242,6 @@ pub(super) fn is_snapshot(key: &SimKey, object: &SimObject) -> bool {
     key.volume.is_some()
         || object.of_volume.is_some()
         || identity_of(&key.native, object).0.is_some_and(|id| id.kind == Kind::Snapshot)
-}
-
-pub(super) fn is_temporary(native: &NativeName) -> bool {
-    native.parse().is_some_and(|(form, ..)| form == NativeForm::Temporary)
 }
 
 impl SimWorld {
