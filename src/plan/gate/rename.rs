@@ -19,7 +19,7 @@ use crate::plan::draft::Draft;
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 
-use super::successor::{Candidates, PossibleRename, SHOWN, Successor, possible_renames};
+use super::successor::{Candidates, PossibleRename, SHOWN, Successor, SuccessorState, possible_renames};
 
 /// Holds every new volume that resembles one whose removal waits for the confirmation read.
 pub(in crate::plan) fn hold_until_confirmation_read<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
@@ -28,8 +28,8 @@ pub(in crate::plan) fn hold_until_confirmation_read<'a>(inventory: &Inventory<'a
     }
     for renamed in possible_renames(inventory, draft, Candidates::New) {
         let old = renamed.name;
-        for Successor { name, likeness, step } in renamed.successors {
-            let Some(step) = step else { continue };
+        for Successor { name, likeness, state } in renamed.successors {
+            let SuccessorState::New(step) = state else { continue };
             let message = format!(
                 "volume {old}, {}, is missing from the manifests since the last read only: the new volume waits for the \
                  confirmation read with it",
@@ -70,8 +70,10 @@ pub(super) fn hold_renamed<'a>(
     let Some(successor) = renamed.only_successor() else { return };
     let (old, new) = (renamed.name, successor.name);
     let rename = rename_fix(inventory, old, new);
-    let message = match successor.step {
-        Some(step) => {
+    let begins_empty =
+        format!("it would be destroyed, and the new volume {new} would begin empty: this may be a rename");
+    let message = match successor.state {
+        SuccessorState::New(step) => {
             let message = format!(
                 "it would begin empty, and volume {old}, {}, would be destroyed: this may be a rename",
                 successor.likeness.of_old()
@@ -79,9 +81,10 @@ pub(super) fn hold_renamed<'a>(
             // An approval for the new volume alone would create it empty: it is given for the old one.
             let fix = format!("{rename}; otherwise {new} waits for the decision about {old}: `kiln plan volume/{old}`");
             draft.hold_step(step, HeldReason::LooksLikeRename, message, &fix);
-            format!("it would be destroyed, and the new volume {new} would begin empty: this may be a rename")
+            begins_empty
         }
-        None => format!(
+        SuccessorState::Held => begins_empty,
+        SuccessorState::Unused => format!(
             "it would be destroyed, and volume {new}, which {} and was never written to, stays: this may be a rename",
             successor.likeness.of_new()
         ),
@@ -102,7 +105,7 @@ pub(in crate::plan) fn warn_of_renames<'a>(inventory: &Inventory<'a>, draft: &mu
     let is_told = |renamed: &&PossibleRename<'a>| {
         // Any unused volume may be meant; `renamedFrom` can still be written when the old one turns out to be needed.
         let is_destroyed = matches!(last.get(&renamed.old.uid()), Some(Action::Destroy));
-        is_destroyed || renamed.successors.iter().any(|one| one.step.is_some())
+        is_destroyed || renamed.successors.iter().any(|one| matches!(one.state, SuccessorState::New(_)))
     };
     // What becomes of the old volume is in its step: a run that is limited to the new one does not make it.
     let told: Vec<&PossibleRename<'a>> = renamed.iter().filter(is_told).collect();
@@ -117,7 +120,7 @@ fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>) -> St
     let old = renamed.name;
     let first = renamed.successors[0].likeness;
     let alike: Vec<&Successor<'_>> = renamed.successors.iter().filter(|one| one.likeness == first).collect();
-    let empty = if alike[0].step.is_some() { "begins empty" } else { "was never written to" };
+    let empty = if alike[0].state == SuccessorState::Unused { "was never written to" } else { "begins empty" };
     if let [one] = alike[..] {
         let (new, has) = (one.name, first.of_new());
         return format!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::model::{Action, Kind, Name, NativeName, Object, Place, Provisioning, Size, Written};
+use crate::model::{Action, Kind, Name, NativeName, Object, Place, Provisioning, Size, Verb, Written};
 
 use crate::plan::draft::Draft;
 use crate::plan::inventory::{Inventory, OwnedObject};
@@ -55,8 +55,18 @@ impl Likeness {
 pub(super) struct Successor<'a> {
     pub name: &'a Name,
     pub likeness: Likeness,
-    /// The step that creates it; none if it exists and was never written to.
-    pub step: Option<usize>,
+    pub state: SuccessorState,
+}
+
+/// What becomes of a possible successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SuccessorState {
+    /// This step creates it.
+    New(usize),
+    /// It is to be created, and held for another reason.
+    Held,
+    /// It exists and was never written to.
+    Unused,
 }
 
 /// A withdrawn volume that may have been renamed, with its possible successors, at least one.
@@ -122,6 +132,30 @@ impl<'s> NewVolumes<'s> {
     }
 }
 
+/// Returns the declared volumes whose creation is held, by backend, size and labels; none where several match.
+fn held_volumes<'a>(
+    inventory: &Inventory<'a>,
+    draft: &Draft<'a>,
+) -> HashMap<(&'a Name, Size, &'a Labels), Option<&'a Name>> {
+    let mut alike = HashMap::new();
+    let names: BTreeSet<&Name> = draft
+        .held
+        .iter()
+        .filter(|held| held.kind == Kind::Volume && held.action == Verb::Create)
+        .map(|held| &held.name)
+        .collect();
+    for name in names {
+        let Some((name, spec)) = inventory.specs().volumes.get_key_value(name) else { continue };
+        // A lost volume existed under this name.
+        let is_new = spec.source.is_none() && inventory.entered(Kind::Volume, name).is_empty();
+        let Some(usable) = inventory.usable(&spec.backend).filter(|_| is_new) else { continue };
+        let size = spec.size.round_up(usable.capabilities.granularity);
+        let same = alike.entry((&spec.backend, size, &spec.meta.labels));
+        same.and_modify(|one| *one = None).or_insert(Some(name));
+    }
+    alike
+}
+
 /// Which volumes may be successors.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Candidates {
@@ -142,19 +176,28 @@ pub(super) fn possible_renames<'a>(
     }
     let withdrawn = std::mem::take(&mut draft.withdrawn);
     let with_new = with_new_successors(inventory, draft, &withdrawn);
+    // What is held now is created later.
+    let held = held_volumes(inventory, draft);
     let mut unused = None;
     let mut renames = Vec::new();
-    for rename in with_new {
+    for mut rename in with_new {
+        let labels = &rename.old.object.tags.labels;
+        if let Some(Some(name)) = held.get(&(rename.old.backend, rename.old.size, labels))
+            && !rename.successors.iter().any(|one| one.likeness == Likeness::Same)
+        {
+            let successor = Successor { name, likeness: Likeness::Same, state: SuccessorState::Held };
+            rename.successors.insert(0, successor);
+        }
         if !rename.successors.is_empty() {
             renames.push(rename);
         } else if candidates == Candidates::NewAndUnused {
             let unused = unused.get_or_insert_with(|| unused_volumes(inventory));
-            let labels = &rename.old.object.tags.labels;
             let Some(Some(volume)) = unused.get(&(rename.old.backend, rename.old.size, labels)).copied() else {
                 continue;
             };
             if draft.is_unwritten(&volume) && holds_data(draft, &rename.old) {
-                let successor = Successor { name: &volume.identity.name, likeness: Likeness::Same, step: None };
+                let successor =
+                    Successor { name: &volume.identity.name, likeness: Likeness::Same, state: SuccessorState::Unused };
                 renames.push(PossibleRename { successors: vec![successor], ..rename });
             }
         }
@@ -172,7 +215,7 @@ fn with_new_successors<'a>(
     let new = NewVolumes::of(draft);
     let successor = |(likeness, step): (Likeness, usize)| {
         let (name, _) = inventory.specs().volumes.get_key_value(&draft.steps[step].identity.name)?;
-        Some(Successor { name, likeness, step: Some(step) })
+        Some(Successor { name, likeness, state: SuccessorState::New(step) })
     };
     let rename = |old: &OwnedObject<'a>| {
         let successors = new.like(old.backend, old).into_iter().filter_map(successor).collect();
