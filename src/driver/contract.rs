@@ -107,6 +107,12 @@ pub trait Driver: Send + Sync {
     /// Observes the pool, in as few calls as the backend allows. Changes nothing. The identity of the pool and the locked owners are in every
     /// observation. [`Observed::others`] is filled by the caller.
     ///
+    /// A backend that can neither list its objects nor say that a name does not exist (`Absence::ByLedger`) reports in both scopes the
+    /// objects that its driver keeps a record of on the pool, beside the ledgers: those that it has made, as they are after the last call whose
+    /// success it knows. It makes a record when it knows that the object was made, and removes it only when it knows that the object was
+    /// destroyed. `listed` and `queried` say nothing: Kiln takes from the ledger which other names are absent. A record that cannot be read is
+    /// a gap.
+    ///
     /// A pool that does not exist and may be made (`create: true`) is observed as an empty pool without [`Observed::pool`].
     ///
     /// # Errors

@@ -23,6 +23,8 @@
 //! - **answering**: one whose lists may lack objects (`Absence::ByName`) answers truly for each name, live, in the trash and unfinished, and
 //!   gives an unfinished object exactly the name of `NativeName::temporary`. Kiln may not know all objects that depend on one: the driver
 //!   refuses a removal that would take them along;
+//! - **remembering**: one whose backend answers for nothing (`Absence::ByLedger`) keeps a record of each object on the pool, and shows these
+//!   ([`Driver::observe`]). It has no trash and adopts nothing. A creation whose reply was lost leaves no record: Kiln does not repeat it;
 //! - **declared**: what `Capabilities` does not contain is Unsupported, and changes nothing.
 //!
 //! `tests/conformance` tests every driver for these guarantees.

@@ -9,8 +9,8 @@ use tracing::{Instrument, Span};
 
 use crate::driver::{Driver, WriterLock};
 use crate::model::{
-    Action, Address, BackendSpec, DriverError, ErrorKind, Ledger, LedgerView, Listed, Observed, Owner, PoolId, Scope,
-    Suspension,
+    Absence, Action, Address, BackendSpec, DriverError, ErrorKind, Ledger, LedgerView, Listed, Observed, Owner, PoolId,
+    Scope, Suspension,
 };
 
 use super::setup::Connect;
@@ -151,7 +151,8 @@ impl BackendSession {
         let mut seen = self.observe_at_once(&Scope::Objects(asked.to_vec())).await?;
         let asked: BTreeSet<&Address> = asked.iter().collect();
         seen.queried.retain(|at| asked.contains(at));
-        Ok(Observed { listed: Listed::NONE, ..seen })
+        seen.listed = Listed::NONE;
+        Ok(seen)
     }
 
     async fn observe_at_once(&self, scope: &Scope) -> Result<Observed, DriverError> {
@@ -164,7 +165,11 @@ impl BackendSession {
                     tokio::time::sleep(PAUSE * tried).await;
                     tried += 1;
                 }
-                Ok(observed) => {
+                Ok(mut observed) => {
+                    if self.driver.capabilities().absence == Absence::ByLedger {
+                        // Records show what exists, and nothing else: what does not exist, the ledger shows.
+                        (observed.listed, observed.queried) = (Listed::NONE, BTreeSet::new());
+                    }
                     if let Scope::All { .. } = scope {
                         *self.on_pool() = match &observed.ledger {
                             Some(LedgerView::Good(ledger)) => Some(Arc::clone(ledger)),

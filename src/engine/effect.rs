@@ -13,8 +13,10 @@ use crate::model::{
 /// The observed objects of one backend, by native name and place. Several snapshots have one name where each is inside of another volume.
 pub(super) struct ObservedObjects<'o> {
     observed: &'o Observed,
-    /// Where the backend proves absence by name: the ledger, which lists the objects that can be clones.
+    /// Where no list shows everything: the ledger, which lists the objects that can be clones.
     known: Option<&'o Ledger>,
+    /// Whether only records of the driver are shown: an effect that they show was made, and of one that they do not show nothing is known.
+    by_records: bool,
     objects: HashMap<(&'o NativeName, Place), SmallVec<[&'o Object; 1]>>,
 }
 
@@ -24,12 +26,13 @@ impl<'o> ObservedObjects<'o> {
         for object in &observed.objects {
             objects.entry((&object.native, object.place)).or_default().push(object);
         }
-        Self { observed, known: None, objects }
+        Self { observed, known: None, by_records: false, objects }
     }
 
     /// The observed objects of a backend with this owner's ledger.
     pub(super) fn of(observed: &'o Observed, can: &Capabilities, ledger: Option<&'o Ledger>) -> Self {
-        Self { known: ledger.filter(|_| can.absence == Absence::ByName), ..Self::new(observed) }
+        let known = ledger.filter(|_| can.absence != Absence::ByList);
+        Self { known, by_records: can.absence == Absence::ByLedger, ..Self::new(observed) }
     }
 
     fn named<'s>(&'s self, native: &'s NativeName, place: Place) -> &'s [&'o Object] {
@@ -62,13 +65,22 @@ impl<'o> ObservedObjects<'o> {
         live.and_then(|object| object.tags.restoring.as_ref()).is_some_and(|begun| step.action.completes(begun))
     }
 
-    /// Whether the step has had its whole effect. `None`: not everything is observed that tells. Temporary objects, which a sweep removes,
+    /// Whether a step whose outcome is not known has had its whole effect. `None`: the observation does not tell.
+    pub(super) fn shows_outcome(&self, step: &Step) -> Option<bool> {
+        self.shows(step).filter(|done| *done || !self.by_records || self.shows_begun(step))
+    }
+
+    /// Whether the step, as far as the backend shows it, has had its whole effect. `None`: not everything is observed that tells. Temporary objects, which a sweep removes,
     /// are not considered.
     pub(super) fn shows(&self, step: &Step) -> Option<bool> {
         let inner =
             step.action.with().iter().map(|inner| (Kind::Snapshot, Address::inside(&step.native, &inner.native)));
         let mut concerned = inner.chain([(step.identity.kind, step.address())]);
-        if !concerned.all(|(kind, at)| self.observed.proves_absence(kind, &at)) {
+        let is_answered = match self.by_records {
+            true => self.observed.gaps.is_empty(),
+            false => concerned.all(|(kind, at)| self.observed.proves_absence(kind, &at)),
+        };
+        if !is_answered {
             return None;
         }
         let live = self.find(step, Place::Live);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{DriverError, Endpoint, Name};
+use crate::model::{Absence, DriverError, Endpoint, Name};
 use crate::plan::Plan;
 use crate::store::StoreError;
 
@@ -87,6 +87,18 @@ impl Session<'_> {
         let scheduler = Scheduler::new(execution, &mut self.ledgers, &options.stop, &plan.steps, report);
         let not_done = scheduler.run().await?;
         let mut changed = BTreeSet::new();
+        // Only here it is known that these were not made: no later observation shows it.
+        for step in not_done.iter().map(|index| &plan.steps[*index]) {
+            let Some(backend) = step.backend() else { continue };
+            let can = self.observations.backends.get(backend).map(|open| open.driver.capabilities());
+            if can.is_some_and(|can| can.absence == Absence::ByLedger)
+                && let Some(ledger) = self.ledgers.get_mut(backend)
+                && ledger.creating.contains_key(&step.identity.uid)
+            {
+                ledger.creating.remove(&step.identity.uid);
+                changed.insert(backend.clone());
+            }
+        }
         for (index, digest) in used_up.iter().filter(|(index, _)| not_done.contains(index)) {
             let step = &plan.steps[*index];
             // Taken from the ledger of the step's backend above.

@@ -259,7 +259,7 @@ pub(super) fn announce<'s>(
     used: &[ApprovalSet],
     absence: Absence,
 ) {
-    for step in steps.clone().filter(|_| absence == Absence::ByName) {
+    for step in steps.clone().filter(|_| absence != Absence::ByList) {
         if let Action::Create { n, .. } | Action::Snapshot { n, .. } | Action::Adopt { n, .. } = &step.action {
             let entry = step.identity.ledger_entry(*n, step.address(), Size(0));
             ledger.creating.insert(step.identity.uid, entry);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Address, Identity, Kind, Name, Object, Owner, Place, Records, Uid};
+use crate::model::{Absence, Address, Identity, Kind, Name, Object, Owner, Place, Records, Uid};
 use crate::plan::{Observation, World};
 
 use super::ledger::SharedLedger;
@@ -18,7 +18,8 @@ pub(super) struct LostObject {
     pub may_exist: bool,
 }
 
-/// Returns what is lost, of any name. An object that stands under another name is not lost.
+/// Returns what is lost, of any name. An object that stands under another name is not lost. Where the ledger proves absence, a creation
+/// whose outcome is not known is among them.
 ///
 /// An object on a backend that was not observed is among them: callers tell it apart.
 pub(super) fn lost(
@@ -40,6 +41,14 @@ pub(super) fn lost(
         let expected = ledger.complete.iter().filter(|(uid, _)| !ledger.leaving.contains(uid) && !shown.contains(uid));
         expected.map(move |(uid, entry)| lost(backend, entry.kind, &entry.name, *uid, &ledger.addresses_of(*uid)))
     });
+    let is_by_ledger = |backend: &Name| {
+        world.get(backend).and_then(Observation::capabilities).is_some_and(|can| can.absence == Absence::ByLedger)
+    };
+    let creating = ledgers.iter().filter(|(backend, _)| is_by_ledger(backend)).flat_map(|(backend, ledger)| {
+        let unseen =
+            ledger.creating.iter().filter(|(uid, _)| !ledger.complete.contains_key(uid) && !shown.contains(uid));
+        unseen.map(move |(uid, entry)| lost(backend, entry.kind, &entry.name, *uid, &[entry.address()]))
+    });
     // Seconds pass before a create is entered in the ledger.
     let by_store = records.objects.values().filter(|record| {
         let (id, uid) = (&record.identity, record.identity.uid);
@@ -52,5 +61,5 @@ pub(super) fn lost(
         let Identity { kind, name, uid, .. } = &record.identity;
         lost(&record.backend, *kind, name, *uid, &[record.address()])
     });
-    by_ledger.chain(by_store).collect()
+    by_ledger.chain(creating).chain(by_store).collect()
 }

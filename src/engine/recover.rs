@@ -64,23 +64,35 @@ impl Session<'_> {
             let seen = observed_objects.entry(backend).or_insert_with(|| {
                 ObservedObjects::of(observed, can, observed.ledger.as_ref().and_then(LedgerView::ledger))
             });
-            let Some(done) = seen.shows(step) else { continue };
+            if seen.shows(step).is_none() {
+                continue;
+            }
+            let outcome = seen.shows_outcome(step);
+            // Nothing shows whether it was made. The intent stays open until it is shown, or a person says that it does not exist.
+            if outcome.is_none() && step.action.is_first() {
+                continue;
+            }
+            let done = outcome == Some(true);
             let failed = |effect, message: &str| {
                 Err(DriverError { effect, ..DriverError::before(ErrorKind::Transient, message) })
             };
-            let (result, what) = match (done, seen.shows_begun(step)) {
-                (true, _) => (Ok(Outcome::Changed), "was done"),
-                (false, true) => {
+            let (result, what) = match (outcome, seen.shows_begun(step)) {
+                (Some(true), _) => (Ok(Outcome::Changed), "the backend shows that it was done"),
+                (Some(false), true) => {
                     let message = "interrupted; the backend shows that it is not complete";
-                    (failed(Effect::Yes, message), "was begun and is not complete")
+                    (failed(Effect::Yes, message), "the backend shows that it was begun and is not complete")
                 }
-                (false, false) => {
+                (Some(false), false) => {
                     let message = "interrupted; the backend shows that it had no effect";
-                    (failed(Effect::No, message), "was not done")
+                    (failed(Effect::No, message), "the backend shows that it was not done")
+                }
+                (None, _) => {
+                    let message = "interrupted; the backend cannot show whether it had an effect";
+                    (failed(Effect::Unknown, message), "the backend cannot show whether it was done")
                 }
             };
             reporter.event(Event::note(format!(
-                "an earlier run did not learn the outcome of {} {} ({}): the backend shows that it {what}",
+                "an earlier run did not learn the outcome of {} {} ({}): {what}",
                 step.identity.kind.as_lower(),
                 step.identity.name,
                 step.action

@@ -65,10 +65,12 @@ impl<'s> Session<'s> {
         session
     }
 
-    /// Asks the backends that prove absence by name for every name that matters: until each has answered, or one does not answer.
+    /// Asks the backends that prove absence by name for every name that matters: until each has answered, or one does not answer. For
+    /// backends that answer for nothing, their ledgers answer.
     pub(super) async fn ask_for_names(&mut self, intents: &[OpenIntent]) {
         let mut silent = BTreeSet::new();
         loop {
+            plan::answer_by_ledger(&self.setup.reading, &mut self.observations.world, &self.records, intents);
             let mut wanted = plan::names_to_ask(self.reading(), &self.observations.world, &self.records, intents);
             wanted.retain(|name, _| !silent.contains(name));
             if wanted.is_empty() {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::StepContext;
-use crate::model::{Action, DriverError, Effect, IntentId, Outcome, Reason, Scope, Step, Suspension, Uid};
+use crate::model::{Absence, Action, DriverError, Effect, IntentId, Outcome, Reason, Scope, Step, Suspension, Uid};
 use crate::store::{Batch, QueuedCommit, Store, StoreError};
 
 use super::backend_session::BackendSession;
@@ -149,13 +149,15 @@ impl StepTask {
     /// Observes whether a call that failed had its effect, if it may have had one and cannot be repeated without harm. Breaks with how the
     /// step ends; or continues, if the call can be made again, with whether it may have changed something.
     async fn seen_before_repeating(&self, error: &DriverError) -> ControlFlow<Result<Outcome, DriverError>, bool> {
-        if error.effect == Effect::No || self.backend.driver.capabilities().repeatable {
+        let can = self.backend.driver.capabilities();
+        let is_repeatable = can.repeatable && can.absence != Absence::ByLedger;
+        if error.effect == Effect::No || is_repeatable {
             return ControlFlow::Continue(error.effect != Effect::No);
         }
         // An error of the observation hides no effect: the intent stays open, and the next pass observes again.
         let seen = self.backend.observe(&scope_of(&self.step)).await.ok();
-        let seen = seen.as_ref().map(ObservedObjects::new);
-        match seen.and_then(|seen| Some((seen.shows(&self.step)?, seen.shows_begun(&self.step)))) {
+        let seen = seen.as_ref().map(|seen| ObservedObjects::of(seen, can, None));
+        match seen.and_then(|seen| Some((seen.shows_outcome(&self.step)?, seen.shows_begun(&self.step)))) {
             Some((true, _)) => ControlFlow::Break(Ok(Outcome::Changed)),
             Some((false, is_begun)) => ControlFlow::Continue(is_begun),
             None => ControlFlow::Break(Err(DriverError { effect: Effect::Unknown, ..error.clone() })),
@@ -170,7 +172,7 @@ impl StepTask {
         }
         let seen = self.backend.observe(&scope_of(&self.step)).await;
         let seen = seen.map_err(|error| DriverError { effect: Effect::Unknown, ..error })?;
-        match ObservedObjects::new(&seen).shows(&self.step) {
+        match ObservedObjects::of(&seen, self.backend.driver.capabilities(), None).shows(&self.step) {
             Some(true) => Ok(()),
             Some(false) | None => Err(not_observed(&self.step)),
         }

@@ -117,6 +117,9 @@ choices! {
         "ByList" => ByList,
         /// It answers for each name. Its lists may lack any object.
         "ByName" => ByName,
+        /// Not at all: it can neither list its objects nor say that a name does not exist. The driver shows the objects that it keeps a record
+        /// of; what the intact ledger does not have is absent, and what it has may exist.
+        "ByLedger" => ByLedger,
     }
 }
 

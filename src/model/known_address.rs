@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use super::{Absence, Address, Identity, Ledger, LedgerEntry, NativeName, Object, Observed, Place, Uid};
 
 impl Observed {
-    /// Whether everything is among the objects that can depend on one of them: all of the pool or, where only names are answered for, all
+    /// Whether everything is among the objects that can depend on one of them: all of the pool or, where no list shows it, all
     /// of the owner's ledger. (There the driver must refuse the removal of an object that others depend on.)
     pub fn shows_all(&self, absence: Absence, ledger: Option<&Ledger>) -> bool {
         let shows_known = || match absence {
             Absence::ByList => false,
-            Absence::ByName => ledger.is_some_and(|ledger| ledger.is_shown_by(self)),
+            Absence::ByName | Absence::ByLedger => ledger.is_some_and(|ledger| ledger.is_shown_by(self)),
         };
         self.lists_all() || shows_known()
     }
@@ -51,10 +51,25 @@ impl Ledger {
         self.complete.keys().flat_map(|uid| self.addresses_of(*uid)).chain(being_made)
     }
 
+    /// Whether a step was about to destroy an object, or it has left.
+    pub fn lets_go(&self, uid: Uid) -> bool {
+        self.leaving.contains(&uid) || self.destroying.contains(&uid)
+    }
+
+    /// Returns the objects of the ledger that an observation does not show and that may exist all the same, also those that are being made,
+    /// with the addresses at which each can be.
+    pub fn unseen<'l>(&'l self, observed: &Observed) -> impl Iterator<Item = (Uid, &'l LedgerEntry, Vec<Address>)> {
+        let shown = whole(observed);
+        let is_unseen = move |uid: &Uid| !shown.contains(uid) && !self.lets_go(*uid);
+        let complete = self.complete.iter().map(|(uid, entry)| (*uid, entry, self.addresses_of(*uid)));
+        let creating = self.creating.iter().filter(|(uid, _)| !self.complete.contains_key(uid));
+        let creating = creating.map(|(uid, entry)| (*uid, entry, self.addresses_being_made(*uid, entry).to_vec()));
+        complete.chain(creating).filter(move |(uid, ..)| is_unseen(uid))
+    }
+
     /// Whether every object of the ledger, also one that is being made, is among the observed ones, or is proven to be nowhere on the pool.
     pub fn is_shown_by(&self, observed: &Observed) -> bool {
-        let whole = observed.objects.iter().filter(|object| object.place != Place::Temporary);
-        let shown: HashSet<Uid> = whole.filter_map(Object::uid).collect();
+        let shown = whole(observed);
         let is_shown = |(uid, entry): (&Uid, &LedgerEntry)| {
             shown.contains(uid) || observed.proves_gone(entry.kind, &self.addresses_of(*uid))
         };
@@ -76,6 +91,11 @@ impl Ledger {
         // A native name of its own stays.
         entry.native.is_reserved().then(renamed)
     }
+}
+
+/// Returns the uids of the objects that are shown and not unfinished.
+fn whole(observed: &Observed) -> HashSet<Uid> {
+    observed.objects.iter().filter(|object| object.place != Place::Temporary).filter_map(Object::uid).collect()
 }
 
 impl Identity {

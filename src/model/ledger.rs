@@ -81,8 +81,9 @@ pub struct Ledger {
     /// declare by then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub renaming: BTreeMap<Uid, Name>,
-    /// Objects that steps were about to create or adopt, on a backend that proves absence by name, with the entries that they get. Nothing
-    /// else may tell that there is one whose document is withdrawn: each is asked for until it is found, or its absence is proven.
+    /// Objects that steps were about to create or adopt, on a backend whose lists do not prove absence, with the entries that they get. Nothing
+    /// else may tell that there is one whose document is withdrawn: each is asked for until it is found, or its absence is proven. Where the
+    /// ledger proves absence, each may exist until it is shown, its step certainly had no effect, or a person forgets it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub creating: BTreeMap<Uid, LedgerEntry>,
     /// Objects whose removal exceeded a limit and waits for approval. Without this, objects created in the meantime would lower the share of

@@ -11,6 +11,7 @@
 //! removals/UID             the removals of this object  next/KIND/NAME    number
 //! approvals/DIGEST         null                         spent/DIGEST      null
 //! approvals/DIGEST/STEP    null: a step that is not done copies/UID       null
+//! creating/UID             LedgerEntry
 //! ```
 
 use std::cmp::Ordering;

@@ -32,7 +32,9 @@ pub struct Observed {
     /// Which lists are complete. An object that is missing from an incomplete list is Unknown, not absent. An observation by name has no
     /// list.
     pub listed: Listed,
-    /// The addresses that were asked for by name, and for which the backend answered: whatever is there is among the objects.
+    /// The addresses that were asked for by name, and for which the backend answered: whatever is there is among the objects. Where absence
+    /// is proven by the ledger (`Absence::ByLedger`), Kiln itself answers: with the addresses of objects that are shown, and with those at
+    /// which neither the ledger nor the store knows of an object.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub queried: BTreeSet<Address>,
     /// One sentence for each thing that could not be observed.

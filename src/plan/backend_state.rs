@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    BackendRecord, BackendSpec, Kind, Ledger, LedgerView, Name, Object, Observed, Owner, Place, PlacedField, PoolId,
-    Reading, Records, fix_of_known_pool,
+    Absence, BackendRecord, BackendSpec, Kind, Ledger, LedgerView, Name, Object, ObjectId, Observed, Owner, Place,
+    PlacedField, PoolId, Reading, Records, fix_of_known_pool,
 };
 
 use super::blocked::{BlockCause, Blocked};
@@ -143,6 +143,9 @@ impl<'a> Judge<'a> {
             Some(ledger) => self.check_ledger(name, observed, record, ledger)?,
             None => check_no_other_owner(self.reading, name, observed)?,
         }
+        if capabilities.absence == Absence::ByLedger {
+            self.check_certain(name, observed, record)?;
+        }
         Ok(observed)
     }
 
@@ -191,6 +194,25 @@ impl<'a> Judge<'a> {
                 Blocked::changed(name, "the pool's ledger and the objects that it listed are missing".to_owned())
             })),
             None => Ok(ledger),
+        }
+    }
+
+    /// Blocks a backend whose ledger alone says which objects exist, if it is not certain what that says.
+    fn check_certain(&self, name: &Name, observed: &Observed, record: Option<&BackendRecord>) -> Result<(), Blocked> {
+        match certain_ledger(observed, self.stored(record)) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(Blocked {
+                fix: format!(
+                    "restore the newest ledger; or remove from the pool what Kiln made there and its driver does not show, and run \
+                     `kiln forget backend/{name}` to accept the pool as it is"
+                ),
+                ..Blocked::changed(
+                    name,
+                    format!(
+                        "the newest ledger of {name} is damaged ({why}), and only that ledger shows which objects may exist"
+                    ),
+                )
+            }),
         }
     }
 
@@ -252,7 +274,12 @@ impl<'a> Judge<'a> {
         };
         let ledger = self.newest_ledger(observed, self.record(name, spec, Some(observed)));
         let shows_all = observed.shows_all(capabilities.absence, ledger);
-        Some(Usable { name, spec, capabilities, observed, ledger, shows_all, locked_by })
+        let unseen = match capabilities.absence {
+            Absence::ByLedger if !shows_all => ledger.into_iter().flat_map(|ledger| ledger.unseen(observed)).collect(),
+            Absence::ByList | Absence::ByName | Absence::ByLedger => Vec::new(),
+        };
+        let unseen = unseen.into_iter().map(|(_, entry, _)| ObjectId::new(entry.kind, &entry.name)).collect();
+        Some(Usable { name, spec, capabilities, observed, ledger, shows_all, unseen, locked_by })
     }
 
     fn record(&self, name: &Name, spec: &BackendSpec, observed: Option<&Observed>) -> Option<&'a BackendRecord> {
@@ -306,6 +333,21 @@ pub fn trusted_ledger<'a>(view: &'a LedgerView, stored: Option<&'a Ledger>) -> O
         }
         LedgerView::Damaged(_) => stored,
         LedgerView::Unreadable(_) => None,
+    }
+}
+
+/// Returns the newest ledger of a pool, if it is certain which that is. `Err`: why not.
+pub(super) fn certain_ledger<'a>(
+    observed: &'a Observed,
+    stored: Option<&'a Ledger>,
+) -> Result<Option<&'a Ledger>, &'a str> {
+    match &observed.ledger {
+        None => Ok(stored),
+        Some(LedgerView::Good(ledger)) => Ok(Some(ledger)),
+        Some(LedgerView::Older(older, why)) => {
+            stored.filter(|stored| stored.serial > older.serial && stored.stack == older.stack).map(Some).ok_or(why)
+        }
+        Some(LedgerView::Damaged(why) | LedgerView::Unreadable(why)) => Err(why),
     }
 }
 

@@ -171,10 +171,12 @@ fn check_is_free<'a>(
     let meta = inventory.specs().document(subject.kind, subject.name);
     let can_be = match usable.capabilities.absence {
         Absence::ByList => Vec::new(),
-        Absence::ByName => meta.map(|meta| addresses(inventory, usable, subject.kind, meta)).unwrap_or_default(),
+        Absence::ByName | Absence::ByLedger => {
+            meta.map(|meta| addresses(inventory, usable, subject.kind, meta)).unwrap_or_default()
+        }
     };
     if !usable.observed.proves_gone(subject.kind, &can_be) {
-        return Err(not_proven_absent(subject, usable));
+        return Err(not_proven_absent(inventory, subject, usable));
     }
     check_not_lost(inventory, subject, subject.name, old)?;
     check_not_hidden(inventory, subject, subject.name)

@@ -1,6 +1,8 @@
 //! Objects that should exist and are not observed: lost, shrunk, replaced, or on a backend that cannot be observed.
 
-use crate::model::{Absence, Address, Kind, Ledger, Name, ObjectRecord, Place, PlacedField, Verb};
+use crate::model::{
+    Absence, Address, Kind, Ledger, LedgerEntry, Name, ObjectId, ObjectRecord, Place, PlacedField, Uid, Verb,
+};
 
 use super::backend_state::BackendState;
 use super::hold::{Hold, Subject};
@@ -77,7 +79,7 @@ pub(super) fn check_not_lost<'a>(
     }
     check_not_replaced(inventory, &subject, backend, &at)?;
     if let Some(usable) = inventory.usable(backend).filter(|usable| !usable.proves_gone(kind, uid, Some(&at))) {
-        return Err(not_proven_absent(&subject, usable));
+        return Err(not_proven_absent(inventory, &subject, usable));
     }
     let message = format!("{at} is missing from {backend}; Kiln does not recreate a lost object as an empty one");
     let fix = format!(
@@ -88,23 +90,88 @@ pub(super) fn check_not_lost<'a>(
 }
 
 /// Holds an object that may exist, because nothing proves its absence.
-pub(super) fn not_proven_absent(subject: &Subject<'_>, usable: &Usable<'_>) -> Hold {
-    let (why, fix) = unproven(usable);
+pub(super) fn not_proven_absent(inventory: &Inventory<'_>, subject: &Subject<'_>, usable: &Usable<'_>) -> Hold {
+    let (why, fix) = match usable.capabilities.absence {
+        Absence::ByList | Absence::ByName => unproven(usable),
+        Absence::ByLedger => not_known(inventory, subject, usable),
+    };
     subject.hold(HeldReason::Unobserved, format!("{why}: the object may exist"), fix)
 }
 
-/// Returns why an observation does not prove that an object is absent, and when it will.
-pub(super) fn unproven(usable: &Usable<'_>) -> (String, &'static str) {
+/// Returns why it is not proven that no other objects exist, and when it will be.
+pub(super) fn unproven(usable: &Usable<'_>) -> (String, String) {
     let backend = usable.name;
     match usable.capabilities.absence {
-        Absence::ByList => {
-            (format!("the listing of {backend} is incomplete"), "`kiln apply`, when the backend lists all its objects")
-        }
+        Absence::ByList => (
+            format!("the listing of {backend} is incomplete"),
+            "`kiln apply`, when the backend lists all its objects".to_owned(),
+        ),
         Absence::ByName => (
             format!("backend {backend} did not answer for each name"),
-            "`kiln apply`, when the backend answers for the names of all objects",
+            "`kiln apply`, when the backend answers for the names of all objects".to_owned(),
         ),
+        Absence::ByLedger if !usable.observed.gaps.is_empty() => unread(backend),
+        Absence::ByLedger => {
+            let (first, more) = usable.unseen.split_at(usable.unseen.len().min(3));
+            let list = |one: &dyn Fn(&ObjectId) -> String| first.iter().map(one).collect::<Vec<_>>().join(", ");
+            let and = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            let why = format!(
+                "backend {backend} cannot be asked for objects, and it is not known whether these exist: {}{and}",
+                list(&ObjectId::to_string)
+            );
+            let fix = format!(
+                "check which of them exist on the backend, and forget each that does not: {}",
+                list(&|id| format!("`kiln forget {id}`"))
+            );
+            (why, fix)
+        }
     }
+}
+
+/// Returns that the records of a driver, which alone show objects, cannot all be read.
+fn unread(backend: &Name) -> (String, String) {
+    let why = format!("the driver of backend {backend} cannot read all of its records");
+    (why, "`kiln apply`, when the driver can read them".to_owned())
+}
+
+/// Returns why a ledger does not prove that an object is absent, and what a person does about it.
+fn not_known(inventory: &Inventory<'_>, subject: &Subject<'_>, usable: &Usable<'_>) -> (String, String) {
+    let (kind, backend) = (subject.kind.as_lower(), usable.name);
+    if !usable.observed.gaps.is_empty() {
+        return unread(backend);
+    }
+    let is_unseen = |uid: &Uid| !inventory.by_uid.contains_key(uid);
+    let of_entry = |entry: &LedgerEntry| (entry.address(), entry.name.clone());
+    let by_uid = subject.uid.and_then(|uid| usable.ledger?.complete.get(&uid));
+    let declared = inventory.specs().document(subject.kind, subject.name);
+    let by_name = || {
+        let mut entered = inventory.entered(subject.kind, &declared?.name).iter();
+        Some(entered.find(|entered| entered.backend == backend && is_unseen(&entered.uid))?.entry)
+    };
+    let by_store = || {
+        let mut records = inventory.recorded(subject.kind, &declared?.name).iter();
+        let record = records.find(|record| record.was_live() && is_unseen(&record.identity.uid))?;
+        Some((record.address(), record.identity.name.clone()))
+    };
+    if let Some((at, name)) = by_uid.or_else(by_name).map(of_entry).or_else(by_store) {
+        let why = format!("it existed, backend {backend} cannot be asked for it, and its driver has no record of it");
+        let fix = format!(
+            "restore the record of {at} that the driver keeps on the pool; or, if the object is gone, run `kiln forget {kind}/{name}`, \
+             which frees the name"
+        );
+        return (why, fix);
+    }
+    let is_it = |entry: &LedgerEntry| entry.kind == subject.kind && entry.name == *subject.name;
+    let mut creating = usable.ledger.into_iter().flat_map(|ledger| &ledger.creating);
+    let creating = creating.find(|(uid, entry)| is_unseen(uid) && is_it(entry));
+    let native = creating.map_or_else(|| "it".to_owned(), |(_, entry)| entry.address().to_string());
+    let why =
+        format!("a run began to create it and did not learn the outcome, and backend {backend} cannot be asked for it");
+    let fix = format!(
+        "if {native} exists on the backend, remove it there; then run `kiln forget {kind}/{}`, which frees the name",
+        subject.name
+    );
+    (why, fix)
 }
 
 /// Holds an object whose native name belongs to an object without an owner: the original was replaced, or the pool is a copy

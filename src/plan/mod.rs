@@ -16,6 +16,7 @@
 
 mod backend_state;
 mod blocked;
+mod by_ledger;
 mod copies;
 mod doubt;
 mod draft;
@@ -49,6 +50,7 @@ mod unreachable;
 mod usable;
 
 pub use backend_state::{Judged, trusted_ledger};
+pub use by_ledger::answer_by_ledger;
 pub use copies::disown_copies;
 pub use gate::{resume, suspended_because, suspension_of};
 pub use hold::{IN_USE_FIX, OTHER_WRITER_FIX};

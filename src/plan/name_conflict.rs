@@ -32,17 +32,22 @@ pub(super) fn check_name_is_free(
     at: &Address,
 ) -> Result<(), Hold> {
     let Some(object) = usable.find(at, |place| place != Place::Temporary) else {
-        return check_absence(usable, subject, at);
+        return check_absence(inventory, usable, subject, at);
     };
     let (reason, message, fix) = in_the_way(inventory, usable, (subject.kind, subject.name), object);
     Err(subject.hold(reason, message, fix))
 }
 
 /// Holds an object that is to get a native name which an unobserved object may have.
-fn check_absence(usable: &Usable<'_>, subject: &Subject<'_>, at: &Address) -> Result<(), Hold> {
+fn check_absence(
+    inventory: &Inventory<'_>,
+    usable: &Usable<'_>,
+    subject: &Subject<'_>,
+    at: &Address,
+) -> Result<(), Hold> {
     match usable.observed.proves_absence(subject.kind, at) {
         true => Ok(()),
-        false => Err(not_proven_absent(subject, usable)),
+        false => Err(not_proven_absent(inventory, subject, usable)),
     }
 }
 
@@ -79,7 +84,7 @@ pub(super) fn check_place_is_free(
 ) -> Result<(), Hold> {
     let at = trashed.address();
     let Some(other) = usable.find(&at, |place| place == Place::Live) else {
-        return check_absence(usable, subject, &at);
+        return check_absence(inventory, usable, subject, &at);
     };
     let (reason, message, fix) = match &other.identity {
         None => {
@@ -101,7 +106,7 @@ pub(super) fn check_trash_is_free(
 ) -> Result<(), Hold> {
     let at = object.address();
     let Some(other) = usable.find(&at, |place| place == Place::Trash) else {
-        return check_absence(usable, subject, &at);
+        return check_absence(inventory, usable, subject, &at);
     };
     let message = format!("the trash already holds an object named {at}");
     let fix = match &other.identity {

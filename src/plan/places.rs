@@ -1,4 +1,4 @@
-//! Which names a backend that proves absence by name is asked for: its list may lack any object.
+//! Which names must be answered for where no list proves absence: the backend is asked for them, or its ledger answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +15,28 @@ use super::usable::Usable;
 /// How many of its first uids an object can have where no ledger tells which are used up.
 const WITHOUT_LEDGER: u32 = 8;
 
-/// Returns, by backend, the addresses that were not asked for yet and must be, before anything is recovered, settled or planned: those
-/// at which the objects of the ledgers, of the store, of open intents and of documents can be. An object that is declared and listed live
-/// is left out: nothing is made or removed under its names.
+/// Returns, by backend that proves absence by name, the addresses that were not asked for yet and must be, before anything is recovered,
+/// settled or planned: those at which the objects of the ledgers, of the store, of open intents and of documents can be. An object that is
+/// declared and listed live is left out: nothing is made or removed under its names.
 pub fn names_to_ask(
     reading: &Reading,
     world: &World,
     records: &Records,
     intents: &[OpenIntent],
 ) -> BTreeMap<Name, Vec<Address>> {
+    wanted_names(reading, world, records, intents, Absence::ByName)
+}
+
+/// Returns the addresses that are not answered for yet, by backend that proves absence in this way: see [`names_to_ask`].
+pub(super) fn wanted_names(
+    reading: &Reading,
+    world: &World,
+    records: &Records,
+    intents: &[OpenIntent],
+    absence: Absence,
+) -> BTreeMap<Name, Vec<Address>> {
     let mut by_name = world.iter().filter_map(|(name, view)| {
-        let asks = view.capabilities().is_some_and(|can| can.absence == Absence::ByName);
+        let asks = view.capabilities().is_some_and(|can| can.absence == absence);
         Some((name, view.observed().filter(|_| asks)?))
     });
     let Some(first) = by_name.next() else { return BTreeMap::new() };

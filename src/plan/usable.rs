@@ -1,6 +1,8 @@
 //! A backend on which steps can be planned.
 
-use crate::model::{Address, BackendSpec, Capabilities, Kind, Ledger, Name, NativeName, Object, Observed, Place, Uid};
+use crate::model::{
+    Address, BackendSpec, Capabilities, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Uid,
+};
 
 /// A backend on which steps can be planned.
 pub(super) struct Usable<'a> {
@@ -12,6 +14,8 @@ pub(super) struct Usable<'a> {
     pub ledger: Option<&'a Ledger>,
     /// Whether everything is observed that can depend on an object: see [`Observed::shows_all`].
     pub shows_all: bool,
+    /// Where the ledger proves absence, and not everything is observed: the objects of the ledger that are not shown.
+    pub unseen: Vec<ObjectId>,
     /// The holder of the writer lock, if another process has it: steps are held.
     pub locked_by: Option<&'a str>,
 }

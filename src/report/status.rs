@@ -12,7 +12,7 @@ use super::condition::Condition;
 use super::declared::{Declared, DeclaredView};
 use super::related::RelatedObjects;
 use crate::model::{
-    BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
+    Absence, BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
     ObjectRecord, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Resource, SeenObject, Specs, Step, Tags, Uid,
     Verb,
 };
@@ -527,7 +527,13 @@ impl<'a> StatusIndex<'a> {
             (Some(Observation::Seen { observed, .. }), None) if observed.pool.is_none() => {
                 Verdict::new(Condition::Progressing, "NotThere", "not used yet")
             }
-            (Some(Observation::Seen { .. }), None) => Verdict::new(Condition::Settled, "Observed", "observed"),
+            (Some(Observation::Seen { capabilities, .. }), None) => match capabilities.absence {
+                Absence::ByList | Absence::ByName => Verdict::new(Condition::Settled, "Observed", "observed"),
+                Absence::ByLedger => {
+                    let message = "absence of objects is taken from the ledger: the backend can neither list its objects nor tell whether one exists";
+                    Verdict::new(Condition::Settled, "ByLedger", message)
+                }
+            },
             (Some(Observation::LockedBy { by, .. }), None) => Verdict::new(Condition::Held, "OtherWriter", by.as_str()),
             (Some(Observation::Unsupported), _) if let Some(held) = self.about(Kind::Backend, name).held(None) => {
                 Verdict::held(held)

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln::model::{
-    Absence, Address, ApprovalItem, ApprovalSet, BackendRecord, Blocker, Capabilities, Capacity, Clients, Coverage,
-    Identity, ImageFormat, ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView,
-    Listed, Name, NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Qos,
-    Reading, Records, Removal, Resource, Restoring, Scope, Size, Suspension, Tags, Tombstone, Uid, VolumeSettings,
-    Written,
+    Absence, Action, Address, ApprovalItem, ApprovalSet, BackendRecord, Blocker, Capabilities, Capacity, Clients,
+    Coverage, Identity, ImageFormat, ImageObservation, ImageRef, Images, IntentId, Kind, LastReading, Ledger,
+    LedgerEntry, LedgerView, Listed, Name, NativeName, Object, ObjectRecord, Observed, OnRemove, OpenIntent, Owner,
+    Place, PoolId, Provisioning, Qos, Reading, Reason, Records, Removal, Resource, Restoring, Scope, Size, Step,
+    Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
 };
-use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, disown_copies, names_to_ask};
+use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, answer_by_ledger, disown_copies, names_to_ask};
 use serde::Deserialize;
 
 /// The whole file.
@@ -214,8 +214,13 @@ pub(crate) struct Thing {
     clone_of: Option<Name>,
     /// What needs it elsewhere.
     needed_by: Vec<String>,
-    /// No list shows it. A backend that proves absence by name answers for it.
+    /// No list shows it. A backend that proves absence by name answers for it; where the ledger proves absence, the driver has no record of it.
     unlisted: bool,
+    /// The ledger knows only that a run was about to make it; that a run was about to destroy it.
+    creating: bool,
+    destroying: bool,
+    /// The store has an open intent of its creation.
+    begun: bool,
     /// What knows of it: the pool, the ledger, the store.
     gone: bool,
     no_ledger: bool,
@@ -270,6 +275,8 @@ pub(crate) struct Scene {
     pub(crate) approved: Vec<String>,
     pub(crate) images: Images,
     pub(crate) irreversible: Irreversible,
+    /// The open intents of the store.
+    pub(crate) begun: Vec<OpenIntent>,
     /// The objects of backends that answer for names.
     pub(crate) by_name: BTreeMap<Name, Vec<Object>>,
     /// What every uid that can occur stands for.
@@ -308,6 +315,7 @@ impl Described {
                 (false, true) => Irreversible::HoldRestores,
                 (false, false) => Irreversible::List,
             },
+            begun: Vec::new(),
             by_name: BTreeMap::new(),
             uids: BTreeMap::new(),
             reading,
@@ -361,6 +369,7 @@ impl Scene {
     /// Answers for the names that matter, as far as a backend does.
     pub(crate) fn ask_for_names(&mut self) {
         loop {
+            answer_by_ledger(&self.reading, &mut self.world, &self.records, &self.begun);
             let mut wanted = names_to_ask(&self.reading, &self.world, &self.records, &[]);
             wanted.retain(|name, _| self.by_name.contains_key(name));
             if wanted.is_empty() {
@@ -417,7 +426,15 @@ impl Pool {
             let object = self.object(thing, &stack.id, &stack.owner, backend);
             if let Some(identity) = object.identity.clone().filter(|id| id.owner == stack.owner && !thing.half) {
                 thing.enter(&object, &identity, &mut ledger);
-                if !(thing.no_store || thing.copy) {
+                if thing.begun {
+                    let (size, settings) = (object.size, VolumeSettings::default());
+                    let (provisioning, tags) = (Provisioning::Thin, Tags::default());
+                    let action = Action::Create { size, provisioning, origin: None, tags, settings, n: thing.n };
+                    let step = Step::new(backend.clone(), identity.clone(), action, Reason::NotThere);
+                    let step = Step { native: object.native.clone(), ..step };
+                    scene.begun.push(OpenIntent { id: IntentId(scene.begun.len() as u64), step, at: 0 });
+                }
+                if !(thing.no_store || thing.copy || thing.creating || thing.begun) {
                     scene.records.objects.insert(identity.uid, thing.record(&object, identity, backend));
                 }
             }
@@ -432,8 +449,8 @@ impl Pool {
         }
         scene.recent.extend(ledger.removals.clone());
         objects.sort_by_key(|object| (object.address(), object.place));
-        let by_name = self.capabilities().absence == Absence::ByName;
-        if by_name {
+        let absence = self.capabilities().absence;
+        if absence != Absence::ByList {
             let unlisted = |object: &Object| {
                 self.objects.iter().any(|thing| {
                     thing.unlisted && self.object(thing, &stack.id, &stack.owner, backend).is_at(&object.address())
@@ -441,7 +458,7 @@ impl Pool {
             };
             let listed = objects.iter().filter(|object| !unlisted(object)).cloned().collect();
             let all = std::mem::replace(&mut objects, listed);
-            if !self.silent {
+            if absence == Absence::ByName && !self.silent {
                 scene.by_name.insert(backend.clone(), all);
             }
         }
@@ -465,7 +482,7 @@ impl Pool {
         };
         let observed = Observed {
             pool: (!self.unmarked).then(|| pool.clone()),
-            listed: if by_name {
+            listed: if absence != Absence::ByList {
                 Listed::NONE
             } else {
                 Listed {
@@ -655,6 +672,8 @@ impl Thing {
             let next = ledger.next.entry(Ledger::next_key(identity.kind, &name)).or_default();
             *next = (*next).max(self.n + 1);
             ledger.tombstones.insert(uid, Tombstone { kind: identity.kind, name, at: 0 });
+        } else if self.creating {
+            ledger.creating.insert(uid, identity.ledger_entry(self.n, object.address(), object.size));
         } else if !self.no_ledger {
             let known = Identity { name: name.clone(), ..identity.clone() };
             let native = if was.is_some() { known.native() } else { object.native.clone() };
@@ -662,6 +681,9 @@ impl Thing {
             let accepted = self.accepted.as_ref().map(|text| text.parse().unwrap());
             let entry = known.ledger_entry(self.n, Address { native, ..object.address() }, object.size);
             ledger.complete.insert(uid, LedgerEntry { declared_in, accepted, ..entry });
+            if self.destroying {
+                ledger.destroying.insert(uid);
+            }
             if self.leaving || (self.trash && !self.unannounced) {
                 ledger.leaving.insert(uid);
             }

@@ -18,11 +18,13 @@ use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{Fault, SimDriver, SimEffect, SimWorld};
 use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
-use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, overview, reconcile_once};
+use kiln::engine::{
+    Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, forget_object, overview, reconcile_once,
+};
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
-    Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName,
-    Observed, Outcome, Owner, PoolId, Reading, Scope, Size, Step, Suspension, Tags, Uid, VolumeSettings,
+    Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerEntry, LedgerView,
+    NativeName, Observed, Outcome, Owner, PoolId, Reading, Scope, Size, Step, Suspension, Tags, Uid, VolumeSettings,
 };
 use kiln::plan::{HeldReason, Overview, Plan};
 use kiln::store::{MemoryStore, Store, StoreError};
@@ -325,6 +327,32 @@ impl Rig {
             last = Some(report);
         }
         panic!("{what}: not settled after {most} passes: {last:#?}");
+    }
+
+    /// As a person who looks on a backend where the ledger proves absence: removes what exists of each object of which that is not known, and
+    /// forgets it. Returns how many there were.
+    pub async fn forget_what_may_exist(&self, specs: &Reading, what: &str) -> usize {
+        let unknown: Vec<(Uid, LedgerEntry)> = {
+            let world = self.world();
+            let shown = |native: &NativeName| world.live(native).is_some_and(|object| object.recorded);
+            let ledgers = world.ledger(&"prod".parse().unwrap()).into_iter();
+            let entries = ledgers.flat_map(|ledger| {
+                let complete = ledger.complete.iter().filter(|(uid, _)| !ledger.lets_go(**uid));
+                complete.chain(ledger.creating.iter().filter(|(uid, _)| !ledger.complete.contains_key(uid)))
+            });
+            let unknown = entries.filter(|(_, entry)| !shown(&entry.native));
+            unknown.map(|(uid, entry)| (*uid, entry.clone())).collect()
+        };
+        for (uid, LedgerEntry { kind, name, native, .. }) in &unknown {
+            let is_it = |at: &NativeName| at == native || at.parse().is_some_and(|(.., of)| of == *uid);
+            let natives: Vec<NativeName> = self.world().live_objects().map(|(native, _)| native.clone()).collect();
+            for native in natives.into_iter().filter(is_it) {
+                self.world().delete_by_hand(&native);
+            }
+            let forgotten = forget_object(&self.setup(specs), *kind, name, None).await;
+            assert!(forgotten.is_ok(), "{what}: {native}: {forgotten:?}");
+        }
+        unknown.len()
     }
 
     /// Three more passes: no effect (O5), and the plan stays empty.

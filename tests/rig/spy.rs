@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
-use kiln::driver::sim::SimDriver;
+use kiln::driver::sim::{Fault, SimDriver};
 use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Connect, Setup};
 use kiln::model::{
     Access, Action, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView,
-    Observed, Outcome, Owner, PoolId, Reading, Scope, Step, Suspension, VolumeSettings,
+    Listed, Observed, Outcome, Owner, PoolId, Reading, Scope, Step, Suspension, VolumeSettings,
 };
 
 use super::Rig;
@@ -28,6 +28,8 @@ pub struct Lie(pub fn(&Action) -> bool, pub Outcome);
 pub struct Spy {
     pub locks: AtomicUsize,
     pub executed: AtomicBool,
+    /// The calls that make a step.
+    pub steps: AtomicUsize,
     /// The calls that write to the pool.
     pub writes: AtomicUsize,
     /// The entries of ledgers that were changed.
@@ -38,6 +40,8 @@ pub struct Spy {
     pub before_step: Mutex<Option<Meanwhile>>,
     /// After the first step, nothing can be observed.
     pub blind: bool,
+    /// Each observation says that its lists are complete.
+    pub claims: bool,
     /// What becomes of each answer about names.
     pub answer: Option<fn(&mut Observed)>,
     /// After the first step, no ledger can be written; `Some(true)`: it is written, and that is not reported.
@@ -48,6 +52,8 @@ pub struct Spy {
     pub ignores_settings: bool,
     /// Steps that are answered, and not made.
     pub lies: Option<Lie>,
+    /// Steps with such an action are made, and the reply is lost.
+    pub loses: Option<fn(&Action) -> bool>,
 }
 
 impl Spy {
@@ -94,6 +100,9 @@ impl Driver for Spied {
             return Err(failed("the pool cannot be observed"));
         }
         let mut seen = self.sim.observe(scope).await?;
+        if self.spy.claims {
+            seen.listed = Listed::COMPLETE;
+        }
         if let (Scope::Objects(_), Some(answer)) = (scope, self.spy.answer) {
             answer(&mut seen);
         }
@@ -104,6 +113,10 @@ impl Driver for Spied {
     }
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
         self.spy.writes.fetch_add(1, Ordering::SeqCst);
+        self.spy.steps.fetch_add(1, Ordering::SeqCst);
+        if self.spy.loses.is_some_and(|is_of| is_of(&step.action)) {
+            self.sim.fail_at(self.sim.calls(), Fault::LostReply);
+        }
         if self.spy.keeps && step.action == Action::Destroy {
             return Err(failed("it cannot be destroyed"));
         }

@@ -1,6 +1,6 @@
 //! The driver of simulated pools, which adds faults to the calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
     Absence, Access, Action, Address, BackendSpec, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind,
-    Ledger, LedgerCommit, LedgerView, Name, Observed, Outcome, Owner, PoolId, Reservation, Restores, Scope, Step,
-    Suspension,
+    Ledger, LedgerCommit, LedgerView, Listed, Name, Observed, Outcome, Owner, PoolId, Reservation, Restores, Scope,
+    Step, Suspension,
 };
 
 use super::apply::apply;
@@ -21,7 +21,7 @@ use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
 use super::observe::{list_some, observe};
 use super::settings::{FaultRates, SimSettings};
-use super::world::SimWorld;
+use super::world::{SimKey, SimWorld};
 
 /// The duration of a slow call: longer than a user waits, shorter than the default timeout.
 const SLOW: Duration = Duration::from_secs(10);
@@ -265,6 +265,9 @@ impl Driver for SimDriver {
         let (scope, file) = (scope.clone(), self.file.clone());
         let blind = self.capabilities.client_visibility == ClientVisibility::None;
         let by_name = self.capabilities.absence == Absence::ByName && matches!(scope, Scope::All { .. });
+        let by_records = self.capabilities.absence == Absence::ByLedger;
+        // Records show each effect at once.
+        let fault = fault.filter(|fault| !(by_records && *fault == Fault::Stale));
         let hides_reservation = self.capabilities.reservation == Reservation::Hidden;
         self.with(false, move |world| {
             let locked = match file {
@@ -274,6 +277,10 @@ impl Driver for SimDriver {
             let mut seen = observe(world, &scope, fault, choice, locked);
             if by_name {
                 list_some(&mut seen);
+            }
+            if by_records {
+                seen.objects.retain(|object| world.has_record(object));
+                (seen.listed, seen.queried) = (Listed::NONE, BTreeSet::new());
             }
             if blind {
                 seen.objects.iter_mut().for_each(|object| object.clients = Clients::Unknown);
@@ -313,8 +320,12 @@ impl Driver for SimDriver {
             return Err(DriverError::before(ErrorKind::Transient, "simulated: the call failed"));
         }
         let (made, can, now) = (step.clone(), self.capabilities.clone(), context.now);
+        let is_answered = !matches!(fault, Some(Fault::LostReply | Fault::HangAfter));
         let changed = self.change(&step.identity.owner, move |world| {
             let outcome = apply(world, &can, &made, now, half);
+            if outcome.is_ok() && is_answered && made.action.is_first() && can.absence == Absence::ByLedger {
+                world.change(&SimKey::new(made.address(), None), |object| object.recorded = true);
+            }
             if half { Err(lost()) } else { outcome }
         });
         let answer = changed.await;

@@ -51,7 +51,8 @@ fields! {
         "unrepeatable" => unrepeatable: bool = FieldRule::default(FieldForm::Bool, "false"),
         /// Clients cannot be seen: neither shown, nor in the way of a step. A snapshot or clone of an open volume is inconsistent.
         "blindToClients" => blind_to_clients: bool = FieldRule::default(FieldForm::Bool, "false"),
-        /// How it is proven that an object does not exist. ByName: lists show only some of the objects. Default: ByList.
+        /// How it is proven that an object does not exist. ByName: lists show only some of the objects. ByLedger: only objects are
+        /// shown whose creation was answered, there is no trash, and nothing can be adopted. Default: ByList.
         "absence" => absence: Option<Absence> = FieldRule::optional(FieldForm::Choice(&Absence::CHOICES)),
         /// How a volume is restored from a snapshot. Default: Atomic.
         "restore" => restore: Option<Restores> = FieldRule::optional(FieldForm::Choice(&Restores::CHOICES)),
@@ -140,16 +141,21 @@ impl SimMode {
             capacities: _,
         } = *self;
         let everything = Capabilities::everything();
-        let snapshots = SnapshotAbility { nested: nested_snapshots, while_open: !blind_to_clients, adopt: true };
+        let absence = absence.unwrap_or(everything.absence);
+        let shows_foreign = absence != Absence::ByLedger;
+        let all = if shows_foreign { TrashAbility::All } else { TrashAbility::None };
+        let snapshots =
+            SnapshotAbility { nested: nested_snapshots, while_open: !blind_to_clients, adopt: shows_foreign };
         let client_visibility = if blind_to_clients { ClientVisibility::None } else { ClientVisibility::All };
         Capabilities {
             names: names.map_or(everything.names, |names| names.rules()),
             rename: !no_rename,
             snapshots: Some(snapshots),
-            trash: trash.unwrap_or(TrashAbility::All),
+            adopt: shows_foreign,
+            trash: trash.filter(|_| shows_foreign).unwrap_or(all),
             repeatable: !unrepeatable,
             client_visibility,
-            absence: absence.unwrap_or(everything.absence),
+            absence,
             restore: restore.unwrap_or(everything.restore),
             reservation: reservation.unwrap_or(everything.reservation),
             settings: settings.map_or(everything.settings, |settings| settings.ability()),

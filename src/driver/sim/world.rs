@@ -8,8 +8,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::copies::Copies;
 use crate::model::{
-    Address, Blocker, Capacity, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeName, Owner,
-    PoolId, Resource, Size, Suspension, SuspensionId, Tags, Uid, VolumeSettings,
+    Address, Blocker, Capacity, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeName, Object,
+    Owner, Place, PoolId, Resource, Size, Suspension, SuspensionId, Tags, Uid, VolumeSettings,
 };
 
 /// The block size in bytes. A block contains one stamp.
@@ -50,6 +50,9 @@ pub struct SimObject {
     /// Of a snapshot of another program that is inside of no volume: the volume that it was taken of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_volume: Option<NativeName>,
+    /// Whether the driver knows that it made it, where it shows only such objects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
 }
 
 fn is_zero(id: &u64) -> bool {
@@ -75,6 +78,7 @@ impl SimObject {
             needed_by: Vec::new(),
             blocker: None,
             of_volume: None,
+            recorded: false,
         }
     }
 
@@ -546,6 +550,12 @@ impl SimWorld {
         let entries =
             self.most.map(|total| Capacity { resource: Resource::Objects, total, used: objects, per_object: 1 });
         data.into_iter().chain(metadata).chain(entries).collect()
+    }
+
+    /// Whether the driver has a record of an object.
+    pub(super) fn has_record(&self, object: &Object) -> bool {
+        let trashed = object.uid().filter(|_| object.place == Place::Trash);
+        self.get(&SimKey::new(object.address(), trashed)).is_some_and(|object| object.recorded)
     }
 
     /// Returns the keys of the objects that depend on this one.

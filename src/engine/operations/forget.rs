@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Absence, BackendRecord, DriverError, Identity, JournalAction, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView,
-    Name, Object, ObjectId, ObjectRecord, Place, Size, Specs, Uid,
+    Name, Object, ObjectId, ObjectRecord, OpenIntent, Place, Size, Specs, Step, Uid,
 };
 use crate::plan::{self, Observation, SettledState};
 use crate::store::Batch;
@@ -51,7 +51,12 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
             no_driver(&setup.reading, &record.backend)
         )));
     }
-    if let Some(LostObject { backend, .. }) = lost.iter().find(|one| one.may_exist) {
+    // Where nothing but the ledger tells of an object, the person who looked on the backend does.
+    let is_by_ledger = |backend: &Name| {
+        let can = session.observations.world.get(backend).and_then(Observation::capabilities);
+        can.is_some_and(|can| can.absence == Absence::ByLedger)
+    };
+    if let Some(LostObject { backend, .. }) = lost.iter().find(|one| one.may_exist && !is_by_ledger(&one.backend)) {
         return Err(OperationError::Unobserved(format!(
             "{} was last seen on {backend}, which was seen only in part: it may still be there",
             ObjectId::new(kind, name)
@@ -78,15 +83,30 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
     batch.objects = of_name.filter(|id| !shown.contains(&id.uid)).map(|id| (id.uid, None)).collect();
     let mut backends = BTreeSet::new();
     for LostObject { backend, uid, .. } in &lost {
-        let Some(ledger) = session.ledgers.get_mut(backend).filter(|ledger| ledger.complete.contains_key(uid)) else {
+        let Some(ledger) = session.ledgers.get_mut(backend) else { continue };
+        if let Some(entry) = ledger.creating.remove(uid) {
+            ledger.complete.entry(*uid).or_insert(entry);
+        }
+        if !ledger.complete.contains_key(uid) {
             continue;
-        };
+        }
         ledger.add_tombstone(*uid, now);
         let identity = Identity { owner: owner.clone(), kind, name: name.clone(), uid: *uid };
         batch.journal.push(decided(&session, backend, &identity, GIVEN_UP.to_owned(), by));
         backends.insert(backend.clone());
     }
-    if backends.is_empty() && batch.objects.is_empty() {
+    // Creations that were begun and whose outcome is not known.
+    let intents = session.store.as_ref().map_or_else(|| Ok(Vec::new()), |store| store.intents())?;
+    let is_it = |intent: &&OpenIntent| {
+        let Step { identity, action, .. } = &intent.step;
+        let of_name = identity.owner == *owner && identity.kind == kind && identity.name == *name;
+        of_name
+            && action.is_first()
+            && !shown.contains(&identity.uid)
+            && intent.step.backend().is_some_and(is_by_ledger)
+    };
+    batch.close = intents.iter().filter(is_it).map(|intent| intent.id).collect();
+    if backends.is_empty() && batch.objects.is_empty() && batch.close.is_empty() {
         let there = session.observations.world.values().flat_map(Observation::objects);
         let there = there.filter(|o| o.place != Place::Temporary).filter_map(|o| o.identity.as_ref());
         let there = there.filter(|id| id.owner == *owner && id.kind == kind).map(|id| &id.name);
@@ -219,8 +239,9 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         let id = &record.identity;
         there.contains_key(&id.uid) || id.owner != *owner || observed.proves_gone(id.kind, &[record.address()])
     };
-    let shows_all = kept.iter().chain(&known).all(|ledger| observed.shows_all(absence, Some(ledger)));
-    if !shows_all || !remembered.values().all(is_proven) {
+    let shows_all = || kept.iter().chain(&known).all(|ledger| observed.shows_all(absence, Some(ledger)));
+    // Where nothing but the ledger tells of an object, the person who accepts the pool does.
+    if absence != Absence::ByLedger && !(shows_all() && remembered.values().all(is_proven)) {
         return Err(OperationError::Unobserved(format!(
             "{name} did not answer for every object that is known to be there, so it cannot be accepted"
         )));
@@ -233,6 +254,15 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     };
     // A reader that knows a later ledger of the pool must take this one for the newest.
     ledger.serial = ledger.serial.max(known.as_ref().map_or(0, |known| known.serial));
+    if absence == Absence::ByLedger {
+        // Creations whose outcome is not known are given up as well.
+        for (uid, entry) in std::mem::take(&mut ledger.creating) {
+            ledger.complete.entry(uid).or_insert(entry);
+        }
+        let intents = session.store.as_ref().map_or_else(|| Ok(Vec::new()), |store| store.intents())?;
+        let begun = intents.iter().filter(|intent| intent.step.action.is_first());
+        batch.close = begun.filter(|intent| intent.step.backend() == Some(name)).map(|intent| intent.id).collect();
+    }
     // An object that is not observed is given up.
     let mut gone: BTreeMap<Uid, Identity> = BTreeMap::new();
     for (uid, entry) in ledger.complete.iter().filter(|(uid, _)| !there.contains_key(uid)) {

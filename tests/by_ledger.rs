@@ -1,0 +1,247 @@
+//! Backends that can neither list their objects nor say that a name does not exist: absence is taken from the ledger.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod rig;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use kiln::driver::sim::{FaultRates, SimEffect, SimObject};
+use kiln::engine::{forget_backend, forget_object};
+use kiln::model::{
+    Absence, Action, Capabilities, Kind, Name, NativeName, OpenIntent, Outcome, Percent, Reading, Size, Step,
+    TrashAbility,
+};
+use kiln::plan::HeldReason;
+use kiln::report::backend_status;
+use kiln::store::{Batch, Store};
+use rig::spy::{Lie, Spy, spied};
+use rig::{HEAD, Point, Rig, held, join, once, run, specs, volume};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn rig_of(repeatable: bool) -> Rig {
+    let everything = Capabilities::everything();
+    let (trash, absence) = (TrashAbility::None, Absence::ByLedger);
+    Rig { capabilities: Capabilities { trash, absence, repeatable, adopt: false, ..everything }, ..Rig::new() }
+}
+
+fn db(more: &str) -> Reading {
+    join(&[volume("db", &format!("size: 1Mi, onRemove: Delete{more}"))])
+}
+
+/// A run in which the reply to each creation is lost. Returns how many calls it made.
+async fn without_reply(rig: &Rig, declared: &Reading) -> usize {
+    let loses: fn(&Action) -> bool = |action| matches!(action, Action::Create { .. });
+    let (setup, spy) = spied(rig, declared, Spy { loses: Some(loses), ..Spy::default() });
+    once(&setup).await;
+    spy.steps.load(Ordering::SeqCst)
+}
+
+async fn is_held(rig: &Rig, declared: &Reading) -> Vec<(String, HeldReason)> {
+    let report = rig.pass(declared).await.unwrap();
+    assert_eq!(report.plan.as_ref().unwrap().steps, []);
+    held(&report).into_iter().map(|(name, reason)| (name.to_owned(), reason)).collect()
+}
+
+#[test]
+fn a_creation_whose_reply_was_lost_is_not_repeated() {
+    for repeatable in [false, true] {
+        run(async {
+            let rig = rig_of(repeatable);
+            let declared = db("");
+            assert_eq!(without_reply(&rig, &declared).await, 1, "repeatable {repeatable}");
+            let leaked = rig.native("db");
+            for rig in [&rig, &rig.fork(false)] {
+                for _ in 0..2 {
+                    assert_eq!(is_held(rig, &declared).await, [("db".to_owned(), HeldReason::Unobserved)]);
+                }
+            }
+            assert_eq!(rig.store.intents().unwrap().len(), 1, "its outcome is not known");
+            // A person looked, and did not find it.
+            for rig in [&rig.fork(true), &rig.fork(false)] {
+                forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await.unwrap();
+                assert!(rig.store.intents().unwrap().is_empty());
+                rig.settle(&declared, 3, "made").await;
+                assert_eq!(rig.count(SimEffect::Created), 2);
+                let natives: Vec<NativeName> = rig.world().live_objects().map(|(native, _)| native.clone()).collect();
+                assert!(natives.len() == 2 && natives.contains(&leaked), "it has another name: {natives:?}");
+                rig.stays_settled(&declared).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn lists_prove_nothing() {
+    run(async {
+        let rig = rig_of(false);
+        let declared = db("");
+        without_reply(&rig, &declared).await;
+        let (setup, spy) = spied(&rig, &declared, Spy { claims: true, ..Spy::default() });
+        assert_eq!(held(&once(&setup).await), [("db", HeldReason::Unobserved)]);
+        assert_eq!(spy.steps.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_chosen_name_is_free_when_its_creation_is_forgotten() {
+    run(async {
+        let rig = rig_of(false);
+        let declared = db(", object: by-name");
+        without_reply(&rig, &declared).await;
+        assert_eq!(is_held(&rig, &declared).await, [("db".to_owned(), HeldReason::Unobserved)]);
+        rig.world().delete_by_hand(&NativeName::new("by-name"));
+        assert_eq!(is_held(&rig, &declared).await, [("db".to_owned(), HeldReason::Unobserved)]);
+        forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await.unwrap();
+        rig.settle(&declared, 3, "made").await;
+        assert!(rig.world().live(&NativeName::new("by-name")).is_some());
+    });
+}
+
+#[test]
+fn what_another_host_forgot_is_made_again() {
+    run(async {
+        let rig = rig_of(false);
+        let declared = db(", object: by-name");
+        rig.settle(&declared, 3, "made").await;
+        rig.world().delete_by_hand(&NativeName::new("by-name"));
+        assert_eq!(is_held(&rig, &declared).await, [("db".to_owned(), HeldReason::Unobserved)]);
+        let other = Rig { world: Arc::clone(&rig.world), ..rig.fork(false) };
+        forget_object(&other.setup(&declared), Kind::Volume, &name("db"), None).await.unwrap();
+        rig.settle(&declared, 3, "made again").await;
+        assert_eq!(rig.count(SimEffect::Created), 2);
+    });
+}
+
+#[test]
+fn a_creation_that_certainly_had_no_effect_is_planned_again() {
+    run(async {
+        let rig = rig_of(false);
+        let declared = db(", object: by-name");
+        // The backend refuses it: the name is that of an object that it does not show.
+        let native = NativeName::new("by-name");
+        rig.world().make_by_hand(&native, SimObject::empty(Size(1 << 20)));
+        let report = rig.pass(&declared).await.unwrap();
+        assert_eq!(report.failed.len(), 1, "{report:?}");
+        rig.world().delete_by_hand(&native);
+        rig.settle(&declared, 2, "made").await;
+        assert_eq!(rig.count(SimEffect::Created), 1);
+    });
+}
+
+#[test]
+fn a_creation_that_leaves_no_record_has_failed() {
+    run(async {
+        let rig = rig_of(false);
+        let declared = db("");
+        let lies = Lie(|action| matches!(action, Action::Create { .. }), Outcome::Changed);
+        let (setup, _) = spied(&rig, &declared, Spy { lies: Some(lies), ..Spy::default() });
+        let report = once(&setup).await;
+        assert_eq!((report.changed, report.failed.len()), (0, 1), "{report:?}");
+        assert_eq!(is_held(&rig, &declared).await, [("db".to_owned(), HeldReason::Unobserved)]);
+    });
+}
+
+#[test]
+fn a_damaged_ledger_is_accepted_by_a_person_with_all_that_is_not_shown_given_up() {
+    for with_store in [true, false] {
+        run(async {
+            let rig = rig_of(false);
+            let declared = join(&[volume("web", "size: 1Mi"), volume("db", "size: 1Mi, object: by-name")]);
+            let web = join(&[volume("web", "size: 1Mi")]);
+            rig.settle(&web, 3, "made").await;
+            without_reply(&rig, &declared).await;
+            let owner = "prod".parse().unwrap();
+            rig.world().damage_ledger(&owner, true);
+            rig.world().delete_by_hand(&NativeName::new("by-name"));
+            let rig = rig.fork(with_store);
+            let changed = ["db", "web"].map(|name| (name.to_owned(), HeldReason::BackendChanged));
+            assert_eq!(is_held(&rig, &declared).await, changed, "with store {with_store}");
+            let said = forget_backend(&rig.setup(&declared), &name("pool"), None).await.unwrap();
+            assert_eq!(said.contains("not there, and given up: volume db"), with_store, "{said}");
+            assert!(rig.store.intents().unwrap().is_empty());
+            rig.settle(&declared, 3, "made").await;
+            assert_eq!(rig.overview(&declared).await.plan.held, []);
+            assert_eq!(rig.count(SimEffect::Created), 3);
+        });
+    }
+}
+
+#[test]
+fn recovery_takes_no_missing_record_for_a_destruction_while_records_cannot_be_read() {
+    let mut open = 0;
+    for seed in 0..8 {
+        run(async {
+            let mut rig = rig_of(false);
+            let kept = join(&[volume("keep", "size: 1Mi")]);
+            let both = join(&[volume("keep", "size: 1Mi"), volume("db", "size: 2Mi, onRemove: Delete")]);
+            rig.settle(&both, 3, "made").await;
+            // The process dies before the destruction begins.
+            let calls = rig.calls_of(async |rig| rig.pass(&kept).await).await;
+            for at in 0..calls {
+                let mut crashed = rig.killed(at, Point::Before, true, async |rig| rig.pass(&kept).await).await;
+                if crashed.store.intents().unwrap().is_empty() || crashed.count(SimEffect::Destroyed) > 0 {
+                    continue;
+                }
+                open += 1;
+                crashed.rates = FaultRates { cut: Percent(100), ..FaultRates::NONE };
+                crashed.seed = seed;
+                crashed.pass(&kept).await.unwrap();
+                assert_eq!(crashed.store.intents().unwrap().len(), 1, "seed {seed}, call {at}");
+                crashed.rates = FaultRates::NONE;
+                crashed.settle(&kept, 3, "destroyed").await;
+                assert_eq!(crashed.count(SimEffect::Destroyed), 1, "seed {seed}, call {at}");
+            }
+            rig.seed = seed;
+        });
+    }
+    assert!(open > 0, "no destruction was interrupted");
+}
+
+#[test]
+fn recovery_does_not_say_that_a_change_had_no_effect() {
+    run(async {
+        let rig = rig_of(false);
+        let declared = db("");
+        let plan = rig.pass(&declared).await.unwrap().plan.unwrap();
+        let grow = Action::Grow { to: Size(2 << 20) };
+        let step = Step { action: grow.clone(), ..plan.steps[0].clone() };
+        let intent = OpenIntent { id: rig.store.next_intent(), step, at: 0 };
+        rig.store.commit(Batch { open: vec![intent], ..Batch::default() }).unwrap();
+        rig.pass(&declared).await.unwrap();
+        let journal = rig.store.journal(usize::MAX).unwrap();
+        let told: Vec<_> = journal.iter().filter(|entry| entry.detail == grow.to_string()).collect();
+        let message = "interrupted; the backend cannot show whether it had an effect";
+        assert_eq!(told.iter().map(|entry| entry.message.as_deref()).collect::<Vec<_>>(), [Some(message)]);
+        assert_eq!(rig.store.intents().unwrap(), []);
+    });
+}
+
+#[test]
+fn the_status_of_a_backend_says_that_absence_is_taken_from_the_ledger() {
+    run(async {
+        let rig = rig_of(false);
+        let declared = db("");
+        rig.settle(&declared, 3, "made").await;
+        let overview = rig.overview(&declared).await;
+        let status = backend_status(&overview, &declared);
+        assert_eq!(status[0].status.reason, "ByLedger");
+        assert!(status[0].status.message.contains("absence of objects is taken from the ledger"), "{status:?}");
+    });
+}
+
+#[test]
+fn the_simulator_shows_only_what_it_knows_to_have_made() {
+    run(async {
+        let text = HEAD.replace("{driver: sim}", "{driver: sim, sim: {mode: {absence: ByLedger}}}");
+        let backend = specs(&text).specs.backends.values().next().unwrap().clone();
+        let driver = kiln::driver::connect(&backend).unwrap();
+        let can = driver.capabilities();
+        assert_eq!((can.absence, can.trash, can.adopt), (Absence::ByLedger, TrashAbility::None, false));
+        assert!(!can.snapshots.as_ref().unwrap().adopt);
+    });
+}
