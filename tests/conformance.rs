@@ -35,7 +35,13 @@ use toy::ToyBench;
 #[test]
 fn the_simulator_in_memory() {
     let inapplicable = hold_all("the simulator in memory", |_| SimBench::in_memory());
-    assert_eq!(inapplicable, ["a_half_restore_is_completed_never_reported_as_done_and_never_copied"]);
+    assert_eq!(
+        inapplicable,
+        [
+            "a_half_restore_is_completed_never_reported_as_done_and_never_copied",
+            "records_show_what_was_made_until_it_is_destroyed",
+        ]
+    );
 }
 
 #[test]
@@ -144,7 +150,7 @@ fn a_simulator_that_restores_in_several_steps() {
     let inapplicable = hold_all("a simulator that restores in several steps", |_| {
         SimBench::able_to(|can| can.restore = Restores::InSteps)
     });
-    assert!(inapplicable.is_empty(), "claims that no driver is held to: {inapplicable:?}");
+    assert_eq!(inapplicable, ["records_show_what_was_made_until_it_is_destroyed"], "claims that no driver is held to");
 }
 
 #[test]
@@ -155,6 +161,19 @@ fn a_simulator_that_answers_only_for_names() {
             can.snapshots = Some(SnapshotAbility { nested: true, while_open: true, adopt: true });
         })
     });
+}
+
+#[test]
+fn a_simulator_whose_ledger_proves_absence() {
+    let inapplicable = hold_all("a simulator whose ledger proves absence", |_| {
+        SimBench::able_to(|can| {
+            can.absence = Absence::ByLedger;
+            can.trash = TrashAbility::None;
+            can.adopt = false;
+            can.snapshots = Some(SnapshotAbility { nested: false, while_open: true, adopt: false });
+        })
+    });
+    assert!(!inapplicable.contains(&"records_show_what_was_made_until_it_is_destroyed"));
 }
 
 #[test]

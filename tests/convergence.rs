@@ -280,6 +280,10 @@ async fn story(seed: u64, capabilities: Capabilities) -> usize {
     let before = contents(&rig);
     let events = rig.world().events().len();
     passes += rig.settle(&last, BOUND, &format!("seed {seed}")).await;
+    if rig.capabilities.absence == Absence::ByLedger {
+        rig.forget_what_may_exist(&last, &format!("seed {seed}")).await;
+        passes += rig.settle(&last, BOUND, &format!("seed {seed}")).await;
+    }
     nothing_changed_behind_the_back(&rig, &before, events, seed);
     memory.check(&rig, seed);
     rig.stays_settled(&last).await;
@@ -452,6 +456,20 @@ fn any_story_settles_where_backends_answer_only_for_names() {
         let everything = Capabilities::everything();
         let snapshots = everything.snapshots.clone().map(|all| SnapshotAbility { nested, ..all });
         let capabilities = Capabilities { snapshots, absence: Absence::ByName, ..everything };
+        for seed in seeds().iter().take(100) {
+            println!("nested {nested}, seed {seed}");
+            run(story(*seed, capabilities.clone()));
+        }
+    }
+}
+
+#[test]
+fn any_story_settles_where_the_ledger_proves_absence() {
+    for nested in [false, true] {
+        let everything = Capabilities::everything();
+        let snapshots = everything.snapshots.clone().map(|all| SnapshotAbility { nested, ..all });
+        let (trash, absence) = (TrashAbility::None, Absence::ByLedger);
+        let capabilities = Capabilities { snapshots, trash, absence, adopt: false, ..everything };
         for seed in seeds().iter().take(100) {
             println!("nested {nested}, seed {seed}");
             run(story(*seed, capabilities.clone()));

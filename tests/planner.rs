@@ -5,6 +5,8 @@
 
 #[path = "planning/abilities.rs"]
 mod abilities;
+#[path = "planning/absence.rs"]
+mod absence;
 #[path = "planning/bad_plans.rs"]
 mod bad_plans;
 mod planning;
@@ -14,10 +16,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use absence::differs;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Absence, Action, ClientVisibility, Clients, Kind, Ledger, Listed, Name, NativeName, Object, Place, SourceSpec,
-    Step, Uid, Verb,
+    Action, ClientVisibility, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid, Verb,
 };
 use kiln::plan::{Held, HeldReason, Inputs, Observation, Plan, lint, plan};
 use planning::{Described, Scene, applied};
@@ -528,65 +530,6 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
     wrong
 }
 
-/// The same world where lists show every second object, and backends answer for names.
-fn with_answers(scene: &Scene) -> Scene {
-    let mut scene = scene.clone();
-    for (name, view) in &mut scene.world {
-        if let Observation::Seen { capabilities, observed } | Observation::LockedBy { capabilities, observed, .. } =
-            view
-        {
-            capabilities.absence = Absence::ByName;
-            observed.listed = Listed::NONE;
-            scene.by_name.insert(name.clone(), observed.objects.clone());
-            let mut nth = 0_u32..;
-            observed.objects.retain(|_| nth.next().is_some_and(|nth| nth % 2 == 0));
-        }
-    }
-    scene.ask_for_names();
-    scene
-}
-
-/// Whether the native name of an object follows from its identity, or a document, a ledger or the store has it. One that was chosen, and
-/// that nothing has any more, only a list can show.
-fn can_be_asked_for(scene: &Scene, object: &Object) -> bool {
-    let Some(identity) = &object.tags.identity else { return true };
-    let spec = scene.reading.specs.volumes.get(&identity.name);
-    spec.is_some_and(|spec| spec.object.as_deref() == Some(object.native.as_str()))
-        || ledgers(scene).any(|ledger| ledger.complete.contains_key(&identity.uid))
-        || scene.records.objects.contains_key(&identity.uid)
-}
-
-/// What is wrong with the plan of a world in which lists show every second object, and backends answer for names: it is that of complete
-/// lists, if all objects are found, and else it creates nothing that exists under a name that can be asked for.
-fn differs_by_name(scene: &Scene, first: &Plan) -> Vec<String> {
-    let is_complete = |view: &Observation| view.observed().is_none_or(|seen| seen.lists_all() && seen.gaps.is_empty());
-    if !scene.world.values().all(is_complete) {
-        return Vec::new();
-    }
-    let answered = with_answers(scene);
-    let plan = plan(&answered.inputs());
-    let mut wrong: Vec<String> =
-        lint(&plan, &answered.inputs()).into_iter().map(|breach| format!("by name, lint: {breach}")).collect();
-    // The ledger knows the snapshot of each restore that was begun.
-    let is_known = |(_, volume): (&Name, &Object)| {
-        let snapshot = volume.tags.restoring.as_ref().and_then(|begun| begun.snapshot);
-        snapshot.is_none_or(|uid| objects(scene).any(|(_, object)| object.uid() == Some(uid)))
-    };
-    if objects(&answered).eq(objects(scene)) && objects(scene).all(is_known) {
-        let differs = (&plan.steps, &plan.held, &plan.drift) != (&first.steps, &first.held, &first.drift);
-        wrong.extend(differs.then(|| format!("by name, it is another plan: {:?} {:?}", plan.steps, plan.held)));
-    }
-    let exists = |step: &&Step| {
-        let is_first = matches!(step.action, Action::Create { .. } | Action::Snapshot { .. });
-        let is_it = |(at, object): (&Name, &Object)| {
-            Some(at) == step.backend() && object.uid() == Some(step.identity.uid) && can_be_asked_for(scene, object)
-        };
-        is_first && objects(scene).any(is_it)
-    };
-    wrong.extend(plan.steps.iter().filter(exists).map(|step| format!("by name, it is created again: {}", step.native)));
-    wrong
-}
-
 /// Whether such a hold is about what another object is like, which a step of the same plan can change.
 fn is_for_another(reason: HeldReason) -> bool {
     matches!(
@@ -625,7 +568,7 @@ fn any_specs_in_any_world_get_a_sound_plan() {
         steps.set(steps.get() + first.steps.len());
         refusals.set(refusals.get() + first.held.len());
         let mut wrong = wrong(&scene, &first);
-        wrong.extend(differs_by_name(&scene, &first));
+        wrong.extend(differs(&scene, &first));
         prop_assert!(wrong.is_empty(), "{}\n{specs}\n{world}broken: {broken}", wrong.join("\n"));
         Ok(())
     });
@@ -663,7 +606,7 @@ fn scenes_that_were_wrong_once_get_a_sound_plan() {
         let first = plan(&scene.inputs());
         assert!(!first.steps.is_empty() && !first.held.is_empty(), "{first:#?}");
         assert_eq!(wrong(&scene, &first), [""; 0]);
-        assert_eq!(differs_by_name(&scene, &first), [""; 0]);
+        assert_eq!(differs(&scene, &first), [""; 0]);
     }
 }
 

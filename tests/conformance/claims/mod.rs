@@ -89,6 +89,7 @@ claims! {
         observe_sees_what_execute_said
         thousand_objects_in_one_listing
         scope_objects_reports_clients_and_proves_absence
+        records_show_what_was_made_until_it_is_destroyed
         names_are_answered_for_whether_or_not_a_list_shows_them
         half_made_objects_are_shown_as_such;
     pool:

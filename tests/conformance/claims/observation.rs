@@ -1,8 +1,10 @@
 //! What observe shows.
 
+use std::collections::BTreeSet;
+
 use kiln::model::{
     Absence, Action, Address, ClientVisibility, Clients, ErrorKind, Kind, Listed, NativeName, Object, Observed, Origin,
-    Outcome, Place, Provisioning, Scope, Written,
+    Outcome, Place, Provisioning, Scope, TrashAbility, Written,
 };
 
 use crate::suite::Bench;
@@ -17,8 +19,10 @@ pub(crate) async fn observe_of_a_fresh_pool_is_empty_and_changes_nothing(bench: 
     ] {
         let seen = driver.observe(&scope).await.unwrap();
         let mut expected = Observed::nothing_in(&scope);
-        if driver.capabilities().absence == Absence::ByName {
-            expected.listed = Listed::NONE;
+        match driver.capabilities().absence {
+            Absence::ByList => {}
+            Absence::ByName => expected.listed = Listed::NONE,
+            Absence::ByLedger => (expected.listed, expected.queried) = (Listed::NONE, BTreeSet::new()),
         }
         assert_eq!(Observed { capacities: Vec::new(), ..seen }, expected);
     }
@@ -74,7 +78,7 @@ pub(crate) async fn thousand_objects_in_one_listing(bench: &dyn Bench) {
     for i in 0..990 {
         let native = NativeName::new(format!("volume-{i}"));
         bench.make_foreign(&native, kit.can().granularity.max(4096), i + 1);
-        names.push((native, Place::Live));
+        names.extend(kit.shows_foreign().then_some((native, Place::Live)));
     }
     for i in 0..10 {
         let (identity, _) = kit.volume(&format!("ours-{i}")).await;
@@ -95,7 +99,9 @@ pub(crate) async fn scope_objects_reports_clients_and_proves_absence(bench: &dyn
     let open = bench.hold_open(&db.native());
     let asked = [idle.native(), gone, db.native(), db.native()].map(|native| Address::flat(&native));
     let seen = kit.driver.observe(&Scope::Objects(asked.to_vec())).await.unwrap();
-    assert_eq!((seen.listed, seen.queried), (Listed::NONE, asked.into()), "each name is answered, and none is listed");
+    // Where the ledger proves absence, no name is answered for.
+    let answered = if kit.can().absence == Absence::ByLedger { BTreeSet::new() } else { asked.into() };
+    assert_eq!((seen.listed, seen.queried), (Listed::NONE, answered), "each name is answered, and none is listed");
     let found: Vec<_> = seen.objects.iter().map(|object| object.native.clone()).collect();
     assert_eq!(found, [db.native(), idle.native()]);
     let shown = &seen.objects[0].clients;
@@ -112,8 +118,34 @@ pub(crate) async fn scope_objects_reports_clients_and_proves_absence(bench: &dyn
     assert!(!matches!(kit.one(&db).await.clients, Clients::Some(_)), "still shown after it was closed");
 }
 
+pub(crate) async fn records_show_what_was_made_until_it_is_destroyed(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    if kit.can().absence != Absence::ByLedger {
+        return kit.does_not_apply("it shows more than what it made");
+    }
+    let adopts_snapshots = kit.can().snapshots.as_ref().is_some_and(|snapshots| snapshots.adopt);
+    assert_eq!((kit.can().trash, kit.can().adopt, adopts_snapshots), (TrashAbility::None, false, false));
+    let (db, _, monday, _) = kit.with_history().await;
+    let foreign = NativeName::new("volume-1");
+    bench.make_foreign(&foreign, kit.size.bytes(), 1);
+    assert_eq!(kit.look(&foreign).await, [], "it has no record");
+    let mut made = vec![db.native()];
+    made.extend(kit.can().snapshots.is_some().then(|| monday.native()));
+    made.sort();
+    for driver in [std::sync::Arc::clone(&kit.driver), bench.another()] {
+        let shown: Vec<_> = kit.all_by(&*driver).await.objects.into_iter().map(|object| object.native).collect();
+        assert_eq!(shown, made);
+    }
+    let other = kit.volume("other").await.0;
+    assert_eq!(kit.remove(&other).await, None);
+    assert_eq!(kit.look(&other.native()).await, [], "its record is gone with it");
+}
+
 pub(crate) async fn names_are_answered_for_whether_or_not_a_list_shows_them(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
+    if !kit.shows_foreign() {
+        return kit.does_not_apply("it answers for no name");
+    }
     let (db, _, monday, _) = kit.with_history().await;
     let mut expected = vec![(db.native(), Place::Live)];
     if kit.can().snapshots.is_some() {
@@ -147,6 +179,10 @@ pub(crate) async fn half_made_objects_are_shown_as_such(bench: &dyn Bench) {
     let left = kit.identity(Kind::Volume, "left");
     let temporary = NativeName::temporary(&left.owner, &left.name, left.uid);
     bench.make_left_over(&temporary, kit.size.bytes());
+    if !kit.shows_foreign() {
+        assert_eq!(kit.look(&temporary).await, [], "it has no record");
+        return kit.does_not_apply("it shows only what it knows to have made");
+    }
     let seen = kit.named(&temporary).await;
     let identity = seen.identity.unwrap();
     assert_eq!((identity.owner, identity.name, identity.uid), (left.owner.clone(), left.name.clone(), left.uid));
