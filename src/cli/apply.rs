@@ -166,7 +166,10 @@ fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> RunSummary 
         skipped: report.skipped,
         not_asked_for: report.left_out.0,
         stopped: report.stopped,
-        held: held_views(report, commands),
+        held: match (&report.plan, report.declined || !report.refused.is_empty()) {
+            (Some(plan), false) => HeldView::all_of_run(plan, commands),
+            _ => held_views(report, commands),
+        },
         declined: report.declined,
         refused: report.refused.clone(),
         breaches: report.breaches.clone(),

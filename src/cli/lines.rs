@@ -120,7 +120,7 @@ fn write(terminal: &Terminal, line: &impl Serialize) {
 #[async_trait]
 impl Reporter for Lines {
     fn planned(&self, plan: &Plan) {
-        let view = Box::new(PlanView::new(plan, &self.specs, &self.terminal.commands()));
+        let view = Box::new(PlanView::of_run(plan, &self.specs, &self.terminal.commands()));
         write(&self.terminal, &OuterLine::Planned { plan: view });
         self.people.planned(plan);
     }

@@ -267,8 +267,8 @@ impl PlanView {
 
     /// Makes the shown form of a plan whose steps are executed, or are to be confirmed: what waits is what waits after them.
     pub fn of_run(plan: &Plan, specs: &Specs, commands: &Commands) -> Self {
-        let view = Self::new(plan, specs, &Commands { digest_changes: digest_changes(plan), ..commands.clone() });
-        Self { waiting: waiting_after_run(plan, commands), ..view }
+        let held = Some(HeldView::all_of_run(plan, commands));
+        Self { held, waiting: waiting_after_run(plan, commands), ..Self::new(plan, specs, commands) }
     }
 
     /// Makes the shown form of invalid manifests, which have no plan.
@@ -350,6 +350,11 @@ impl HeldView {
     /// Makes the shown form of each hold of a plan.
     pub fn all(plan: &Plan, commands: &Commands) -> Vec<Self> {
         Self::of(&plan.held, plan, commands)
+    }
+
+    /// Makes the shown form of each hold of a plan whose steps are executed, as [`PlanView::of_run`].
+    pub fn all_of_run(plan: &Plan, commands: &Commands) -> Vec<Self> {
+        Self::all(plan, &Commands { digest_changes: digest_changes(plan), ..commands.clone() })
     }
 
     /// Makes the shown form of some holds of a plan.

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{STACK, Sandbox};
 use crate::signals::{send, start};
 
 /// Starts `kiln` at a terminal. Returns it, and the side of the terminal at which a person sits.
@@ -92,6 +92,27 @@ fn no_to_the_question_executes_nothing_at_all() {
     assert_eq!(code, 0, "{shown}");
     assert_eq!(shown.matches("Steps:").count(), 1, "the plan is shown once: {shown}");
     assert!(shown.contains("grew volume/db") && shown.contains("destroyed volume/gone"), "{shown}");
+}
+
+#[test]
+fn no_digest_is_shown_that_the_run_changes() {
+    let sandbox = Sandbox::with_volumes(&["a", "b", "keep", "db"]);
+    sandbox.write("specs/stack.yaml", &STACK.replace("}\n---", ", safety: {maxRemovals: 1}}\n---"));
+    sandbox.snapshot("monday", "volume: db");
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("db", "size: 1Mi, restore: {snapshot: monday, request: one}");
+    ["a", "b"].iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
+    let approval = || sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    let before = approval();
+    let (_, shown) = at_a_terminal(&sandbox, "apply", "no");
+    assert!(!shown.contains(&before) && shown.contains("Waiting for approval after this run: 2 steps."), "{shown}");
+    let lines = sandbox.kiln("apply --yes -o json").ends(4).out;
+    let summary: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["held"][0]["fix"], "`kiln plan` shows what approves it after this run", "{lines}");
+    assert_ne!(approval(), before);
+    // What is not changed is shown.
+    let (_, shown) = at_a_terminal(&sandbox, "apply", "yes");
+    assert!(shown.contains(&format!("fix: `kiln approve {}` approves all 2 steps that wait", approval())), "{shown}");
 }
 
 #[test]
