@@ -20,7 +20,7 @@ use kiln::model::{
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
 use rig::spy::{Spy, spied};
-use rig::{HEAD, Person, Point, Rig, Turned, held, run, snapshot, specs, volume};
+use rig::{HEAD, Person, Point, Rig, Turned, held, once, run, snapshot, specs, volume};
 use tokio::time::{Duration, Instant};
 
 /// What a test makes of the n-th try of a step; `None`: the simulator does it.
@@ -848,6 +848,31 @@ fn recovery_asks_for_the_object_of_an_intent_that_nothing_else_knows() {
         rig.store.commit(Batch { open: vec![intent], ..Batch::default() }).unwrap();
         rig.pass(&declared).await.unwrap();
         assert_eq!((rig.store.intents().unwrap(), told(&rig, &Action::Destroy)), (vec![], vec!["changed".to_owned()]));
+    });
+}
+
+/// A run in which the replies to such steps are lost.
+async fn without_replies(rig: &Rig, declared: &Reading, spy: Spy) -> Report {
+    let (setup, _) = spied(rig, declared, spy);
+    once(&setup).await
+}
+
+#[test]
+fn a_detach_whose_reply_was_lost_is_seen_where_names_are_answered() {
+    run(async {
+        let capabilities = Capabilities { repeatable: false, ..by_name() };
+        let rig = Rig { capabilities, ..Rig::new() };
+        // More than are asked for in one call.
+        let others: String = (0..1100).map(|nth| volume(&format!("v{nth}"), "size: 4Ki")).collect();
+        let clone = volume("clone", "size: 1Mi, source: {snapshot: s}");
+        let kept = [volume("base", "size: 1Mi"), clone, others];
+        let declared = join(&[&kept[..], &[snapshot("s", "base", ", onRemove: Detach")]].concat());
+        rig.settle(&declared, 3, "made").await;
+        let loses: fn(&Action) -> bool = |action| *action == Action::Detach;
+        let report = without_replies(&rig, &join(&kept), Spy { loses: Some(loses), ..Spy::default() }).await;
+        assert!(report.failed.is_empty() && report.skipped == 0, "{:?}", report.failed);
+        assert_eq!((rig.count(SimEffect::Detached), rig.store.intents().unwrap()), (1, vec![]));
+        rig.stays_settled(&join(&kept)).await;
     });
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::model::{DriverError, Effect, Endpoint, Name, OpenIntent, Outcome, Step};
+use crate::model::{Absence, Action, DriverError, Effect, Endpoint, Name, OpenIntent, Outcome, Step};
 use crate::store::{Batch, QueuedCommit, StoreError};
 
 use super::event::Event;
@@ -152,6 +152,9 @@ impl<'r> Scheduler<'r> {
                 continue;
             };
             slots.take(step);
+            let ledger = step.backend().and_then(|backend| self.verifier.ledgers.get(backend));
+            let lists = slots.backend.driver.capabilities().absence == Absence::ByList;
+            let known = ledger.filter(|_| step.action == Action::Detach && !lists);
             let intent = self.execution.store.next_intent();
             open.push(OpenIntent { id: intent, step: step.clone(), at: self.execution.now() });
             begun.push(StepTask {
@@ -161,6 +164,7 @@ impl<'r> Scheduler<'r> {
                 is_awaited: self.queue.is_awaited(index),
                 suspensions: self.execution.suspensions.by(index),
                 backend: slots.backend.clone(),
+                known: known.cloned(),
                 calls: Arc::clone(&slots.calls),
                 stop: self.stop.clone(),
                 store: Arc::clone(&self.execution.store),

@@ -10,12 +10,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::StepContext;
-use crate::model::{Absence, Action, DriverError, Effect, IntentId, Outcome, Reason, Scope, Step, Suspension, Uid};
+use crate::model::{
+    Absence, Action, DriverError, Effect, IntentId, Observed, Outcome, Reason, Scope, Step, Suspension, Uid,
+};
 use crate::store::{Batch, QueuedCommit, Store, StoreError};
 
 use super::backend_session::BackendSession;
 use super::clock::Clock;
 use super::effect::{ObservedObjects, not_observed};
+use super::ledger::SharedLedger;
 use super::record::{commit, journal_entry};
 use super::suspensions::ObjectSuspensions;
 use super::verify::concerned;
@@ -52,6 +55,8 @@ pub(super) struct StepTask {
     pub is_awaited: bool,
     pub suspensions: ObjectSuspensions,
     pub backend: BackendSession,
+    /// Where no list shows everything, and only all objects together show the effect of the step: the ledger, which knows them.
+    pub known: Option<SharedLedger>,
     pub calls: Arc<Semaphore>,
     pub stop: CancellationToken,
     pub store: Arc<dyn Store>,
@@ -155,8 +160,8 @@ impl StepTask {
             return ControlFlow::Continue(error.effect != Effect::No);
         }
         // An error of the observation hides no effect: the intent stays open, and the next pass observes again.
-        let seen = self.backend.observe(&scope_of(&self.step)).await.ok();
-        let seen = seen.as_ref().map(|seen| ObservedObjects::of(seen, can, None));
+        let seen = self.observe().await.ok();
+        let seen = seen.as_ref().map(|seen| ObservedObjects::of(seen, can, self.known.as_deref()));
         match seen.and_then(|seen| Some((seen.shows_outcome(&self.step)?, seen.shows_begun(&self.step)))) {
             Some((true, _)) => ControlFlow::Break(Ok(Outcome::Changed)),
             Some((false, is_begun)) => ControlFlow::Continue(is_begun),
@@ -170,12 +175,23 @@ impl StepTask {
         if self.step.reason != Reason::GivesWay {
             return Ok(());
         }
-        let seen = self.backend.observe(&scope_of(&self.step)).await;
-        let seen = seen.map_err(|error| DriverError { effect: Effect::Unknown, ..error })?;
+        let seen = self.observe().await.map_err(|error| DriverError { effect: Effect::Unknown, ..error })?;
         match ObservedObjects::of(&seen, self.backend.driver.capabilities(), None).shows(&self.step) {
             Some(true) => Ok(()),
             Some(false) | None => Err(not_observed(&self.step)),
         }
+    }
+
+    /// Observes what shows the effect of the step.
+    async fn observe(&self) -> Result<Observed, DriverError> {
+        let own = concerned(&self.step);
+        let scope = match &self.known {
+            // A clone can be any object.
+            Some(ledger) => Scope::Objects(own.chain(ledger.addresses()).collect()),
+            None if self.step.action == Action::Detach => Scope::All { owner: self.step.identity.owner.clone() },
+            None => Scope::Objects(own.collect()),
+        };
+        self.backend.observe(&scope).await
     }
 
     async fn attempt(&self) -> Result<Outcome, DriverError> {
@@ -199,14 +215,6 @@ impl StepTask {
                 Err(_) => return Err(DriverError::timed_out(timeout)),
             }
         }
-    }
-}
-
-/// What must be observed to see the effect of a step: only a listing shows all clones.
-fn scope_of(step: &Step) -> Scope {
-    match step.action == Action::Detach {
-        true => Scope::All { owner: step.identity.owner.clone() },
-        false => Scope::Objects(concerned(step).collect()),
     }
 }
 
