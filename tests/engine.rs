@@ -876,6 +876,28 @@ fn a_detach_whose_reply_was_lost_is_seen_where_names_are_answered() {
     });
 }
 
+#[test]
+fn the_answer_of_another_pool_shows_no_effect() {
+    let another: fn(&mut Observed) = |seen| {
+        if !seen.queried.is_empty() {
+            seen.pool = Some(PoolId("another".to_owned()));
+        }
+    };
+    let creates: fn(&Action) -> bool = |action| matches!(action, Action::Create { .. });
+    // A step that was reported as done, and one whose reply was lost.
+    for (loses, effect) in [(None, Effect::Yes), (Some(creates), Effect::Unknown)] {
+        run(async {
+            let mut rig = Rig::new();
+            rig.capabilities.repeatable = false;
+            rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "made").await;
+            let declared = join(&[volume("db", "size: 1Mi"), volume("web", "size: 1Mi")]);
+            let report = without_replies(&rig, &declared, Spy { loses, answer: Some(another), ..Spy::default() }).await;
+            let effects: Vec<Effect> = report.failed.iter().map(|(_, error)| error.effect).collect();
+            assert_eq!(effects, [effect], "{:?}", report.failed);
+        });
+    }
+}
+
 /// Lists show only some of the objects, and names are answered for.
 fn by_name() -> Capabilities {
     Capabilities { absence: Absence::ByName, ..Capabilities::everything() }

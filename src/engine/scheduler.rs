@@ -164,6 +164,7 @@ impl<'r> Scheduler<'r> {
                 is_awaited: self.queue.is_awaited(index),
                 suspensions: self.execution.suspensions.by(index),
                 backend: slots.backend.clone(),
+                pool: ledger.map(|ledger| ledger.pool.clone()),
                 known: known.cloned(),
                 calls: Arc::clone(&slots.calls),
                 stop: self.stop.clone(),

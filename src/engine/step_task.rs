@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Absence, Action, DriverError, Effect, IntentId, Observed, Outcome, Reason, Scope, Step, Suspension, Uid,
+    Absence, Action, DriverError, Effect, IntentId, Observed, Outcome, PoolId, Reason, Scope, Step, Suspension, Uid,
 };
 use crate::store::{Batch, QueuedCommit, Store, StoreError};
 
@@ -21,7 +21,7 @@ use super::effect::{ObservedObjects, not_observed};
 use super::ledger::SharedLedger;
 use super::record::{commit, journal_entry};
 use super::suspensions::ObjectSuspensions;
-use super::verify::concerned;
+use super::verify::{concerned, pool_replaced};
 
 /// How often a call is tried whose error is retryable, with pauses that double from a tenth of a second: less than two seconds in all, so
 /// that a pass ends soon. The next pass tries again.
@@ -55,6 +55,8 @@ pub(super) struct StepTask {
     pub is_awaited: bool,
     pub suspensions: ObjectSuspensions,
     pub backend: BackendSession,
+    /// The pool of the backend.
+    pub pool: Option<PoolId>,
     /// Where no list shows everything, and only all objects together show the effect of the step: the ledger, which knows them.
     pub known: Option<SharedLedger>,
     pub calls: Arc<Semaphore>,
@@ -182,7 +184,7 @@ impl StepTask {
         }
     }
 
-    /// Observes what shows the effect of the step.
+    /// Observes what shows the effect of the step, on the pool that the step was planned for.
     async fn observe(&self) -> Result<Observed, DriverError> {
         let own = concerned(&self.step);
         let scope = match &self.known {
@@ -191,7 +193,11 @@ impl StepTask {
             None if self.step.action == Action::Detach => Scope::All { owner: self.step.identity.owner.clone() },
             None => Scope::Objects(own.collect()),
         };
-        self.backend.observe(&scope).await
+        let seen = self.backend.observe(&scope).await?;
+        match seen.pool == self.pool {
+            true => Ok(seen),
+            false => Err(pool_replaced()),
+        }
     }
 
     async fn attempt(&self) -> Result<Outcome, DriverError> {

@@ -66,6 +66,10 @@ impl Verifier<'_> {
                 Scope::Objects(addresses.into_iter().collect())
             };
             let seen = match backend.observe(&scope).await {
+                Ok(seen) if seen.pool.as_ref() != Some(&ledger.pool) => Err(pool_replaced()),
+                answer => answer,
+            };
+            let seen = match seen {
                 Ok(seen) => seen,
                 Err(error) => {
                     // What the calls reported is entered all the same: an object that vanishes now must count as lost, not as never created.
@@ -165,6 +169,11 @@ fn hides(later: &Action, earlier: &Action) -> bool {
         | Action::Sweep
         | Action::Detach => true,
     }
+}
+
+/// The error of an observation that shows another pool than the one that steps were made on.
+pub(super) fn pool_replaced() -> DriverError {
+    DriverError::before(ErrorKind::Unreachable, "its pool was replaced while steps were made")
 }
 
 /// Returns the addresses of the objects that a step concerns: its own, and those of the snapshots that move inside of it.
