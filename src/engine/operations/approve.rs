@@ -32,7 +32,9 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
     let waits = |set: &Option<ApprovalSet>| set.as_ref().is_some_and(|set| set.digest == digest);
     let Some((irreversible, _)) = shown.into_iter().find(|(_, plan)| waits(&plan.awaiting)) else {
         if listed.used.iter().any(|used| used.digest == digest) {
-            return Ok(vec![format!("{digest} is approved already: the next `kiln apply` executes its steps")]);
+            return Ok(vec![format!(
+                "{digest} is approved already: the next run (`kiln apply`, or the daemon) executes its steps"
+            )]);
         }
         if let Some(unobserved) = listed.unobserved.first() {
             let message = format!("approval {digest} is not what waits now: {}", unobserved.message);
@@ -81,7 +83,7 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
     let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum()).rounded();
     said.push(format!(
-        "{}, {bytes} ({digest}): the next `kiln apply` executes {}, and the steps that need no approval",
+        "{}, {bytes} ({digest}): the next run (`kiln apply`, or the daemon) executes {}, and the steps that need no approval",
         counted(steps.len(), "step"),
         if steps.len() == 1 { "it" } else { "them" }
     ));
