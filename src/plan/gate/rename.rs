@@ -70,17 +70,16 @@ pub(super) fn hold_renamed<'a>(
     let Some(successor) = renamed.only_successor() else { return };
     let (old, new) = (renamed.name, successor.name);
     let rename = rename_fix(inventory, old, new);
-    let begins_empty =
-        format!("it would be destroyed, and the new volume {new} would begin empty: this may be a rename");
+    let begins_empty = format!(
+        "volume {old}, {}, would be destroyed, and the new volume {new} would begin empty: this may be a rename",
+        successor.likeness.of_old()
+    );
     let message = match successor.state {
         SuccessorState::New(step) => {
-            let message = format!(
-                "it would begin empty, and volume {old}, {}, would be destroyed: this may be a rename",
-                successor.likeness.of_old()
-            );
-            // An approval for the new volume alone would create it empty: it is given for the old one.
+            // An approval for the new volume alone would create it empty: it is given for the old one. Both have the same message, so
+            // that reports name the pair once.
             let fix = format!("{rename}; otherwise {new} waits for the decision about {old}: `kiln plan volume/{old}`");
-            draft.hold_step(step, HeldReason::LooksLikeRename, message, &fix);
+            draft.hold_step(step, HeldReason::LooksLikeRename, begins_empty.clone(), &fix);
             begins_empty
         }
         SuccessorState::Held => begins_empty,
