@@ -33,7 +33,8 @@ impl Judged {
         // Two Backends with one pool: their objects cannot be told apart.
         let mut by_pool: BTreeMap<&PoolId, Vec<&Name>> = BTreeMap::new();
         for (name, spec) in &reading.specs.backends {
-            let checked = judge.check(name, spec);
+            let place = || reading.place_of_field(Kind::Backend, name, PlacedField::Path);
+            let checked = judge.check(name, spec).map_err(|blocked| blocked.with_place_of_path(&place()));
             if let Ok(Observed { pool: Some(pool), .. }) = checked {
                 by_pool.entry(pool).or_default().push(name);
             }

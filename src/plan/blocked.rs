@@ -24,7 +24,15 @@ pub(super) enum BlockCause {
     Shared,
 }
 
+/// How fixes name the path of the pool. Drivers do not know where it is written.
+const PATH: &str = "the `path` of the Backend";
+
 impl Blocked {
+    /// Adds to the fix where the path of the pool is written.
+    pub(super) fn with_place_of_path(self, place: &str) -> Self {
+        Self { fix: self.fix.replace(PATH, &format!("{PATH}{place}")), ..self }
+    }
+
     /// Whether the backend counts as unobserved.
     pub(super) fn is_unobserved(&self) -> bool {
         self.cause == BlockCause::Unobserved
@@ -52,7 +60,7 @@ impl Blocked {
             reason: HeldReason::BackendChanged,
             message,
             fix: format!(
-                "mount its pool again, or correct the path of the Backend; or run `kiln forget backend/{name}` to accept this pool as it is"
+                "mount its pool again, or correct {PATH}; or run `kiln forget backend/{name}` to accept this pool as it is"
             ),
             cause: BlockCause::Unobserved,
         }
