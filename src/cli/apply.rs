@@ -22,7 +22,7 @@ use crate::daemon::protocol::ApplyRequest;
 use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Reading;
 use crate::plan::Saved;
-use crate::report::{Commands, Folded, HeldView, fold, render_holds};
+use crate::report::{Commands, Folded, HeldView, fold, render_holds, where_all_are};
 use crate::text::{counted, table};
 
 /// Where an apply runs.
@@ -192,6 +192,8 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
         let width = progress.paint().column(widest.unwrap_or_default());
         out.push_str(if report.refused.is_empty() { "Held while running:\n" } else { "Held:\n" });
         render_holds(&mut out, &found, width, progress.paint());
+        let all = where_all_are(&found, &commands.command("kiln status -o json"));
+        out.extend(all.map(|all| format!("{all}\n")));
     }
     let Report { changed, unchanged, failed, skipped, stopped, paths, .. } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {

@@ -195,8 +195,9 @@ impl Context {
             let (message, hint) = (complete(&problem.message), problem.hint.as_ref().map(complete));
             let problem = Problem { message, hint, ..problem.clone() };
             let paint = self.terminal.err_paint;
-            let also = same.also_at().map(|also| paint.fit(&format!("{}\n", escape(&also)))).unwrap_or_default();
-            self.terminal.talk(&format!("{}\n{also}", problem.shown(paint)));
+            let listing = self.terminal.commands().command("kiln check -o json");
+            let others = same.others(&listing).into_iter().map(|others| paint.fit(&format!("{}\n", escape(&others))));
+            self.terminal.talk(&format!("{}\n{}", problem.shown(paint), others.collect::<String>()));
         }
         // They are shown above.
         Failure { hint: None, ..Failure::invalid(problems.len()) }

@@ -65,7 +65,7 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
     if args.output.is_json() {
         context.json(&Diagnosis { findings: &findings });
     } else {
-        context.terminal.out(&report::findings_text(&findings, context.terminal.paint));
+        context.terminal.out(&report::findings_text(&findings, context.terminal.paint, &commands));
     }
     Ok(Exit::combine(findings.iter().map(exit_of)))
 }

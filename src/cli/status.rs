@@ -14,7 +14,8 @@ use crate::daemon::protocol::{DaemonView, PassView};
 use crate::engine::writers;
 use crate::model::Seconds;
 use crate::report::{
-    Commands, Condition, HeldView, ObjectStatus, OrphanView, StackStatus, StackView, stack_status, stack_text,
+    Commands, Condition, HeldView, ObjectStatus, OrphanView, StackStatus, StackView, SuspendedView, stack_status,
+    stack_text,
 };
 use crate::text::{Paint, escape};
 
@@ -42,7 +43,7 @@ struct StatusView<'a> {
     /// The waiting steps: `destroy volume/db`.
     awaiting_approval: &'a [String],
     /// The suspensions, one sentence each.
-    suspended: &'a [String],
+    suspended: Vec<String>,
     /// The orphans.
     orphans: &'a [OrphanView],
 }
@@ -62,7 +63,7 @@ impl<'a> StatusView<'a> {
             held,
             approval,
             awaiting_approval,
-            suspended,
+            suspended: suspended.iter().map(SuspendedView::sentence).collect(),
             orphans,
         }
     }

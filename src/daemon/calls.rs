@@ -41,8 +41,8 @@ impl Calls {
     fn open(&self, backend: &Name) -> Option<DriverError> {
         let OpenBreaker { failing: Failing { failures, error, next }, fix } = self.breakers().open(backend)?.clone();
         let again = rfc3339(self.wall(next));
-        let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
-        let message = format!("{error} (circuit breaker open: failed {times}, next probe at {again})");
+        // Backends with other numbers have a message of the same form, which is told once.
+        let message = format!("{error} (circuit breaker open: failures: {failures}, next probe: {again})");
         // The cause is still the last failure, and so is what ends it.
         Some(DriverError { fix, ..DriverError::before(ErrorKind::BreakerOpen, message) })
     }
@@ -280,7 +280,7 @@ pub(super) mod tests {
         let error = driver.metadata().lock(&"prod".parse().unwrap()).await.map(|_| ()).unwrap_err();
         assert_eq!((error.kind, sim.calls()), (ErrorKind::BreakerOpen, asked));
         let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
-        assert!(error.message.contains("next probe at "), "{}", error.message);
+        assert!(error.message.contains("next probe: "), "{}", error.message);
         // Neither another answer nor time closes it: only a probe does.
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert_eq!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::BreakerOpen);

@@ -6,19 +6,20 @@ use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
 use crate::plan::{Observation, Plan, World};
 use crate::report::{
-    Commands, Folded, HeldView, MemberLine, TellsFact, ToldWarning, completed, fold, listed, same_problems,
+    Commands, Fact, Folded, HeldView, MemberLine, TellsFact, ToldWarning, completed, fold, listed, same_problems,
 };
 
 /// Logs the problems of the manifests, whenever they change.
-pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) {
+pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState, commands: &Commands) {
     let same = |before: &ManifestState| before.problems == now.problems;
     if before.is_some_and(same) {
         return;
     }
     let each = now.problems.iter().map(|problem| (problem.place.known(), &*problem.message, None));
     for same in same_problems(each) {
-        let also = same.also_at().map(|also| format!("; {also}")).unwrap_or_default();
-        tracing::warn!("{}{also}", now.problems[same.first].place.beside(same.message));
+        let others = same.others(&commands.command("kiln check -o json"));
+        let others: String = others.into_iter().map(|others| format!("; {others}")).collect();
+        tracing::warn!("{}{others}", now.problems[same.first].place.beside(same.message));
     }
     match (before, now.problems.len()) {
         (_, 0) if before.is_some_and(|before| !before.problems.is_empty()) => {
@@ -59,7 +60,7 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
             (_, Some(verb)) => (format!("{} ({verb})", hold.subject()), members(&hold, MemberForm::Bare)),
             (_, None) => (hold.subject(), members(&hold, MemberForm::VerbBefore)),
         };
-        tracing::warn!("held: {objects}: {}: {why}{}", hold.reason, fix(&hold));
+        tracing::warn!("held: {objects}: {}: {why}{}{}", hold.reason, fix(&hold), where_all_is(&hold, commands));
     }
     let mut gone: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for what in logged.difference(&now) {
@@ -67,7 +68,9 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
         gone.entry(why).or_default().push(object.to_owned());
     }
     for (why, objects) in gone {
-        tracing::info!("no longer held: {}{why}", listed(objects.into_iter(), LOGGED));
+        let all = commands.command("kiln get");
+        let all = if objects.len() > LOGGED { format!("; `{all}` shows the condition of each") } else { String::new() };
+        tracing::info!("no longer held: {}{why}{all}", listed(objects.into_iter(), LOGGED));
     }
     *logged = now;
 }
@@ -100,6 +103,12 @@ fn members<T: TellsFact>(entry: &Folded<'_, T>, form: MemberForm) -> String {
     Vec::from_iter(lines.into_iter().map(line).chain(rest)).join("; ")
 }
 
+/// Returns how to list the members that a line leaves out.
+fn where_all_is<T: TellsFact>(entry: &Folded<'_, T>, commands: &Commands) -> String {
+    let all = commands.command("kiln plan -o json");
+    if entry.leaves_out() { format!("; `{all}` lists all") } else { String::new() }
+}
+
 /// Logs each warning of the plan once, until the plan no longer has it.
 pub(super) fn log_warnings(logged: &mut BTreeSet<String>, plan: &Plan, commands: &Commands) {
     let mut now = BTreeSet::new();
@@ -120,21 +129,43 @@ pub(super) fn log_warnings(logged: &mut BTreeSet<String>, plan: &Plan, commands:
             true => String::new(),
             false => format!("; {}", members(&warning, MemberForm::Bare)),
         };
-        tracing::warn!("{}{message}{}{members}", warning.reason, fix(&warning));
+        let all = where_all_is(&warning, commands);
+        tracing::warn!("{}{message}{}{members}{all}", warning.reason, fix(&warning));
     }
     *logged = now;
 }
 
+/// What is logged about a backend.
+struct BackendNote<'a> {
+    backend: &'a Name,
+    message: String,
+}
+
+impl TellsFact for BackendNote<'_> {
+    fn fact(&self) -> Fact<'_> {
+        Fact { kind: Some("backend"), name: self.backend.as_str(), ..Fact::new("", "", &self.message, "") }
+    }
+}
+
+/// Logs backends of which the same is true, in one line.
+pub(super) fn log_backends<'a>(what: &str, notes: impl Iterator<Item = (&'a Name, String)>) {
+    let notes: Vec<BackendNote<'a>> = notes.map(|(backend, message)| BackendNote { backend, message }).collect();
+    for entry in fold(&notes) {
+        for cause in &entry.causes {
+            tracing::warn!("{what}: {}: {}", entry.all_names(cause), cause.message);
+        }
+    }
+}
+
 /// Logs the gaps in the observations of the backends, whenever they change.
 pub(super) fn log_gaps(logged: &mut BTreeMap<Name, Vec<String>>, world: &World) {
-    let mut now = BTreeMap::new();
-    for (name, view) in world {
-        let Some(observed) = view.observed().filter(|observed| !observed.gaps.is_empty()) else { continue };
-        if logged.get(name) != Some(&observed.gaps) {
-            tracing::warn!(backend = %name, "observed only in part: {}", observed.gaps.join("; "));
-        }
-        now.insert(name.clone(), observed.gaps.clone());
-    }
+    let gaps = |view: &Observation| view.observed().map(|observed| observed.gaps.clone());
+    let now: BTreeMap<Name, Vec<String>> = world
+        .iter()
+        .filter_map(|(name, view)| Some((name.clone(), gaps(view).filter(|gaps| !gaps.is_empty())?)))
+        .collect();
+    let new = now.iter().filter(|(name, gaps)| logged.get(*name) != Some(*gaps));
+    log_backends("observed only in part", new.map(|(name, gaps)| (name, gaps.join("; "))));
     for name in logged
         .keys()
         .filter(|name| matches!(world.get(*name), Some(Observation::Seen { .. })) && !now.contains_key(*name))

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::api::protocol::{ApplyRequest, PassEnding, PassView};
 use super::breaker::CallFailure;
-use super::log_changes::{log_gaps, log_held, log_problems, log_warnings};
+use super::log_changes::{log_backends, log_gaps, log_held, log_problems, log_warnings};
 use super::reconciler::Reconciler;
 use super::schedule::After;
 use super::state::{AppliedContent, Certainty, RunningPass};
@@ -203,7 +203,7 @@ impl Reconciler {
         if let Some(running) = &mut known.running {
             running.content = Some(manifests.content.clone());
         }
-        log_problems(known.manifests.as_ref(), manifests);
+        log_problems(known.manifests.as_ref(), manifests, &self.config.commands);
         self.metrics.problems(manifests.problems.len());
         let before = known.manifests.replace(manifests.clone());
         let same_facts = before.as_ref().is_some_and(|before| before.reading.coverage == manifests.reading.coverage);
@@ -353,17 +353,19 @@ impl Reconciler {
         let specs = &reading.specs;
         let mut breakers = self.calls.breakers();
         breakers.retain(|name| specs.backends.contains_key(name));
+        let mut opened = Vec::new();
         for (name, view) in &report.world {
             match view {
                 Observation::Failed { why, fix } if breakers.open(name).is_none() => {
                     breakers.failed(name, false, CallFailure { error: why, fix: fix.as_deref() }, now);
-                    tracing::warn!(backend = %name, "observation failed, circuit breaker opened: {why}");
+                    opened.push((name, why.clone()));
                 }
                 Observation::Seen { .. } | Observation::LockedBy { .. } => breakers.observed(name),
                 Observation::Failed { .. } | Observation::Unsupported => {}
             }
         }
         drop(breakers);
+        log_backends("observation failed, circuit breaker opened", opened.into_iter());
         let mut known = self.known();
         if known.unobserved.is_none() && reading.broken {
             // The declared backends are not known yet.

@@ -12,7 +12,7 @@ use super::folded::{Folded, MemberLine, TellsFact, fold};
 use super::plan_view::{HeldView, Outage, completed, held_by_outages, outages, with_commands};
 use super::same_problem::same_problems;
 use super::warnings::ToldWarning;
-use crate::model::{Kind, Reading, SourcePlace};
+use crate::model::{Kind, PlacedField, Reading, SourcePlace};
 use crate::plan::{Plan, Unobserved, Warning};
 use crate::text::{escape, split_places};
 
@@ -68,11 +68,12 @@ pub fn problem_annotations<'a>(
     problems: impl Iterator<Item = (Option<&'a SourcePlace>, &'a str, Option<&'a str>)>,
     commands: &Commands,
 ) -> Vec<Annotation> {
+    let listing = commands.command("kiln check -o json");
     let annotations = same_problems(problems).into_iter().map(|same| {
         let hint = same.hint.map(|hint| format!("\n{}", escape(&commands.complete(hint)))).unwrap_or_default();
-        let also = same.also_at().map(|also| format!("\n{}", escape(&also))).unwrap_or_default();
-        let message = format!("{}{hint}{also}", escape(same.message));
-        Annotation { level: "error", place: same.places.first().copied().cloned(), message }
+        let others: String = same.others(&listing).iter().map(|others| format!("\n{}", escape(others))).collect();
+        let message = format!("{}{hint}{others}", escape(same.message));
+        Annotation { level: "error", place: same.place.cloned(), message }
     });
     first_ten(annotations.collect())
 }
@@ -86,11 +87,16 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
     let warnings: Vec<ToldWarning<'_>> = warnings.iter().map(ToldWarning::of).collect();
     let (outages, holds) = outages(&held, &unobserved);
     let document = |kind: Kind, name: &str| reading.place(kind, &name.parse().ok()?).cloned();
-    let of_backend = |outage: &Outage<'_>| document(Kind::Backend, outage.backend);
+    // What a pool is observed by.
+    let of_backend = |outage: &Outage<'_>| {
+        let path = reading.place_of_field(Kind::Backend, &outage.backend.parse().ok()?, PlacedField::Path);
+        split_places(&path).1.first().and_then(|place| SourcePlace::parse(place))
+    };
+    let listing = commands.command("kiln plan -o json");
     let mut annotations = annotated("error", &fold(&outages), of_backend, |entry| {
         let was = if entry.is_single() { "was" } else { "were" };
-        let backends = if entry.is_single() { String::new() } else { members(entry, "") };
-        let held: String = held_by_outages(entry).iter().map(|hold| members(hold, "held: ")).collect();
+        let backends = if entry.is_single() { String::new() } else { members(entry, "", &listing) };
+        let held: String = held_by_outages(entry).iter().map(|hold| members(hold, "held: ", &listing)).collect();
         format!("{} {was} not observed{}{backends}{held}", entry.subject(), told(entry))
     });
     annotations.extend(annotated(
@@ -99,7 +105,7 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
         |held| document(held.kind, &held.name),
         |entry| {
             let is = if entry.is_single() { "is" } else { "are" };
-            let held = if entry.is_single() { String::new() } else { members(entry, "held: ") };
+            let held = if entry.is_single() { String::new() } else { members(entry, "held: ", &listing) };
             format!("{} {is} held ({}){}{held}", entry.subject(), escape(entry.reason), told(entry))
         },
     ));
@@ -108,7 +114,7 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
         &fold(&warnings),
         |_| None,
         |entry| {
-            let names = if entry.is_single() { String::new() } else { members(entry, "") };
+            let names = if entry.is_single() { String::new() } else { members(entry, "", &listing) };
             format!("{}{}{names}", escape(entry.reason), told(entry))
         },
     ));
@@ -162,13 +168,17 @@ fn told<T: TellsFact>(entry: &Folded<'_, T>) -> String {
     format!("{message}{fix}")
 }
 
-/// Returns the members of an entry, on lines of their own that begin with `head`.
-fn members<T: TellsFact>(entry: &Folded<'_, T>, head: &str) -> String {
+/// Returns the members of an entry, on lines of their own that begin with `head`. `listing`: the command that lists those that are not
+/// named.
+fn members<T: TellsFact>(entry: &Folded<'_, T>, head: &str, listing: &str) -> String {
     let (lines, rest) = entry.lines(false);
     let line = |MemberLine { verb: _, text }| format!("\n{head}{}", escape(&text));
     let mut out: String = lines.into_iter().map(line).collect();
     if rest > 0 {
         out.push_str(&format!("\n{head}{rest} more"));
+    }
+    if entry.leaves_out() {
+        out.push_str(&format!("\n`{}` lists all", escape(listing)));
     }
     out
 }
@@ -264,7 +274,19 @@ mod tests {
         let told = problem_annotations(same, &Commands::default());
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].message, "unknown field\nremove it\nalso at a.yaml:2:1, a.yaml:3:1");
-        let texts: Vec<String> = (0..40).map(|n| format!("problem {n}")).collect();
+        // Other values are told beside the other places, of which ten are named.
+        let hints: Vec<String> = (1..=12).map(|n| format!("did you mean `size: {n}Gi`?")).collect();
+        let alike = places.iter().zip(&hints).map(|(place, hint)| (Some(place), "it has no unit", Some(&**hint)));
+        let told = problem_annotations(
+            alike.chain([(Some(&places[20]), "it has no unit", Some(&*hints[0]))]),
+            &Commands::default(),
+        );
+        assert_eq!(told.len(), 1);
+        let text = "it has no unit\ndid you mean `size: 1Gi`?\nalso at a.yaml:21:1\nwith other values at a.yaml:2:1 (`size: 2Gi`), ";
+        assert!(told[0].message.starts_with(text), "{}", told[0].message);
+        let end = "a.yaml:11:1 (`size: 11Gi`) and 1 more (`kiln check -o json` lists all)";
+        assert!(told[0].message.ends_with(end), "{}", told[0].message);
+        let texts: Vec<String> = (0..40).map(|n| format!("problem p{n}")).collect();
         let none = problem_annotations([(None, "no manifests", None)].into_iter(), &Commands::default());
         assert_eq!(
             (none.len(), none[0].place.as_ref(), none[0].workflow_command(None).as_str()),
@@ -272,7 +294,7 @@ mod tests {
         );
         let many = places.iter().zip(&texts).map(|(place, text)| (Some(place), text.as_str(), None));
         let told = problem_annotations(many, &Commands::default());
-        assert_eq!((told.len(), told[8].message.as_str()), (10, "problem 8"));
+        assert_eq!((told.len(), told[8].message.as_str()), (10, "problem p8"));
         assert_eq!((told[9].level, told[9].message.as_str()), ("error", "and 31 more: see the output of this step"));
     }
 
@@ -280,7 +302,7 @@ mod tests {
     fn many_problems_are_grouped_without_comparing_each_with_each() {
         // If each problem were compared with each other one, this would take minutes.
         let place = SourcePlace { file: "a.yaml".into(), line: 1, column: 1 };
-        let texts: Vec<String> = (0..200_000).map(|n| format!("problem {n}")).collect();
+        let texts: Vec<String> = (0..200_000).map(|n| format!("problem p{n}")).collect();
         let many = texts.iter().map(|text| (Some(&place), text.as_str(), None));
         let told = problem_annotations(many, &Commands::default());
         assert_eq!(told[9].message, "and 199991 more: see the output of this step");

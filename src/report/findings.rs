@@ -6,12 +6,13 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::answers::DoctorAnswer;
-use super::folded::{Fact, TellsFact, fold};
+use super::commands::Commands;
+use super::folded::{Fact, TellsFact, fold, where_all_are};
 use super::folded_text::render_facts;
 use super::orphans::Orphan;
 use crate::model::{Capacity, Resource, Size};
 use crate::plan::Held;
-use crate::text::{Paint, counted, rfc3339};
+use crate::text::{Paint, counted, escape, rfc3339};
 
 /// A problem or a warning.
 #[derive(Debug, Serialize)]
@@ -118,7 +119,8 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
         let fix = fix.unwrap_or("repair the backend, then run `kiln apply`");
         let message = match waiting.len() {
             0 => unobserved.message.clone(),
-            count => format!("{}; {} on it held", unobserved.message, counted(count, "object")),
+            // Other numbers give a message of the same form, which is told once.
+            count => format!("{}; objects held on it: {count}", unobserved.message),
         };
         findings.push(Finding::problem(FindingArea::Backend, what, "Unobserved", message, fix));
         added.extend(waiting);
@@ -180,18 +182,23 @@ fn add_full_pools(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Returns findings as text, with a summary as the last line.
-pub fn findings_text(findings: &[Finding], paint: Paint) -> String {
+pub fn findings_text(findings: &[Finding], paint: Paint, commands: &Commands) -> String {
     if findings.is_empty() {
         return "No problems found.\n".to_owned();
     }
     let mut out = String::new();
+    let mut all = None;
     for (heading, wrong) in [("Problems:", true), ("Warnings:", false)] {
-        let of_kind: Vec<&Finding> = findings.iter().filter(|finding| finding.wrong == wrong).collect();
+        let of_kind = fold(findings.iter().filter(|finding| finding.wrong == wrong));
         if of_kind.is_empty() {
             continue;
         }
         let _ = writeln!(out, "{}", paint.bold(heading));
-        render_facts(&mut out, &fold(of_kind), paint, |_| String::new());
+        render_facts(&mut out, &of_kind, paint, |_| String::new());
+        all = all.or_else(|| where_all_are(&of_kind, &commands.command("kiln doctor -o json")));
+    }
+    if let Some(all) = all {
+        let _ = writeln!(out, "{}", escape(&all));
     }
     let wrong = findings.iter().filter(|finding| finding.wrong).count();
     let summary = match (wrong, findings.len() - wrong) {

@@ -1,8 +1,8 @@
 //! One fact once: what shares a reason and the form of a fix is one entry, with the objects that it applies to below it. Pure.
 //!
-//! Where the texts of an entry have different names, sizes or numbers, `VOLUME` or `SIZE` stands for them, and beside each member its own
-//! value: `volume/a (SIZE 2Gi)`. `NAME` and `UID` stand for those of the member. Replacing these words by the values of a member gives its
-//! own text back, but for the places of documents, which stand beside it too.
+//! Where the texts of an entry have different names, sizes or numbers, `<volume>` or `<size>` stands for them, and `<name>` and `<uid>`
+//! for those of the member: a shell, a manifest and Kiln refuse each. Beside a member stands its own value, or, for what is written between
+//! backticks, all that is to be pasted: ``volume/a (`size: 2Gi` specs/a.yaml:3:9)``. A command that takes several operands is one for all.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
-use super::form::{TextForm, ValueSearch};
+use super::form::{Code, TextForm, add_names, codes, one_command, with_words};
 use crate::model::{Kind, Verb};
 use crate::text::{split_places, without_places};
 
@@ -50,6 +50,21 @@ impl<'a> Fact<'a> {
             Some(kind) => format!("{kind}/{}", self.name),
             None => self.name.to_owned(),
         }
+    }
+}
+
+impl<'a, T: TellsFact> Member<'a, T> {
+    fn fact(&self) -> Fact<'a> {
+        Fact { fix: self.fix, ..self.told.fact() }
+    }
+
+    /// Returns the subject with its values: ``volume/a (`size: 2Gi`, 1Gi)``. For where the text of another member stands beside it.
+    pub(super) fn with_values(&self) -> String {
+        let is_pasted = |value: &&str| !self.pasted.iter().any(|code| code.contains(value));
+        let values = self.values.iter().map(|(_, value)| &**value).filter(is_pasted);
+        let values: Vec<&str> = self.pasted.iter().map(String::as_str).chain(values).collect();
+        let values = if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
+        format!("{}{values}", self.told.fact().subject())
     }
 }
 
@@ -99,7 +114,11 @@ pub struct Cause<'a, T> {
 pub struct Member<'a, T> {
     /// The fact.
     pub told: &'a T,
-    /// What stands for its values in the shared texts, and the values.
+    /// The fix of the fact, or of the one that it is decided with.
+    fix: &'a str,
+    /// What is to be pasted for it, where the shared texts have a placeholder: `` `size: 2Gi` specs/a.yaml:3:9 ``.
+    pasted: Vec<String>,
+    /// Its values, each after the placeholder in the shared texts.
     values: Vec<(Rc<str>, Rc<str>)>,
 }
 
@@ -109,7 +128,7 @@ const NAMED: usize = 10;
 /// Members of an entry that have a line of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberLine {
-    /// What is not done to them, if the lines are asked for by verb.
+    /// What is not done to them, if the lines are asked for by verb and all members have the same.
     pub verb: Option<ToldVerb>,
     /// Their names, and their message if the entry has several: `volume/a, volume/b (specs/b.yaml:3:8): it is open`. Not escaped.
     pub text: String,
@@ -142,39 +161,49 @@ impl<'a, T: TellsFact> Folded<'a, T> {
 
     /// Returns what is not done to the members, if it is the same for all of them.
     pub fn verb(&self) -> Option<ToldVerb> {
-        let mut verbs = self.members().map(|member| member.fact().verb);
-        let first = verbs.next()?;
-        first.filter(|_| verbs.all(|verb| verb == first))
+        verb_of(self.members())
     }
 
-    /// Returns the members in lines, and the number of members that are left out. A line has the members of one cause, and `by_verb` of
-    /// one verb. Members with values or places have a line each, unless their messages differ.
+    /// Returns the members in lines, and the number of members that no line names. A line has the members of one cause, and `by_verb` of
+    /// one verb. Members with values or places have a line for each of their texts, unless their messages differ.
     pub fn lines(&self, by_verb: bool) -> (Vec<MemberLine>, usize) {
         let (told, left_out) = self.causes.split_at(shown(self.members(), self.causes.len()));
         let mut rest = left_out.iter().map(|cause| cause.members.len()).sum();
-        let verbs: BTreeSet<Option<ToldVerb>> = match by_verb {
-            true => self.members().map(|member| member.fact().verb).collect(),
-            false => BTreeSet::from([None]),
-        };
         let mut lines = Vec::new();
-        for (cause, verb) in told.iter().flat_map(|cause| verbs.iter().map(move |verb| (cause, *verb))) {
-            let is_of = |member: &&Member<'a, T>| verb.is_none() || member.told.fact().verb == verb;
-            let members: Vec<&Member<'a, T>> = cause.members.iter().filter(is_of).collect();
-            let mut push = |text| lines.push(MemberLine { verb, text });
-            if members.is_empty() {
-                continue;
-            }
-            if self.causes.len() > 1 {
-                push(format!("{}: {}", self.listed(cause, &members), cause.message));
-            } else if members.iter().all(|member| self.details(cause, member).is_empty()) {
-                push(self.listed(cause, &members));
+        for cause in told {
+            let groups = self.groups(cause, &cause.members.iter().collect::<Vec<_>>());
+            let mut of_cause = Vec::new();
+            if self.causes.len() == 1 && groups.iter().any(|group| !group.details.is_empty()) {
+                let mut count = shown(self.members(), cause.members.len());
+                for group in &groups {
+                    let verb = verb_of(group.members.iter().map(|member| member.told)).filter(|_| by_verb);
+                    match count {
+                        0 => rest += group.members.len(),
+                        _ => of_cause.push(MemberLine { verb, text: group.text(count, by_verb && verb.is_none()) }),
+                    }
+                    count -= count.min(group.members.len());
+                }
             } else {
-                let count = shown(members.iter().map(|member| member.told), members.len());
-                members[..count].iter().for_each(|member| push(self.name(cause, member)));
-                rest += members.len() - count;
+                let verbs: BTreeSet<Option<ToldVerb>> =
+                    cause.members.iter().map(|member| member.fact().verb.filter(|_| by_verb)).collect();
+                for verb in verbs {
+                    let is_of = |member: &&Member<'a, T>| !by_verb || member.fact().verb == verb;
+                    let members: Vec<&Member<'a, T>> = cause.members.iter().filter(is_of).collect();
+                    let names = self.listed(cause, &members);
+                    let message = if self.causes.len() > 1 { format!(": {}", cause.message) } else { String::new() };
+                    of_cause.push(MemberLine { verb, text: format!("{names}{message}") });
+                }
             }
+            of_cause.sort_by_key(|line| line.verb);
+            lines.append(&mut of_cause);
         }
         (lines, rest)
+    }
+
+    /// Whether some members are counted only, and not named.
+    pub fn leaves_out(&self) -> bool {
+        let most = self.causes.iter().map(|cause| cause.members.len()).chain([self.causes.len()]).max();
+        most.is_some_and(|most| shown(self.members(), most) < most)
     }
 
     /// Names the objects of a cause: `volume/a (specs/a.yaml:3:8), volume/b and 11 more`. Objects that an approval covers are all named.
@@ -182,35 +211,101 @@ impl<'a, T: TellsFact> Folded<'a, T> {
         self.listed(cause, &cause.members.iter().collect::<Vec<_>>())
     }
 
+    /// As [`Folded::names`], with all of them: for where nothing else lists them.
+    pub fn all_names(&self, cause: &Cause<'a, T>) -> String {
+        self.first(cause, &cause.members.iter().collect::<Vec<_>>(), cause.members.len())
+    }
+
     fn listed(&self, cause: &Cause<'a, T>, members: &[&Member<'a, T>]) -> String {
-        let count = shown(members.iter().map(|member| member.told), members.len());
-        listed(members.iter().map(|member| self.name(cause, member)), count)
+        self.first(cause, members, shown(members.iter().map(|member| member.told), members.len()))
     }
 
-    /// Names an object, with what is in its texts that the shared texts leave out.
-    fn name(&self, cause: &Cause<'a, T>, member: &Member<'a, T>) -> String {
-        let subject = member.told.fact().subject();
-        match self.details(cause, member).as_slice() {
-            [] => subject,
-            details if subject.is_empty() => details.join(", "),
-            details => format!("{subject} ({})", details.join(", ")),
+    fn first(&self, cause: &Cause<'a, T>, members: &[&Member<'a, T>], all: usize) -> String {
+        let mut count = all;
+        let mut names = Vec::new();
+        for group in self.groups(cause, members) {
+            let named = count.min(group.members.len());
+            if named > 0 {
+                names.push(group.name(named, false));
+            }
+            count -= named;
         }
+        and_more(names, members.len() - all)
     }
 
-    /// Returns the values and the places in the texts of a member that the shared texts leave out, each once.
-    fn details(&self, cause: &Cause<'a, T>, member: &Member<'a, T>) -> Vec<Cow<'a, str>> {
-        let fact = member.told.fact();
-        let mut details: Vec<Cow<'a, str>> = Vec::new();
-        details.extend(member.values.iter().map(|(word, value)| format!("{word} {value}").into()));
+    /// Groups members by their own texts.
+    fn groups<'m>(&self, cause: &Cause<'a, T>, members: &[&'m Member<'a, T>]) -> Vec<Group<'m, 'a, T>> {
+        let mut found: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut groups: Vec<Group<'m, 'a, T>> = Vec::new();
+        for member in members {
+            let fact = member.fact();
+            let group = *found.entry((fact.fix, fact.message)).or_insert(groups.len());
+            match groups.get_mut(group) {
+                Some(group) => group.members.push(member),
+                None => groups.push(Group { members: vec![member], details: Vec::new() }),
+            }
+        }
+        groups.iter_mut().for_each(|group| group.details = self.details(cause, &group.members));
+        groups
+    }
+
+    /// Returns what the texts of members contain and the shared texts leave out, each once.
+    fn details(&self, cause: &Cause<'a, T>, members: &[&Member<'a, T>]) -> Vec<String> {
+        let Some(first) = members.first() else { return Vec::new() };
+        let fact = first.fact();
+        let mut details = first.pasted.clone();
+        let shared = [&*self.fix, &*cause.message];
+        // What is to be pasted contains its values, and the names of several members are beside each other.
+        let is_pasted = |word: &str| shared.iter().flat_map(|text| codes(text)).any(|code| code.text.contains(word));
+        let is_named = |value: &str| members.len() > 1 && members.iter().any(|of| of.told.fact().name == value);
+        let values = first.values.iter().filter(|(word, value)| {
+            shared.iter().any(|text| text.contains(&**word)) && !is_pasted(word) && !is_named(value)
+        });
+        details.extend(values.map(|(word, value)| format!("{word} {value}")));
         for (own, shared) in [(fact.fix, &self.fix), (fact.message, &cause.message)] {
             for place in split_places(own).1 {
-                if own != shared && !details.iter().any(|detail| detail == place) {
-                    details.push(place.into());
+                if own != shared && !details.iter().any(|detail| detail.ends_with(place)) {
+                    details.push(place.to_owned());
                 }
             }
         }
         details
     }
+}
+
+/// Members of a cause that have the same texts.
+struct Group<'m, 'a, T> {
+    members: Vec<&'m Member<'a, T>>,
+    /// What the shared texts leave out.
+    details: Vec<String>,
+}
+
+impl<T: TellsFact> Group<'_, '_, T> {
+    /// Names the first `count` objects: `volume/a, volume/b (specs/a.yaml:3:8)`. `with_verbs`: each after what is not done to it.
+    fn name(&self, count: usize, with_verbs: bool) -> String {
+        let name = |member: &&Member<'_, T>| {
+            let fact = member.fact();
+            let verb = fact.verb.filter(|_| with_verbs).map(|verb| format!("{verb} ")).unwrap_or_default();
+            format!("{verb}{}", fact.subject())
+        };
+        let names = self.members.iter().take(count).map(name).collect::<Vec<_>>().join(", ");
+        match self.details.as_slice() {
+            [] => names,
+            details if names.is_empty() => details.join(", "),
+            details => format!("{names} ({})", details.join(", ")),
+        }
+    }
+
+    /// As [`Group::name`], with the number of objects that it leaves out.
+    fn text(&self, count: usize, with_verbs: bool) -> String {
+        and_more(vec![self.name(count, with_verbs)], self.members.len().saturating_sub(count))
+    }
+}
+
+fn verb_of<'a, T: TellsFact + 'a>(members: impl Iterator<Item = &'a T>) -> Option<ToldVerb> {
+    let mut verbs = members.map(|member| member.fact().verb);
+    let first = verbs.next()?;
+    first.filter(|_| verbs.all(|verb| verb == first))
 }
 
 /// Returns how many of `count` items are shown: at most ten, but all if an approval covers one of the members.
@@ -221,33 +316,70 @@ fn shown<'a, T: TellsFact + 'a>(mut members: impl Iterator<Item = &'a T>, count:
 /// Lists the first `count` items: `a, b and 11 more`.
 pub fn listed(items: impl ExactSizeIterator<Item = String>, count: usize) -> String {
     let rest = items.len().saturating_sub(count);
-    let first: Vec<String> = items.take(count).collect();
-    match rest {
-        0 => first.join(", "),
-        rest => format!("{} and {rest} more", first.join(", ")),
-    }
+    and_more(items.take(count).collect(), rest)
+}
+
+fn and_more(items: Vec<String>, rest: usize) -> String {
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    format!("{}{more}", items.join(", "))
 }
 
 /// Folds facts. Entries, causes and members keep the order in which they first occur.
 pub fn fold<'a, T: TellsFact>(facts: impl IntoIterator<Item = &'a T>) -> Vec<Folded<'a, T>> {
-    let members: Vec<Member<'a, T>> = facts.into_iter().map(|told| Member { told, values: Vec::new() }).collect();
-    let facts = members.iter().map(|member| member.told.fact());
-    let known: HashSet<&str> = facts.flat_map(|fact| [Some(fact.name), fact.uid]).flatten().collect();
-    let is_known = |word: &str| known.contains(word);
-    let in_fixes = ValueSearch { is_known: &is_known, numbers: true };
-    // A number in a message is told in the message of each member.
-    let in_messages = ValueSearch { is_known: &is_known, numbers: false };
-    let entries = alike(members, |fact| fact.fix, &in_fixes).into_iter();
+    let facts: Vec<&'a T> = facts.into_iter().collect();
+    let names = names_in(facts.iter().map(|told| told.fact()));
+    let fixes = fixes_of_pairs(facts.iter().map(|told| told.fact()));
+    let member = |(told, fix)| Member { told, fix, pasted: Vec::new(), values: Vec::new() };
+    let members = facts.into_iter().zip(fixes).map(member).collect();
+    let entries = alike(members, |fact| fact.fix, &names).into_iter();
     let entries = entries.map(|entry| {
         let (fix, members) = entry.shared(|fact| fact.fix);
-        let reason = members.first().map_or("", |first| first.told.fact().reason);
-        let causes = alike(members, |fact| fact.message, &in_messages).into_iter().map(|cause| {
+        let reason = members.first().map_or("", |first| first.fact().reason);
+        let causes = alike(members, |fact| fact.message, &names).into_iter().map(|cause| {
             let (message, members) = cause.shared(|fact| fact.message);
             Cause { message, members }
         });
         Folded { reason, fix, causes: causes.collect() }
     });
     entries.collect()
+}
+
+/// Returns the fix of each fact. A fact whose fix is to decide about another one (`kiln plan volume/old`) has the fix of that one, if both
+/// have the same message: reports tell such a pair once.
+fn fixes_of_pairs<'a>(facts: impl Iterator<Item = Fact<'a>>) -> Vec<&'a str> {
+    let facts: Vec<Fact<'a>> = facts.collect();
+    let decides = |fact: &Fact<'a>| {
+        let plan = codes(fact.fix).into_iter().find(|code| code.text.starts_with("kiln plan "))?;
+        plan.text.split(' ').find(|word| word.contains('/') && Fact::new(word, "", "", "").kind.is_some())
+    };
+    let of_message: HashMap<(&str, &str, String), &str> =
+        facts.iter().map(|fact| ((fact.reason, fact.message, fact.subject()), fact.fix)).collect();
+    let fix = |fact: &Fact<'a>| {
+        let by = decides(fact).and_then(|by| of_message.get(&(fact.reason, fact.message, by.to_owned())));
+        by.copied().unwrap_or(fact.fix)
+    };
+    facts.iter().map(fix).collect()
+}
+
+/// Returns the names and uids of the facts, and the names that any of their texts contains as such. Each is searched in every text, so
+/// that what is found in one text is found in the others of its form, whatever other meaning the word has.
+fn names_in<'a>(facts: impl Iterator<Item = Fact<'a>>) -> HashSet<String> {
+    let mut names = HashSet::default();
+    let mut seen: HashSet<&str> = HashSet::default();
+    for fact in facts {
+        names.extend([Some(fact.name), fact.uid].into_iter().flatten().map(str::to_owned));
+        for text in [fact.fix, fact.message] {
+            if seen.insert(text) {
+                add_names(&without_places(text), &mut names);
+            }
+        }
+    }
+    names
+}
+
+/// Returns what tells how to see the names that entries leave out, none if they leave out none. `command`: the one that lists all.
+pub fn where_all_are<'a, T: TellsFact + 'a>(entries: &[Folded<'a, T>], command: &str) -> Option<String> {
+    entries.iter().any(Folded::leaves_out).then(|| format!("Not all names are shown: `{command}` lists them."))
 }
 
 /// Facts of one reason with texts of one form.
@@ -257,15 +389,15 @@ struct Alike<'a, T>(Vec<(Member<'a, T>, Rc<TextForm<'a>>)>);
 fn alike<'a, T: TellsFact>(
     members: Vec<Member<'a, T>>,
     text: impl Fn(&Fact<'a>) -> &'a str,
-    search: &ValueSearch<'_>,
+    names: &HashSet<String>,
 ) -> Vec<Alike<'a, T>> {
     let mut texts: HashMap<(&str, &str), (usize, Rc<TextForm<'a>>)> = HashMap::new();
     let mut forms: HashMap<(&str, String), usize> = HashMap::new();
     let mut groups: Vec<Alike<'a, T>> = Vec::new();
     for member in members {
-        let fact = member.told.fact();
+        let fact = member.fact();
         let (group, form) = texts.entry((fact.reason, text(&fact))).or_insert_with(|| {
-            let form = TextForm::of(without_places(text(&fact)), search);
+            let form = TextForm::of(without_places(text(&fact)), names);
             let group = *forms.entry((fact.reason, form.key())).or_insert(groups.len());
             (group, Rc::new(form))
         });
@@ -278,11 +410,11 @@ fn alike<'a, T: TellsFact>(
 }
 
 impl<'a, T: TellsFact> Alike<'a, T> {
-    /// Returns the text of all members: as it is if it is the same for all of them, else with words in place of the values that differ,
+    /// Returns the text of all members: as it is if it is the same for all of them, else with placeholders for the values that differ,
     /// and each member with its own.
     fn shared(self, text: impl Fn(&Fact<'a>) -> &'a str) -> (Cow<'a, str>, Vec<Member<'a, T>>) {
         let (mut members, forms): (Vec<Member<'a, T>>, Vec<Rc<TextForm<'a>>>) = self.0.into_iter().unzip();
-        let own = |member: &Member<'a, T>| text(&member.told.fact());
+        let own = |member: &Member<'a, T>| text(&member.fact());
         let (Some(first), Some(form)) = (members.first().map(own), forms.first()) else {
             return (Cow::Borrowed(""), members);
         };
@@ -293,24 +425,52 @@ impl<'a, T: TellsFact> Alike<'a, T> {
         let columns = columns.enumerate();
         let words: Vec<Rc<str>> =
             columns.map(|(index, column)| stand_in(&mut members, &column, form.label(index))).collect();
-        (Cow::Owned(form.filled(|index| &*words[index])), members)
+        let own: Vec<Vec<Code<'a>>> = members.iter().map(|member| codes(own(member))).collect();
+        let commands: Vec<Option<String>> =
+            (0..codes(first).len()).map(|index| shared_code(&mut members, &own, index)).collect();
+        let shared = form.filled(|index| &*words[index], |index| commands.get(index)?.as_deref());
+        (Cow::Owned(shared), members)
     }
 }
 
-/// Returns what stands in a shared text where the members have these values: the value if it is the same for all of them, or else a word,
-/// which is entered beside each member.
+/// Returns the one command that stands for what the members have between backticks. If there is none and it differs, each member gets its
+/// own.
+fn shared_code<T>(members: &mut [Member<'_, T>], own: &[Vec<Code<'_>>], index: usize) -> Option<String> {
+    let column: Vec<Code<'_>> = own.iter().map(|codes| codes.get(index).copied()).collect::<Option<_>>()?;
+    let texts: Vec<&str> = column.iter().map(|code| code.text).collect();
+    if texts.iter().all(|text| text == &texts[0]) {
+        return None;
+    }
+    let command = one_command(&texts);
+    if command.is_none() {
+        for (member, Code { text, place }) in members.iter_mut().zip(&column) {
+            let place = place.map(|place| format!(" {place}")).unwrap_or_default();
+            let pasted = format!("`{text}`{place}");
+            if !member.pasted.contains(&pasted) {
+                member.pasted.push(pasted);
+            }
+        }
+    }
+    command
+}
+
+/// Returns what stands in a shared text where the members have these values: the value if it is the same for all of them, apart from their
+/// names and uids, or else a placeholder, which is entered beside each member.
 fn stand_in<T: TellsFact>(members: &mut [Member<'_, T>], values: &[&str], label: &str) -> Rc<str> {
-    let is_all = |of: &dyn Fn(&Member<'_, T>) -> Option<String>| {
-        members.iter().zip(values).all(|(member, value)| of(member).as_deref() == Some(value))
+    let Some(first) = values.first().filter(|first| values.iter().any(|value| value != *first)) else {
+        return values.first().copied().unwrap_or_default().into();
     };
-    if let Some(first) = values.first().filter(|first| values.iter().all(|value| value == *first)) {
-        return (*first).into();
-    }
-    if is_all(&|member| Some(member.told.fact().name.to_owned())) {
-        return "NAME".into();
-    }
-    if is_all(&|member| member.told.fact().uid.map(str::to_owned)) {
-        return "UID".into();
+    let named = |member: &Member<'_, T>, value: &str| {
+        let fact = member.fact();
+        with_words(value, |word| match word {
+            _ if word == fact.name => Some("<name>"),
+            _ if Some(word) == fact.uid => Some("<uid>"),
+            _ => None,
+        })
+    };
+    let first = members.first().map(|member| named(member, first)).unwrap_or_default();
+    if members.iter().zip(values).all(|(member, value)| named(member, value) == first) {
+        return first.into();
     }
     let words: Vec<Rc<str>> =
         members.first().into_iter().flat_map(|first| &first.values).map(|(word, _)| word.clone()).collect();
@@ -323,11 +483,11 @@ fn stand_in<T: TellsFact>(members: &mut [Member<'_, T>], values: &[&str], label:
     if let Some(known) = known {
         return words[known].clone();
     }
-    let mut word: Rc<str> = label.into();
+    let mut word: Rc<str> = format!("<{label}>").into();
     let mut count = 1;
     while words.contains(&word) {
         count += 1;
-        word = format!("{label}{count}").into();
+        word = format!("<{label}{count}>").into();
     }
     members.iter_mut().zip(values).for_each(|(member, value)| member.values.push((word.clone(), (*value).into())));
     word
@@ -396,9 +556,9 @@ mod tests {
         assert_eq!(
             shown(&facts),
             [
-                "3 volumes, `kiln forget volume/NAME`",
-                "  kiln.prod.db.7np53nfs is missing: volume/db",
-                "  prod.NAME is missing: volume/web-1, volume/web-2",
+                "3 volumes, `kiln forget volume/<name>`",
+                "  kiln.prod.db.7np53nfs is missing: volume/db (`kiln forget volume/db`)",
+                "  prod.<name> is missing: volume/web-1 (`kiln forget volume/web-1`), volume/web-2 (`kiln forget volume/web-2`)",
                 "snapshot/db, `kiln forget snapshot/db`",
                 "  kiln.prod.db.7np53nfs is missing: snapshot/db",
             ]
@@ -435,9 +595,9 @@ mod tests {
         assert_eq!(
             shown(&[missing("volume/a", "gone"), missing("volume/b", "lost-2")]),
             [
-                "2 volumes, declare snapshot SNAPSHOT, or remove `source` to create an empty volume",
-                "  its source snapshot SNAPSHOT does not exist: volume/a (SNAPSHOT gone, specs/gone.yaml:1:8), \
-                 volume/b (SNAPSHOT lost-2, specs/lost-2.yaml:1:8)",
+                "2 volumes, declare snapshot <snapshot>, or remove `source` to create an empty volume",
+                "  its source snapshot <snapshot> does not exist: volume/a (<snapshot> gone, specs/gone.yaml:1:8), \
+                 volume/b (<snapshot> lost-2, specs/lost-2.yaml:1:8)",
             ]
         );
         let shrinks = |object, is: &str, says: &str| {
@@ -450,40 +610,101 @@ mod tests {
                 shrinks("volume/c", "3Gi", "512Mi")
             ]),
             [
-                "3 volumes, write `size: SIZE`",
-                "  its size is SIZE and the document says SIZE2: volume/a (SIZE 2Gi, SIZE2 1Gi), volume/b (SIZE 3Gi, SIZE2 1Gi), \
-                 volume/c (SIZE 3Gi, SIZE2 512Mi)",
+                "3 volumes, write `size: <size>`",
+                "  its size is <size> and the document says <size2>: volume/a (`size: 2Gi`, <size2> 1Gi), \
+                 volume/b (`size: 3Gi`, <size2> 1Gi), volume/c (`size: 3Gi`, <size2> 512Mi)",
             ]
         );
-        // Both objects of a likely rename have one fix, which names both.
-        let renamed = |object, message: &str, old: &str, new: &str| {
+        // Both objects of a likely rename have the same texts, which name both.
+        let renamed = |object, old: &str, new: &str| {
             let fix = format!("if {old} was renamed, write `renamedFrom: {old}` under `metadata` of volume {new}");
-            told(object, message, &fix)
+            told(object, &format!("volume {old} goes, and volume {new} comes"), &fix)
         };
         let facts = [
-            renamed("volume/o1", "it goes", "o1", "n1"),
-            renamed("volume/n1", "it comes", "o1", "n1"),
-            renamed("volume/n2", "it comes", "o2", "n2"),
-            renamed("volume/o2", "it goes", "o2", "n2"),
+            renamed("volume/o1", "o1", "n1"),
+            renamed("volume/n2", "o2", "n2"),
+            renamed("volume/n1", "o1", "n1"),
+            renamed("volume/o2", "o2", "n2"),
         ];
         assert_eq!(
             shown(&facts),
             [
-                "4 volumes, if OLD was renamed, write `renamedFrom: OLD` under `metadata` of volume NEW",
-                "  it goes: volume/o1 (OLD o1, NEW n1), volume/o2 (OLD o2, NEW n2)",
-                "  it comes: volume/n1 (OLD o1, NEW n1), volume/n2 (OLD o2, NEW n2)",
+                "4 volumes, if <old> was renamed, write `renamedFrom: <old>` under `metadata` of volume <new>",
+                "  volume <old> goes, and volume <new> comes: volume/o1, volume/n1 (`renamedFrom: o1`), \
+                 volume/n2, volume/o2 (`renamedFrom: o2`)",
             ]
         );
-        // A number in a message stays in the message of its object.
+        // The fix of one of a pair is to decide about the other: that fix is told, and only beside it.
+        let old = |object, fix: &str| told(object, "volume o goes, and volume n comes", fix);
+        let decision = "write `renamedFrom: o`, or wait for o: `kiln plan specs volume/o --state s`";
+        let pair = [old("volume/n", decision), old("volume/o", "write `renamedFrom: o`, or `kiln approve d`")];
+        let together = "  volume o goes, and volume n comes: volume/n, volume/o";
+        assert_eq!(shown(&pair), ["2 volumes, write `renamedFrom: o`, or `kiln approve d`", together]);
+        assert!(shown(&pair[..1])[0].ends_with(decision));
+        let others = [old("volume/n", decision), told("volume/o", "it is another message", "`kiln approve d`")];
+        assert_eq!(fold(&others).len(), 2);
+        // Numbers.
         let facts =
             [told("volume/a", "it is open (pid 12)", "close it"), told("volume/b", "it is open (pid 7)", "close it")];
         assert_eq!(
             shown(&facts),
-            ["2 volumes, close it", "  it is open (pid 12): volume/a", "  it is open (pid 7): volume/b"]
+            ["2 volumes, close it", "  it is open (pid <pid>): volume/a (<pid> 12), volume/b (<pid> 7)"]
         );
         // What to write is not the same, although the words around it are.
         let facts = [told("volume/a", "m", "remove `via`"), told("volume/b", "m", "remove `qos`")];
         assert_eq!(shown(&facts).len(), 4);
+    }
+
+    #[test]
+    fn what_is_pasted_has_no_placeholder() {
+        // A command that takes several operands is one for all, also for those that are not named.
+        let pools: Vec<Told> = (10..22)
+            .map(|n| {
+                told(
+                    "backend/a",
+                    &format!("/pools/p{n} does not exist"),
+                    &format!("mount it, or `mkdir -p /pools/p{n}`"),
+                )
+            })
+            .collect();
+        let [pool] = <[_; 1]>::try_from(fold(&pools)).unwrap();
+        let all: Vec<String> = (10..22).map(|n| format!("/pools/p{n}")).collect();
+        assert_eq!(pool.fix, format!("mount it, or `mkdir -p {}`", all.join(" ")));
+        assert_eq!(pool.causes[0].message, "<path> does not exist");
+        // The others, and settings, stand beside their object, with their place.
+        let smaller = |object, size: &str, place: &str| {
+            told(object, "it is small", &format!("write `size: {size}` ({place}), or `kiln trash purge {object}`"))
+        };
+        let facts = [smaller("volume/a", "1Gi", "specs/a.yaml:3:9"), smaller("volume/b", "2Gi", "specs/b.yaml:4:9")];
+        assert_eq!(
+            shown(&facts),
+            [
+                "2 volumes, write `size: <size>`, or `kiln trash purge volume/<name>`",
+                "  it is small: volume/a (`size: 1Gi` specs/a.yaml:3:9, `kiln trash purge volume/a`), \
+                 volume/b (`size: 2Gi` specs/b.yaml:4:9, `kiln trash purge volume/b`)",
+            ]
+        );
+        for fact in &facts {
+            let told = shown(&facts).join("\n");
+            assert!(codes(&fact.fix).iter().all(|code| told.contains(&format!("`{}`", code.text))), "{told}");
+        }
+    }
+
+    #[test]
+    fn objects_that_are_called_like_words_are_folded() {
+        let lost = |object: &'static str| {
+            let name = object.split_once('/').unwrap().1;
+            let message =
+                format!("kiln.prod.{name}.8x is missing from fast; Kiln does not recreate it as an empty one");
+            told(object, &message, &format!("restore the data on it; or accept the loss with `kiln forget {object}`"))
+        };
+        let facts = ["volume/data", "volume/it", "volume/the", "volume/is", "volume/kiln", "volume/fast", "volume/web"];
+        let facts = facts.map(lost);
+        let told = shown(&facts);
+        assert_eq!(told.len(), 2, "{told:#?}");
+        assert_eq!(told[0], "7 volumes, restore the data on it; or accept the loss with `kiln forget volume/<name>`");
+        let message = "  kiln.prod.<name>.8x is missing from fast; Kiln does not recreate it as an empty one: ";
+        assert!(told[1].starts_with(message) && told[1].contains("volume/it (`kiln forget volume/it`), "), "{told:#?}");
     }
 
     #[test]
@@ -501,8 +722,8 @@ mod tests {
         assert_eq!(
             shown(&facts),
             [
-                "2 places, did you mean `volume: VOLUME`?",
-                "  no: ./specs/a.yaml:4:16 (VOLUME db), ./specs/b.yaml:4:16 (VOLUME web)",
+                "2 places, did you mean `volume: <volume>`?",
+                "  no: ./specs/a.yaml:4:16 (`volume: db`), ./specs/b.yaml:4:16 (`volume: web`)",
             ]
         );
     }
@@ -516,6 +737,9 @@ mod tests {
         assert_eq!((folded.len(), folded[0].members().count()), (1, 50_000));
         let facts: Vec<Told> = (0..50_000).map(|n| told("volume/a", "m", &format!("call the {n}th"))).collect();
         assert_eq!(fold(&facts).len(), 50_000);
+        let facts: Vec<Told> = (0..50_000).map(|n| told("volume/a", "m", &format!("`mkdir -p a{n}`"))).collect();
+        let folded = fold(&facts);
+        assert_eq!((folded.len(), folded[0].lines(true).1), (1, 49_990));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::folded::{Folded, MemberLine, TellsFact, fold};
+use super::folded::{Folded, MemberLine, TellsFact};
 use super::plan_view::{HeldView, Outage, held_by_outages};
 use super::warnings::ToldWarning;
 use crate::text::{Paint, escape};
@@ -34,15 +34,15 @@ pub fn render_holds(out: &mut String, holds: &[Folded<'_, HeldView>], width: usi
 }
 
 /// Writes the backends that were not observed, with the holds that this causes.
-pub(super) fn render_outages<'a>(out: &mut String, outages: &'a [Outage<'a>], paint: Paint) {
-    for outages in fold(outages) {
+pub(super) fn render_outages<'a>(out: &mut String, outages: &[Folded<'a, Outage<'a>>], paint: Paint) {
+    for outages in outages {
         let reason = if outages.reason.is_empty() { String::new() } else { format!("  {}", escape(outages.reason)) };
-        render_cause(out, &format!("  {}{reason}", escape(&outages.subject())), &outages, paint);
+        render_cause(out, &format!("  {}{reason}", escape(&outages.subject())), outages, paint);
         render_fix(out, &outages.fix, paint);
         if !outages.is_single() {
-            render_members(out, &outages, false, paint);
+            render_members(out, outages, false, paint);
         }
-        for hold in held_by_outages(&outages) {
+        for hold in held_by_outages(outages) {
             render_members(out, &hold, true, paint);
         }
     }
@@ -62,6 +62,7 @@ pub(super) fn render_warnings(out: &mut String, warnings: &[Folded<'_, ToldWarni
 /// Writes the first line of an entry, with the message if all its facts share it.
 fn render_cause<T: TellsFact>(out: &mut String, head: &str, fact: &Folded<'_, T>, paint: Paint) {
     match fact.causes.as_slice() {
+        [cause] if head.trim().is_empty() => out.push_str(&format!("  {}\n", escape(&cause.message))),
         [cause] => out.push_str(&paint.entry(&format!("{head}:"), &escape(&cause.message), INDENT)),
         _ => out.push_str(&format!("{head}\n")),
     }
@@ -94,7 +95,9 @@ pub(super) fn render_facts<'a, T: TellsFact>(
     extra: impl Fn(&Folded<'a, T>) -> String,
 ) {
     for fact in facts {
-        let head = format!("  {}  {}{}", escape(&fact.subject()), paint.warning(&escape(fact.reason)), extra(fact));
+        let reason = format!("{}{}", paint.warning(&escape(fact.reason)), extra(fact));
+        let blank = if fact.reason.is_empty() { "" } else { "  " };
+        let head = format!("  {}{blank}{reason}", escape(&fact.subject()));
         render_cause(out, &head, fact, paint);
         render_fix(out, &fact.fix, paint);
         if !fact.is_single() {

@@ -1,141 +1,363 @@
 //! The form of a text: its words, without the values that other texts of the same form have in their place. Pure.
 //!
-//! The planner writes names, sizes and numbers into its sentences. This module finds them again by how they are written: `volume db`,
-//! `volume/db`, `` `size: 2Gi` ``, `2Gi`, and every name that the caller knows. A value that is found once in a text is found wherever
-//! the same word stands in it.
+//! The planner writes names, sizes and paths into its sentences. This module finds them again by how they are written: `volume db`,
+//! `volume/db`, `` `size: 2Gi` ``, `2Gi`, `/pools/fast`, the operands of a command, and every name that the caller knows. It may find too
+//! many: what is the same in all texts of a form stays as it is.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
+
+use crate::model::{Kind, SourcePlace};
 
 /// The values in a text, as found in it.
 #[derive(Debug)]
 pub(super) struct TextForm<'t> {
     text: Cow<'t, str>,
-    /// The distinct values, in the order in which they first occur.
+    /// In the order of the text, without overlap.
     values: Vec<FoundValue>,
-    /// Where values stand, in order, each with its index.
-    at: Vec<(Range<usize>, usize)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct FoundValue {
-    /// Where it first stands.
-    first: Range<usize>,
-    /// What stands for it in the form: `SIZE`, `VOLUME`.
+    at: Range<usize>,
+    /// What it is: `size`, `volume`. None for a name of which nothing else is known.
     label: Option<Cow<'static, str>>,
 }
 
-/// What stands for a name of which nothing else is known.
-const OBJECT: &str = "OBJECT";
+/// What stands between backticks in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Code<'t> {
+    /// A setting, a command, or a word.
+    pub(super) text: &'t str,
+    /// The place that follows it: `specs/db.yaml:3:1`.
+    pub(super) place: Option<&'t str>,
+}
 
 /// The setting with the old name of an object.
 const RENAMED_FROM: &str = "renamedFrom";
 
-/// Which values to find.
-pub(super) struct ValueSearch<'k> {
-    /// Whether a word is the name or the uid of an object.
-    pub(super) is_known: &'k dyn Fn(&str) -> bool,
-    /// Whether numbers are values.
-    pub(super) numbers: bool,
-}
+/// The commands whose operands are found.
+const COMMANDS: [&str; 9] = ["kiln", "mkdir", "chown", "chmod", "mount", "mv", "qemu-img", "rm", "sudo"];
+
+/// What native names begin with: the name and the uid of the object are after the owner.
+const NATIVE: [&str; 3] = ["kiln.", "kiln-tmp.", "kiln-snap."];
+
+/// The most bytes of a command for several objects: 25 lines of a terminal.
+const LONGEST: usize = 2_000;
 
 impl<'t> TextForm<'t> {
-    /// Finds the values in a text.
-    pub(super) fn of(text: Cow<'t, str>, search: &ValueSearch<'_>) -> Self {
-        let words = words(&text);
-        let settings = settings(&text);
-        let mut labels: HashMap<&str, Option<Cow<'static, str>>> = HashMap::new();
-        for (value, field) in &settings {
-            let label = if *field == RENAMED_FROM { "OLD".into() } else { field.to_uppercase().into() };
-            labels.entry(&text[value.clone()]).or_default().get_or_insert(label);
-        }
-        // Beside an old name, another one is the new one.
-        let named = if settings.iter().any(|(_, field)| *field == RENAMED_FROM) { Some("NEW") } else { None };
-        let in_setting =
-            |word: &Range<usize>| settings.iter().any(|(value, _)| value.start <= word.start && word.end <= value.end);
-        let mut before: Option<&Range<usize>> = None;
-        for word in &words {
-            let kind = before.filter(|before| matches!(&text[before.end..word.start], " " | "/"));
-            let kind = kind.and_then(|before| kind_of(&text[before.clone()])).map(|kind| named.unwrap_or(kind));
-            before = Some(word);
-            let word_text = &text[word.clone()];
-            let label = kind.or_else(|| label_of_number(word_text, search.numbers));
-            if !in_setting(word) && (label.is_some() || (search.is_known)(word_text)) {
-                let known = labels.entry(word_text).or_default();
-                *known = known.take().or(label.map(Cow::Borrowed));
+    /// Finds the values in a text. `names`: words that are values wherever they stand.
+    pub(super) fn of(text: Cow<'t, str>, names: &HashSet<String>) -> Self {
+        let mut values = labelled(&text);
+        let is_within = |word: &Range<usize>| {
+            let next = values.partition_point(|value| value.at.end < word.end);
+            values.get(next).is_some_and(|value| value.at.start <= word.start)
+        };
+        let is_name = |word: &Range<usize>| names.contains(&text[word.clone()]) && !is_within(word);
+        let others: Vec<Range<usize>> = words(&text).into_iter().filter(is_name).collect();
+        let mut labels: HashMap<&str, &Cow<'static, str>> = HashMap::new();
+        for value in &values {
+            if let Some(label) = &value.label {
+                labels.entry(&text[value.at.clone()]).or_insert(label);
             }
         }
-        let mut places: Vec<Range<usize>> = settings.iter().map(|(value, _)| value.clone()).collect();
-        places.extend(words.into_iter().filter(|word| !in_setting(word) && labels.contains_key(&text[word.clone()])));
-        places.sort_by_key(|place| place.start);
-        let mut index_of: HashMap<&str, usize> = HashMap::new();
-        let mut values = Vec::new();
-        let mut at = Vec::new();
-        for place in places {
-            let value = &text[place.clone()];
-            let index = *index_of.entry(value).or_insert_with(|| {
-                values.push(FoundValue { first: place.clone(), label: labels.remove(value).flatten() });
-                values.len() - 1
-            });
-            at.push((place, index));
-        }
-        drop((settings, labels, index_of));
-        Self { text, values, at }
+        let label = |at: &Range<usize>| labels.get(&text[at.clone()]).map(|label| (*label).clone());
+        let others: Vec<FoundValue> = others.into_iter().map(|at| FoundValue { label: label(&at), at }).collect();
+        values.extend(others);
+        values.sort_by_key(|value| value.at.start);
+        Self { text, values }
     }
 
-    /// Returns what texts of the same form have in common: the text with the numbers of its values in their place.
+    /// Returns what texts of the same form have in common.
     pub(super) fn key(&self) -> String {
-        self.filled(|index| format!("\0{index}\0"))
+        self.filled(|_| "\0", |_| None)
     }
 
-    /// Returns the text with something in place of each value.
-    pub(super) fn filled<S: AsRef<str>>(&self, with: impl Fn(usize) -> S) -> String {
+    /// Returns the text with something in place of each value, and of each text between backticks for which there is something.
+    pub(super) fn filled<'s>(
+        &self,
+        value: impl Fn(usize) -> &'s str,
+        code: impl Fn(usize) -> Option<&'s str>,
+    ) -> String {
+        let codes = code_ranges(&self.text);
+        let mut places: Vec<(&Range<usize>, &str)> =
+            codes.iter().enumerate().filter_map(|(index, at)| Some((at, code(index)?))).collect();
+        places.extend(self.values.iter().enumerate().map(|(index, found)| (&found.at, value(index))));
+        // What is inside of another place comes after it.
+        places.sort_by_key(|(at, _)| (at.start, std::cmp::Reverse(at.end)));
         let mut out = String::with_capacity(self.text.len());
         let mut copied = 0;
-        for (place, index) in &self.at {
-            out.push_str(&self.text[copied..place.start]);
-            out.push_str(with(*index).as_ref());
-            copied = place.end;
+        for (place, with) in places {
+            if place.start >= copied {
+                out.push_str(&self.text[copied..place.start]);
+                out.push_str(with);
+                copied = place.end;
+            }
         }
         out + &self.text[copied..]
     }
 
-    /// Returns the number of distinct values.
+    /// Returns the number of values.
     pub(super) fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Returns a value, by its place in the order in which they first occur.
+    /// Returns a value.
     pub(super) fn value(&self, index: usize) -> &str {
-        self.values.get(index).map_or("", |value| &self.text[value.first.clone()])
+        self.values.get(index).map_or("", |value| &self.text[value.at.clone()])
     }
 
-    /// Returns what stands for a value in the form.
+    /// Returns what a value is.
     pub(super) fn label(&self, index: usize) -> &str {
-        self.values.get(index).and_then(|value| value.label.as_deref()).unwrap_or(OBJECT)
+        self.values.get(index).and_then(|value| value.label.as_deref()).unwrap_or("object")
     }
 }
 
-/// Returns what stands for the name after a kind: `VOLUME` after `volume`.
-fn kind_of(word: &str) -> Option<&'static str> {
+/// Adds the names in a text to those that are values wherever they stand.
+pub(super) fn add_names(text: &str, names: &mut HashSet<String>) {
+    let found = labelled(text).into_iter().map(|value| &text[value.at]);
+    let is_word = |value: &&str| words(value).first().is_some_and(|word| word.len() == value.len());
+    names.extend(found.filter(is_word).map(str::to_owned));
+}
+
+/// Returns a text with something in place of each word for which there is something.
+pub(super) fn with_words(text: &str, of: impl Fn(&str) -> Option<&'static str>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for word in words(text) {
+        if let Some(with) = of(&text[word.clone()]) {
+            out.push_str(&text[copied..word.start]);
+            out.push_str(with);
+            copied = word.end;
+        }
+    }
+    out + &text[copied..]
+}
+
+/// Returns what stands between backticks.
+pub(super) fn codes(text: &str) -> Vec<Code<'_>> {
+    let place = |end: usize| {
+        let (place, _) = text[end..].strip_prefix("` (")?.split_once(')')?;
+        SourcePlace::parse(place).map(|_| place)
+    };
+    code_ranges(text).into_iter().map(|at| Code { place: place(at.end), text: &text[at] }).collect()
+}
+
+/// Returns the one command that does what several do: `mkdir -p a b` for `mkdir -p a` and `mkdir -p b`. None if they differ by more
+/// than one operand, if the command takes one only, or if it would be too long.
+pub(super) fn one_command(commands: &[&str]) -> Option<String> {
+    let all: Vec<Vec<Range<usize>>> = commands.iter().map(|command| shell_words(command)).collect();
+    let (first, command) = (all.first()?, *commands.first()?);
+    if all.iter().any(|words| words.len() != first.len()) {
+        return None;
+    }
+    let column = |index: usize| all.iter().zip(commands).map(move |(words, text)| &text[words[index].clone()]);
+    let mut differing = (0..first.len()).filter(|index| {
+        let mut column = column(*index);
+        let first = column.next();
+        column.any(|word| Some(word) != first)
+    });
+    let (index, None) = (differing.next()?, differing.next()) else { return None };
+    let words: Vec<&str> = first.iter().map(|word| &command[word.clone()]).collect();
+    let takes_several = match words.as_slice() {
+        ["kiln", "apply" | "describe" | "plan" | "resume", ..] => index > 1 && column(index).all(is_object),
+        ["mkdir", "-p", ..] => index > 1,
+        ["chown" | "rm", ..] => index > 1 && index + 1 == words.len(),
+        _ => false,
+    };
+    let mut seen = HashSet::default();
+    let operands: Vec<&str> = column(index).filter(|operand| seen.insert(*operand)).collect();
+    let operands = operands.join(" ");
+    let (before, after) = (&command[..first[index].start], &command[first[index].end..]);
+    (takes_several && before.len() + operands.len() + after.len() <= LONGEST)
+        .then(|| format!("{before}{operands}{after}"))
+}
+
+/// Whether a word is `volume/db`.
+fn is_object(word: &str) -> bool {
+    word.split_once('/').is_some_and(|(kind, _)| is_kind(kind))
+}
+
+fn is_kind(word: &str) -> bool {
+    Kind::ALL.iter().any(|kind| kind.as_lower() == word)
+}
+
+/// Returns where the texts between backticks stand, without these.
+fn code_ranges(text: &str) -> Vec<Range<usize>> {
+    let ticks: Vec<usize> = text.match_indices('`').map(|(at, _)| at).collect();
+    ticks.chunks_exact(2).map(|pair| pair[0] + 1..pair[1]).collect()
+}
+
+/// Returns the values that are found by how they are written, in order.
+fn labelled(text: &str) -> Vec<FoundValue> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    for code in code_ranges(text) {
+        in_prose(text, at..code.start, &mut found);
+        match setting(&text[code.clone()]) {
+            Some((field, value)) => {
+                let label = if field == RENAMED_FROM { "old".into() } else { field.to_owned().into() };
+                found.push(FoundValue { at: code.end - value.len()..code.end, label: Some(label) });
+            }
+            None => in_command(text, code.clone(), &mut found),
+        }
+        at = code.end;
+    }
+    in_prose(text, at..text.len(), &mut found);
+    // Beside an old name, another one is the new one.
+    let old = found.iter().find(|value| value.label.as_deref() == Some("old")).map(|value| &text[value.at.clone()]);
+    if let Some(old) = old {
+        let is_volume = |value: &&mut FoundValue| value.label.as_deref() == Some("volume");
+        for value in found.iter_mut().filter(is_volume) {
+            value.label = Some(if &text[value.at.clone()] == old { "old".into() } else { "new".into() });
+        }
+    }
+    found
+}
+
+/// Returns the field and the value of a setting: `size` and `2Gi` of `size: 2Gi`.
+fn setting(code: &str) -> Option<(&str, &str)> {
+    let (field, value) = code.split_once(": ")?;
+    let field = field.rsplit('.').next().unwrap_or(field);
+    (!field.is_empty() && field.chars().all(|c| c.is_ascii_alphanumeric())).then_some((field, value))
+}
+
+/// Finds the operands of a command.
+fn in_command(text: &str, code: Range<usize>, found: &mut Vec<FoundValue>) {
+    let shell_words: Vec<Range<usize>> = shell_words(&text[code.clone()])
+        .into_iter()
+        .map(|word| code.start + word.start..code.start + word.end)
+        .collect();
+    let word = |index: usize| shell_words.get(index).map_or("", |word| &text[word.clone()]);
+    if !COMMANDS.contains(&word(0)) {
+        return;
+    }
+    for (index, at) in shell_words.iter().enumerate().skip(1) {
+        let (operand, before) = (word(index), word(index - 1));
+        let is_of_kiln =
+            word(0) == "kiln" && (index == 1 || matches!(operand, "purge" | "restore" | "export" | "list"));
+        if operand.starts_with('-') || is_of_kiln {
+            continue;
+        }
+        let value = |at: Range<usize>, label| FoundValue { at, label: Some(Cow::Borrowed(label)) };
+        found.push(match operand.split_once('/').and_then(|(kind, name)| Some((label_of_kind(kind)?, name))) {
+            Some((kind, name)) if word(0) == "kiln" => value(at.end - name.len()..at.end, kind),
+            _ if operand.contains('/') || word(0) == "mkdir" => value(at.clone(), "path"),
+            _ if before == "adopt" => value(at.clone(), "backend"),
+            _ if before == "--from-owner" => value(at.clone(), "owner"),
+            _ => value(at.clone(), "value"),
+        });
+    }
+}
+
+/// Finds the values in a text that is not between backticks.
+fn in_prose(text: &str, range: Range<usize>, found: &mut Vec<FoundValue>) {
+    let mut before: Option<Range<usize>> = None;
+    for token in tokens(text, range) {
+        let whole = label_of_token(&text[token.clone()]);
+        let in_token = match whole {
+            Some(_) => std::iter::once(0..token.len()).collect(),
+            None => words(&text[token.clone()]),
+        };
+        let native = NATIVE.iter().any(|prefix| text[token.clone()].starts_with(prefix));
+        for (index, word) in in_token.into_iter().enumerate() {
+            let word = token.start + word.start..token.start + word.end;
+            let last = before.replace(word.clone());
+            let last = last.filter(|last| matches!(&text[last.end..word.start], " " | "/"));
+            let last = last.map(|last| &text[last]);
+            let of_kind = last.filter(|_| whole != Some("path")).and_then(label_of_kind);
+            let label = match index {
+                2 if native => Some("object"),
+                3 if native => Some("uid"),
+                _ => of_kind.or(whole).or_else(|| label_of_number(&text[word.clone()], last)),
+            };
+            found.extend(label.map(|label| FoundValue { at: word, label: Some(label.into()) }));
+        }
+    }
+}
+
+/// Returns where the parts of a text stand that blanks separate, without the punctuation around them. What is quoted is one part.
+fn tokens(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
+    let mut tokens = Vec::new();
+    let mut at = range.start;
+    while at < range.end {
+        let rest = &text[at..range.end];
+        let quoted = rest.strip_prefix('"').and_then(|inner| inner.find('"')).map(|len| len + 2);
+        let len = quoted.unwrap_or_else(|| rest.find(' ').unwrap_or(rest.len()));
+        let token = &rest[..len];
+        if quoted.is_some() {
+            tokens.push(at..at + len);
+        } else {
+            let inner = token.trim_start_matches(['(', '\'', '`']);
+            let start = at + token.len() - inner.len();
+            let inner = inner.trim_end_matches([',', ';', ':', '.', '!', '?', ')', '\'', '`']);
+            if !inner.is_empty() {
+                tokens.push(start..start + inner.len());
+            }
+        }
+        at += len.max(1);
+        while text.as_bytes().get(at) == Some(&b' ') && at < range.end {
+            at += 1;
+        }
+    }
+    tokens
+}
+
+/// Returns what a part of a text is as a whole: something quoted, a path, or a time.
+fn label_of_token(token: &str) -> Option<&'static str> {
+    match token.split_once('/') {
+        _ if token.starts_with('"') => Some("text"),
+        Some((first, rest)) => (!is_kind(first) && !rest.is_empty()).then_some("path"),
+        None => is_time(token).then_some("time"),
+    }
+}
+
+/// Whether a word is a time in RFC 3339.
+fn is_time(word: &str) -> bool {
+    word.len() >= 20
+        && word.ends_with('Z')
+        && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b'.' | b'T' | b'Z'))
+}
+
+/// Returns what the name after a kind is.
+fn label_of_kind(word: &str) -> Option<&'static str> {
     match word {
-        "volume" => Some("VOLUME"),
-        "snapshot" => Some("SNAPSHOT"),
-        "backend" => Some("BACKEND"),
+        "volume" => Some("volume"),
+        "snapshot" => Some("snapshot"),
+        "backend" => Some("backend"),
         _ => None,
     }
 }
 
-/// Returns what stands for a size, and if asked for, for a number.
-fn label_of_number(word: &str, numbers: bool) -> Option<&'static str> {
+/// Returns what a number is, by its unit and the word before it.
+fn label_of_number(word: &str, before: Option<&str>) -> Option<&'static str> {
     match word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.') {
         unit if unit.len() == word.len() => None,
-        "" => numbers.then_some("NUMBER"),
-        "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => Some("SIZE"),
+        "" if before == Some("pid") => Some("pid"),
+        "" => Some("number"),
+        "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => Some("size"),
+        "ms" | "s" | "m" | "h" | "d" => Some("time"),
         _ => None,
     }
+}
+
+/// Returns where the words of a command stand. What is in single quotes is one word, with these.
+fn shell_words(command: &str) -> Vec<Range<usize>> {
+    let mut words: Vec<Range<usize>> = Vec::new();
+    let (mut is_quoted, mut is_inside) = (false, false);
+    for (at, c) in command.char_indices() {
+        is_quoted ^= c == '\'';
+        let is_word = is_quoted || c != ' ';
+        match words.last_mut() {
+            Some(last) if is_word && is_inside => last.end = at + c.len_utf8(),
+            _ if is_word => words.push(at..at + c.len_utf8()),
+            _ => {}
+        }
+        is_inside = is_word;
+    }
+    words
 }
 
 /// Returns where words stand, as names and numbers are written.
@@ -165,56 +387,52 @@ fn words(text: &str) -> Vec<Range<usize>> {
     words
 }
 
-/// Returns the values of settings between backticks, with their fields: `2Gi` and `size` of `` `size: 2Gi` ``.
-fn settings(text: &str) -> Vec<(Range<usize>, &str)> {
-    let parts: Vec<&str> = text.split('`').collect();
-    let last = parts.len() - 1;
-    let mut at = 0;
-    let mut settings = Vec::new();
-    for (index, part) in parts.into_iter().enumerate() {
-        let is_field = |field: &str| !field.is_empty() && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
-        if index % 2 == 1
-            && index < last
-            && let Some((field, value)) = part.split_once(": ")
-            && is_field(field)
-        {
-            settings.push((at + part.len() - value.len()..at + part.len(), field));
-        }
-        at += part.len() + 1;
-    }
-    settings
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Returns the form of a text with the names of its values, and the values.
     fn shown(text: &str) -> (String, Vec<String>) {
-        let search = ValueSearch { is_known: &|word| matches!(word, "db" | "7np53nfs"), numbers: true };
-        let form = TextForm::of(text.into(), &search);
+        let mut names: HashSet<String> = ["db", "7np53nfs", "it"].into_iter().map(str::to_owned).collect();
+        add_names(text, &mut names);
+        let form = TextForm::of(text.into(), &names);
         let values = (0..form.len()).map(|index| form.value(index).to_owned()).collect();
-        (form.filled(|index| form.label(index).to_owned()), values)
+        (form.filled(|index| form.label(index), |_| None), values)
     }
 
     #[test]
     fn values_are_found_by_how_they_are_written() {
         for (text, form, values) in [
-            ("write `size: 2Gi`, or 1.5Gi", "write `size: SIZE`, or SIZE", &["2Gi", "1.5Gi"] as &[_]),
-            ("`kiln forget volume/web-1` frees it", "`kiln forget volume/VOLUME` frees it", &["web-1"]),
+            ("write `size: 2Gi`, or 1.5Gi", "write `size: size`, or size", &["2Gi", "1.5Gi"] as &[_]),
+            ("`kiln forget volume/web-1` frees it", "`kiln forget volume/volume` frees object", &["web-1", "it"]),
             (
                 "its snapshot m is in the trash, and m stays",
-                "its snapshot SNAPSHOT is in the trash, and SNAPSHOT stays",
-                &["m"],
+                "its snapshot snapshot is in the trash, and snapshot stays",
+                &["m", "m"],
             ),
-            ("if a was renamed, write `renamedFrom: a`", "if OLD was renamed, write `renamedFrom: OLD`", &["a"]),
-            ("write `renamedFrom: a` under volume b", "write `renamedFrom: OLD` under volume NEW", &["a", "b"]),
-            ("write `source: {snapshot: m}` instead", "write `source: SOURCE` instead", &["{snapshot: m}"]),
-            ("kiln.prod.db.7np53nfs is missing", "kiln.prod.OBJECT.OBJECT is missing", &["db", "7np53nfs"]),
-            ("write a name that is 2 bytes shorter", "write a name that is NUMBER bytes shorter", &["2"]),
+            ("if a was renamed, write `renamedFrom: a`", "if old was renamed, write `renamedFrom: old`", &["a", "a"]),
+            (
+                "write `renamedFrom: a` for volume a under volume b",
+                "write `renamedFrom: old` for volume old under volume new",
+                &["a", "a", "b"],
+            ),
+            ("write `source: {snapshot: m}` instead", "write `source: source` instead", &["{snapshot: m}"]),
+            ("prod.db.7np53nfs is missing", "prod.object.object is missing", &["db", "7np53nfs"]),
+            ("kiln.prod.web.8x is missing", "kiln.prod.object.uid is missing", &["web", "8x"]),
+            ("write a name that is 2 bytes shorter", "write a name that is number bytes shorter", &["2"]),
+            ("it is open by qemu (pid 12)", "object is open by qemu (pid pid)", &["it", "12"]),
+            (
+                "/mnt/a is away (failures: 3; again at 2026-11-27T10:00:00Z, in 30s)",
+                "path is away (failures: number; again at time, in time)",
+                &["/mnt/a", "3", "2026-11-27T10:00:00Z", "30s"],
+            ),
+            ("`mkdir -p 'a b' c` or `rm -r /x`", "`mkdir -p path path` or `rm -r path`", &["'a b'", "c", "/x"]),
+            ("`kiln adopt fast --state s` lists", "`kiln adopt backend --state value` lists", &["fast", "s"]),
+            ("unknown field \"co lour\"", "unknown field text", &["\"co lour\""]),
             ("a name inside of dbase is no name", "a name inside of dbase is no name", &[]),
-            ("close it there, then run `kiln apply`", "close it there, then run `kiln apply`", &[]),
-            ("a ` alone: `size: 1Gi", "a ` alone: `size: SIZE", &["1Gi"]),
+            ("close them there, then run `kiln apply`", "close them there, then run `kiln apply`", &[]),
+            ("remove `via`, or `spec.qos`", "remove `via`, or `spec.qos`", &[]),
+            ("a ` alone: `size: 1Gi", "a ` alone: `size: size", &["1Gi"]),
         ] {
             let (told, found) = shown(text);
             assert_eq!(
@@ -226,13 +444,43 @@ mod tests {
 
     #[test]
     fn equal_keys_are_texts_that_differ_by_their_values_only() {
-        let key = |text: &str| {
-            let search = ValueSearch { is_known: &|_| false, numbers: false };
-            TextForm::of(text.to_owned().into(), &search).key()
-        };
+        let key = |text: &str| TextForm::of(text.into(), &HashSet::default()).key();
         assert_eq!(key("volume a needs volume b"), key("volume c needs volume d"));
-        assert_ne!(key("volume a needs volume a"), key("volume c needs volume d"), "one of them is about two volumes");
-        assert_ne!(key("it has 2 of them"), key("it has 3 of them"), "numbers were not asked for");
+        assert_eq!(key("it has 2 of them"), key("it has 30 of them"));
+        assert_eq!(key("`mkdir -p a`"), key("`mkdir -p /b/c`"));
         assert_ne!(key("write `size: 1Gi`"), key("write `quota: 1Gi`"));
+        assert_ne!(key("remove `via`"), key("remove `qos`"), "what to write is not the same");
+    }
+
+    #[test]
+    fn a_command_that_takes_several_operands_is_one_for_all() {
+        for (commands, one) in [
+            (&["mkdir -p a", "mkdir -p 'b c'", "mkdir -p a"] as &[_], Some("mkdir -p a 'b c'")),
+            (
+                &["kiln resume volume/a --state s", "kiln resume snapshot/b --state s"],
+                Some("kiln resume volume/a snapshot/b --state s"),
+            ),
+            (&["chown -R u /a", "chown -R u /b"], Some("chown -R u /a /b")),
+            // Two owners.
+            (&["chown -R u /a", "chown -R v /a"], None),
+            (&["chown -R u /a", "chown -R v /b"], None),
+            // These take one.
+            (&["kiln forget volume/a", "kiln forget volume/b"], None),
+            (&["kiln trash purge volume/a", "kiln trash purge volume/b"], None),
+            (&["kiln apply --approve a", "kiln apply --approve b"], None),
+            (&["size: 1Gi", "size: 2Gi"], None),
+            (&["mkdir -p a", "mkdir -p a b"], None),
+        ] {
+            assert_eq!(one_command(commands).as_deref(), one, "{commands:?}");
+        }
+        let many: Vec<String> = (0..1000).map(|n| format!("mkdir -p /{n}")).collect();
+        assert_eq!(one_command(&many.iter().map(String::as_str).collect::<Vec<_>>()), None, "it is too long to paste");
+    }
+
+    #[test]
+    fn texts_between_backticks_have_the_place_behind_them() {
+        let found = codes("write `size: 1Gi` (a b.yaml:1:2), or `df -i` (as root), or `x");
+        let found: Vec<_> = found.iter().map(|code| (code.text, code.place)).collect();
+        assert_eq!(found, [("size: 1Gi", Some("a b.yaml:1:2")), ("df -i", None)]);
     }
 }

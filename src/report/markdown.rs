@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::folded::{Folded, MemberLine, TellsFact, fold};
-use super::plan_text::summary_line;
+use super::plan_text::{summary_line, where_all};
 use super::plan_view::{HeldView, Outage, PlanView, StepView, held_by_outages, outages};
 use super::warnings::ToldWarning;
 use crate::model::{FieldChange, Risk, Size, Verb};
@@ -22,7 +22,8 @@ pub fn markdown(view: &PlanView) -> String {
     let step_rows: Vec<Vec<String>> = steps.iter().map(step_row).collect();
     table(&mut out, "Steps", &["", "object", "action", "what", "fields", "risk"], &step_rows);
     let (outages, holds) = outages(view.held.as_deref().unwrap_or_default(), &view.unobserved);
-    list(&mut out, "Held", fold(holds).iter().map(hold));
+    let holds = fold(holds);
+    list(&mut out, "Held", holds.iter().map(hold));
     let drift = view.drift.iter().flatten().map(|drift| {
         let change = |of: &Value| value(&drift.path, of);
         vec![
@@ -34,8 +35,12 @@ pub fn markdown(view: &PlanView) -> String {
     });
     table(&mut out, "Drift", &["object", "field", "was", "is"], &drift.collect::<Vec<_>>());
     let warnings: Vec<ToldWarning<'_>> = view.warnings.iter().flatten().map(ToldWarning::of).collect();
-    list(&mut out, "Warnings", fold(&warnings).iter().map(warning));
-    list(&mut out, "Not observed", fold(&outages).iter().map(outages_item));
+    let (warnings, outages) = (fold(&warnings), fold(&outages));
+    list(&mut out, "Warnings", warnings.iter().map(warning));
+    list(&mut out, "Not observed", outages.iter().map(outages_item));
+    if let Some(all) = where_all(view, &holds, &warnings, &outages) {
+        let _ = writeln!(out, "\n{}", prose(&all));
+    }
     let problems = view.problems.iter().map(|problem| {
         let place = problem.file.as_ref().map(|file| format!("{file}:{}:{}", problem.line, problem.column));
         let place = place.unwrap_or_default();

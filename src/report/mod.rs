@@ -41,7 +41,7 @@ pub use commands::{Commands, Takes, takes};
 pub use condition::Condition;
 pub use declared::{Declared, DeclaredView};
 pub use findings::{Finding, FindingArea, findings, findings_text};
-pub use folded::{Cause, Fact, Folded, Member, MemberLine, TellsFact, ToldVerb, fold, listed};
+pub use folded::{Cause, Fact, Folded, Member, MemberLine, TellsFact, ToldVerb, fold, listed, where_all_are};
 pub use folded_text::render_holds;
 pub use journal_text::{JournalLine, journal_table};
 pub use label_selector::LabelSelector;
@@ -53,7 +53,7 @@ pub use plan_view::{HeldView, Outage, PLAN_FORMAT, PlanView, StepView, Summary, 
 pub use related::{RelatedObject, RelatedObjects};
 pub use same_problem::{SameProblem, same_problems};
 pub use selection::{ObjectSelection, kind_meant, kind_named};
-pub use stack_text::{OrphanView, StackView, stack_text};
+pub use stack_text::{OrphanView, StackView, SuspendedView, stack_text};
 pub use status::{Metadata, ObjectStatus, Status, backend_status, has_status, status};
 pub use unowned::{Adoption, NotListed, Unowned, unowned};
 pub use warnings::ToldWarning;

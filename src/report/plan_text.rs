@@ -7,9 +7,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::folded::{Folded, fold};
+use super::folded::{Folded, fold, where_all_are};
 use super::folded_text::{render_holds, render_outages, render_warnings};
-use super::plan_view::{PlanView, StepView, outages};
+use super::plan_view::{HeldView, Outage, PlanView, StepView, outages, where_all_of_outages};
 use super::warnings::ToldWarning;
 use crate::model::{FieldChange, Risk, Size, Verb};
 use crate::text::{Paint, counted, escape, exact};
@@ -43,15 +43,19 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
             let _ = writeln!(out, "  {kind}/{name}  {path}: {recorded} {arrow} {observed}");
         }
     }
-    let warnings = view.warnings.as_deref().unwrap_or_default();
+    let warnings: Vec<ToldWarning<'_>> = view.warnings.iter().flatten().map(ToldWarning::of).collect();
+    let warnings = fold(&warnings);
     if !warnings.is_empty() {
         section(&mut out, paint, "Warnings");
-        let told: Vec<ToldWarning<'_>> = warnings.iter().map(ToldWarning::of).collect();
-        render_warnings(&mut out, &fold(&told), paint);
+        render_warnings(&mut out, &warnings, paint);
     }
+    let outages = fold(&outages);
     if !outages.is_empty() {
         section(&mut out, paint, "Not observed (no steps are planned there)");
         render_outages(&mut out, &outages, paint);
+    }
+    if let Some(all) = where_all(view, &holds, &warnings, &outages) {
+        let _ = writeln!(out, "\n{}", escape(&all));
     }
     if !out.is_empty() {
         out.push('\n');
@@ -61,6 +65,19 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
         let _ = writeln!(out, "{}", escape(waiting));
     }
     paint.fit(&out)
+}
+
+/// Returns what tells how to see the names that a shown plan leaves out.
+pub(super) fn where_all<'a>(
+    view: &PlanView,
+    holds: &[Folded<'a, HeldView>],
+    warnings: &[Folded<'a, ToldWarning<'a>>],
+    outages: &[Folded<'a, Outage<'a>>],
+) -> Option<String> {
+    let command = &view.listing;
+    where_all_are(holds, command)
+        .or_else(|| where_all_are(warnings, command))
+        .or_else(|| where_all_of_outages(outages, command))
 }
 
 /// Returns the last line: `Plan: 3 to create, 1 to update; 1 held.`, or `Nothing to do.`

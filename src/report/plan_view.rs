@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Commands;
 use super::approval_text::{digest_changes, waiting, waiting_after_run};
-use super::folded::{Fact, Folded, TellsFact, ToldVerb, fold};
+use super::folded::{Fact, Folded, TellsFact, ToldVerb, fold, where_all_are};
 use crate::model::{
     Action, ApprovalSet, Endpoint, FieldChange, InnerSnapshot, Kind, Name, NativeName, Origin, ProblemView,
     Provisioning, Risk, Size, Specs, Step, Verb,
@@ -51,6 +51,9 @@ pub struct PlanView {
     /// The line about the steps that wait for an approval; none if nothing waits.
     #[serde(skip)]
     pub waiting: Option<String>,
+    /// The command that lists everything that a text leaves out.
+    #[serde(skip)]
+    pub listing: String,
 }
 
 /// A step as shown.
@@ -201,6 +204,12 @@ pub(super) fn held_by_outages<'a>(outages: &Folded<'a, Outage<'a>>) -> Vec<Folde
     fold(outages.members().flat_map(|outage| &outage.held))
 }
 
+/// Returns what tells how to see the names that outages and their holds leave out.
+pub(super) fn where_all_of_outages<'a>(outages: &[Folded<'a, Outage<'a>>], command: &str) -> Option<String> {
+    let of_holds = |outages| where_all_are(&held_by_outages(outages), command);
+    where_all_are(outages, command).or_else(|| outages.iter().find_map(of_holds))
+}
+
 /// Counts of steps by verb and of holds, and the bytes at risk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -262,6 +271,7 @@ impl PlanView {
             unobserved: unobserved.iter().map(|one| with_commands(one, commands)).collect(),
             problems: Vec::new(),
             waiting: waiting(plan, commands),
+            listing: commands.command("kiln plan -o json"),
         }
     }
 
@@ -286,6 +296,7 @@ impl PlanView {
             unobserved: Vec::new(),
             problems,
             waiting: None,
+            listing: String::new(),
         }
     }
 

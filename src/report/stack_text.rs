@@ -9,11 +9,11 @@ use super::answers::StackStatus;
 use super::approval_text::approval_line;
 use super::commands::Commands;
 use super::condition::Condition;
-use super::folded::{Fact, Folded, TellsFact, fold};
+use super::folded::{Fact, Folded, TellsFact, fold, where_all_are};
 use super::folded_text::{render_facts, render_holds, render_outages};
 use super::objects_text::condition_of;
 use super::orphans::Orphan;
-use super::plan_view::{HeldView, outages, with_commands};
+use super::plan_view::{HeldView, outages, where_all_of_outages, with_commands};
 use super::status::ObjectStatus;
 use crate::model::{Size, Suspension};
 use crate::plan::{Held, Unobserved, resume, suspended_because};
@@ -34,8 +34,8 @@ pub struct StackView<'a> {
     pub approval: Option<String>,
     /// The waiting steps: `destroy volume/db`.
     pub awaiting_approval: Vec<String>,
-    /// The suspensions, one sentence each.
-    pub suspended: Vec<String>,
+    /// The suspensions.
+    pub suspended: Vec<SuspendedView>,
     /// The orphans.
     pub orphans: Vec<OrphanView>,
     /// The backends that were not observed.
@@ -69,19 +69,41 @@ impl<'a> StackView<'a> {
             held,
             approval: approval.map(|digest| digest.into_owned()),
             awaiting_approval,
-            suspended: suspended.iter().map(|one| sentence(one, commands)).collect(),
+            suspended: suspended.iter().map(|one| SuspendedView::new(one, commands)).collect(),
             orphans: orphans.into_iter().map(|orphan| OrphanView::new(orphan, commands)).collect(),
             unobserved: unobserved.iter().map(|one| with_commands(one, commands)).collect(),
         }
     }
 }
 
-fn sentence(suspension: &Suspension, commands: &Commands) -> String {
-    let what = match &suspension.object {
-        Some(object) => format!("{object}: "),
-        None => String::new(),
-    };
-    format!("{what}{}; fix: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
+/// A suspension, as shown.
+#[derive(Debug)]
+pub struct SuspendedView {
+    /// The object as `volume/db`; none if everything is suspended.
+    object: Option<String>,
+    /// What is suspended, until when and why, in one sentence.
+    message: String,
+    /// The command that ends it.
+    fix: String,
+}
+
+impl SuspendedView {
+    fn new(suspension: &Suspension, commands: &Commands) -> Self {
+        let object = suspension.object.as_ref().map(ToString::to_string);
+        Self { object, message: suspended_because(suspension), fix: commands.complete(&resume(suspension)) }
+    }
+
+    /// Returns it in one sentence.
+    pub fn sentence(&self) -> String {
+        let what = self.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
+        format!("{what}{}; fix: {}", self.message, self.fix)
+    }
+}
+
+impl TellsFact for SuspendedView {
+    fn fact(&self) -> Fact<'_> {
+        Fact::new(self.object.as_deref().unwrap_or_default(), "", &self.message, &self.fix)
+    }
 }
 
 /// An orphan, as shown.
@@ -128,11 +150,10 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
         view.conditions.iter().map(|(condition, count)| format!("{count} {}", condition.as_str())).collect();
     let counts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     let _ = writeln!(out, "\n{}{counts}", counted(all, "object"));
-    if !view.suspended.is_empty() {
+    let suspended = fold(&view.suspended);
+    if !suspended.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Suspended:"));
-        for line in &view.suspended {
-            let _ = writeln!(out, "  {}", escape(line));
-        }
+        render_facts(&mut out, &suspended, paint, |_| String::new());
     }
     let (outages, holds) = outages(&view.held, &view.unobserved);
     let holds = fold(holds);
@@ -142,13 +163,15 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
         let width = paint.column(widest.unwrap_or_default());
         render_holds(&mut out, &holds, width, paint);
     }
+    let outages = fold(&outages);
     if !outages.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Not observed:"));
         render_outages(&mut out, &outages, paint);
     }
-    if !view.orphans.is_empty() {
+    let orphans = fold(&view.orphans);
+    if !orphans.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Orphans:"));
-        render_facts(&mut out, &fold(&view.orphans), paint, |orphans| {
+        render_facts(&mut out, &orphans, paint, |orphans| {
             let bytes: Option<u64> = orphans.members().filter_map(|orphan| orphan.bytes).reduce(u64::saturating_add);
             let bytes = bytes.map(|bytes| format!(", {}", Size(bytes).rounded())).unwrap_or_default();
             // RFC 3339 sorts by time.
@@ -156,6 +179,14 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
             let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
             format!("{bytes}{since}")
         });
+    }
+    let command = commands.command("kiln status -o json");
+    let all = where_all_are(&suspended, &command)
+        .or_else(|| where_all_are(&holds, &command))
+        .or_else(|| where_all_of_outages(&outages, &command))
+        .or_else(|| where_all_are(&orphans, &command));
+    if let Some(all) = all {
+        let _ = writeln!(out, "\n{}", escape(&all));
     }
     if let Some(digest) = &view.approval {
         let held: BTreeSet<String> = view.held.iter().map(step_of).collect();

@@ -60,11 +60,11 @@ mod tests {
         assert_eq!(
             shown(&alike),
             [
-                "volume OLD goes to the trash, and volume NEW begins empty",
-                "if OLD was renamed, write `renamedFrom: OLD` under `metadata` of volume NEW",
-                "OLD a, NEW b, specs/b.yaml:3:11",
-                "OLD c, NEW d-1, specs/d-1.yaml:3:11",
-                "OLD e, NEW f, specs/f.yaml:3:11",
+                "volume <old> goes to the trash, and volume <new> begins empty",
+                "if <old> was renamed, write `renamedFrom: <old>` under `metadata` of volume <new>",
+                "`renamedFrom: a`, <new> b, specs/b.yaml:3:11",
+                "`renamedFrom: c`, <new> d-1, specs/d-1.yaml:3:11",
+                "`renamedFrom: e`, <new> f, specs/f.yaml:3:11",
             ]
         );
     }

@@ -180,7 +180,7 @@ fn doctor_lists_each_problem_with_the_command_that_fixes_it() {
     let of_backend = json["findings"].as_array().unwrap().iter().find(|f| f["what"] == "backend/fast").unwrap();
     assert_eq!((&of_backend["reason"], &of_backend["wrong"]), (&"Unobserved".into(), &true.into()), "{json}");
     assert_eq!(json["findings"].as_array().map(Vec::len), Some(1), "its volumes are not told one by one: {json}");
-    assert!(of_backend["message"].as_str().unwrap().contains("3 objects on it held"), "{json}");
+    assert!(of_backend["message"].as_str().unwrap().contains("objects held on it: 3"), "{json}");
     std::fs::rename(sandbox.path("away"), sandbox.path("pool")).unwrap();
 
     // The same of many is said once.
