@@ -203,6 +203,48 @@ fn recovery_takes_no_missing_record_for_a_destruction_while_records_cannot_be_re
 }
 
 #[test]
+fn a_destruction_without_an_outcome_is_completed_and_its_object_does_not_count_as_there() {
+    run(async {
+        let rig = rig_of(false);
+        let kept = join(&[volume("keep", "size: 1Mi")]);
+        let both = join(&[volume("keep", "size: 1Mi"), volume("db", "size: 2Mi, onRemove: Delete")]);
+        rig.settle(&both, 3, "made").await;
+        let mut begun = 0;
+        for at in 0..rig.calls_of(async |rig| rig.pass(&kept).await).await {
+            let crashed = rig.killed(at, Point::Before, true, async |rig| rig.pass(&kept).await).await;
+            if crashed.store.intents().unwrap().is_empty() || crashed.count(SimEffect::Destroyed) > 0 {
+                continue;
+            }
+            begun += 1;
+            for rig in [&crashed, &crashed.fork(false)] {
+                for _ in 0..2 {
+                    assert_eq!(is_held(rig, &both).await, [("db".to_owned(), HeldReason::Unobserved)]);
+                }
+                rig.settle(&kept, 3, "destroyed").await;
+                assert_eq!(rig.count(SimEffect::Destroyed), 1);
+                rig.settle(&both, 3, "made again").await;
+                assert_eq!((rig.overview(&both).await.plan.held, rig.count(SimEffect::Created)), (vec![], 3));
+            }
+        }
+        assert!(begun > 0, "no destruction was interrupted");
+    });
+}
+
+#[test]
+fn a_destruction_that_certainly_had_no_effect_leaves_its_object_as_it_was() {
+    run(async {
+        let rig = rig_of(false);
+        let kept = join(&[volume("keep", "size: 1Mi")]);
+        let both = join(&[volume("keep", "size: 1Mi"), volume("db", "size: 2Mi, onRemove: Delete")]);
+        rig.settle(&both, 3, "made").await;
+        let (setup, _) = spied(&rig, &kept, Spy { keeps: true, ..Spy::default() });
+        assert_eq!(once(&setup).await.failed.len(), 1);
+        rig.settle(&both, 2, "declared again").await;
+        assert_eq!((rig.overview(&both).await.plan.held, rig.count(SimEffect::Created)), (vec![], 2));
+    });
+}
+
+#[test]
 fn recovery_does_not_say_that_a_change_had_no_effect() {
     run(async {
         let rig = rig_of(false);

@@ -371,6 +371,13 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
             }
             // A call that lied about a rename, where the look afterwards failed too, is believed as well.
             HeldReason::Renamed => object.is_some() && (memory.lied || memory.meddled),
+            // A destruction was begun, and its document came back.
+            HeldReason::Unobserved => {
+                let world = rig.world();
+                let ledger = world.ledger(&"prod".parse().unwrap());
+                let is_begun = |uid| ledger.is_some_and(|ledger| ledger.destroying.contains(&uid));
+                rig.capabilities.absence == Absence::ByLedger && held.uid.is_some_and(is_begun)
+            }
             HeldReason::Immutable | HeldReason::HasDependents => object.is_some(),
             // A snapshot's source is its volume: missing only where that is made from the snapshot.
             HeldReason::SourceMissing => {

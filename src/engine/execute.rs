@@ -87,15 +87,15 @@ impl Session<'_> {
         let scheduler = Scheduler::new(execution, &mut self.ledgers, &options.stop, &plan.steps, report);
         let not_done = scheduler.run().await?;
         let mut changed = BTreeSet::new();
-        // Only here it is known that these were not made: no later observation shows it.
+        // Only here it is known that these were not made or destroyed: no later observation shows it.
         for step in not_done.iter().map(|index| &plan.steps[*index]) {
             let Some(backend) = step.backend() else { continue };
             let can = self.observations.backends.get(backend).map(|open| open.driver.capabilities());
             if can.is_some_and(|can| can.absence == Absence::ByLedger)
                 && let Some(ledger) = self.ledgers.get_mut(backend)
-                && ledger.creating.contains_key(&step.identity.uid)
+                && (ledger.creating.remove(&step.identity.uid).is_some()
+                    || ledger.destroying.remove(&step.identity.uid))
             {
-                ledger.creating.remove(&step.identity.uid);
                 changed.insert(backend.clone());
             }
         }

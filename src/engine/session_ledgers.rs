@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::model::{DriverError, LedgerView, Name, Place, Uid, Verb};
+use crate::model::{Absence, DriverError, LedgerView, Name, Place, Uid, Verb};
 use crate::plan::{Observation, Plan, SettledState};
 
 use crate::text::rfc3339;
@@ -16,7 +16,7 @@ impl Session<'_> {
     pub(super) fn settle(&mut self) {
         let (reading, world) = (&self.setup.reading, &self.observations.world);
         for (name, ledger) in self.judged.usable(reading, world, &self.records) {
-            let Some(Observation::Seen { observed, .. }) = world.get(name) else { continue };
+            let Some(Observation::Seen { observed, capabilities }) = world.get(name) else { continue };
             let on_pool = observed.ledger.as_ref().and_then(|view| match view {
                 LedgerView::Good(there) | LedgerView::Older(there, _) => Some(there),
                 LedgerView::Damaged(_) | LedgerView::Unreadable(_) => None,
@@ -40,7 +40,13 @@ impl Session<'_> {
                 );
             }
             let known = |uid| SettledState::without_entry(uid, world, &self.records);
+            let destroying = ledger.destroying.clone();
             ledger::settle(&mut ledger, observed, reading, known, self.now);
+            // A record does not show that a destruction had no effect.
+            if capabilities.absence == Absence::ByLedger && !destroying.is_empty() {
+                let still = destroying.into_iter().filter(|uid| ledger.complete.contains_key(uid)).collect::<Vec<_>>();
+                ledger.destroying.extend(still);
+            }
             self.ledgers.insert(name.clone(), ledger);
         }
     }

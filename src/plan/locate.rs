@@ -110,6 +110,14 @@ fn check_found<'a>(
     if let Some(why) = &object.conflict {
         return Err(subject.hold_inconsistent(&object.address(), why));
     }
+    if let Some(usable) = inventory.usable(object.backend).filter(|usable| usable.may_be_destroyed(object.uid())) {
+        let message = format!(
+            "a run began to destroy it and did not learn the outcome, and backend {} cannot be asked for it: it may be gone",
+            usable.name
+        );
+        let fix = "remove its document and run `kiln apply`, which completes the removal; then declare it again";
+        return Err(subject.hold(HeldReason::Unobserved, message, fix));
+    }
     let other = inventory.known_name(object).filter(|known| *known != subject.name && Some(*known) != old);
     if let Some(other) = other {
         let message = format!("{} was {other} and has been renamed on the backend", object.native);

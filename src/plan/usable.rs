@@ -1,7 +1,7 @@
 //! A backend on which steps can be planned.
 
 use crate::model::{
-    Address, BackendSpec, Capabilities, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Uid,
+    Absence, Address, BackendSpec, Capabilities, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Uid,
 };
 
 /// A backend on which steps can be planned.
@@ -41,6 +41,12 @@ impl<'a> Usable<'a> {
             known.extend(recorded.cloned());
         }
         self.observed.proves_gone(kind, &known) || self.ledger.is_some_and(|ledger| ledger.has_tombstone(uid))
+    }
+
+    /// Whether a step was about to destroy an object that is shown, and nothing tells whether it did.
+    pub(super) fn may_be_destroyed(&self, uid: Uid) -> bool {
+        self.capabilities.absence == Absence::ByLedger
+            && self.ledger.is_some_and(|ledger| ledger.destroying.contains(&uid))
     }
 
     /// Returns the address of a snapshot of a volume.
