@@ -153,9 +153,10 @@ pub(super) fn warn_of_copies(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
         let mut named: Vec<String> = copies.map(copy).collect();
         let more = named.len().saturating_sub(SHOWN);
         named.truncate(SHOWN);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let backend = usable.name;
+        let more =
+            if more > 0 { format!(" and {more} more (`kiln adopt {backend}` lists all)") } else { String::new() };
         if !named.is_empty() {
-            let backend = usable.name;
             let message = format!(
                 "{backend} has copies of objects of another pool, which Kiln leaves as they are: {}{more}; fix: move them out of the pool",
                 named.join(", ")

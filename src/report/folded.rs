@@ -483,6 +483,18 @@ fn stand_in<T: TellsFact>(members: &mut [Member<'_, T>], values: &[&str], label:
     if let Some(known) = known {
         return words[known].clone();
     }
+    // `<path>/pool`
+    let below = |index: usize| {
+        let mut all = members.iter().zip(values).map(|(member, value)| {
+            let (word, own) = member.values.get(index).filter(|(_, own)| own.contains('/'))?;
+            Some(value.replacen(&**own, word, 1))
+        });
+        let first = all.next()??;
+        all.all(|shown| shown.as_ref() == Some(&first)).then_some(first)
+    };
+    if let Some(below) = (0..words.len()).find_map(below) {
+        return below.into();
+    }
     let mut word: Rc<str> = format!("<{label}>").into();
     let mut count = 1;
     while words.contains(&word) {
@@ -662,7 +674,7 @@ mod tests {
             .map(|n| {
                 told(
                     "backend/a",
-                    &format!("/pools/p{n} does not exist"),
+                    &format!("/pools/p{n}/x needs /pools/p{n}, which does not exist"),
                     &format!("mount it, or `mkdir -p /pools/p{n}`"),
                 )
             })
@@ -670,7 +682,7 @@ mod tests {
         let [pool] = <[_; 1]>::try_from(fold(&pools)).unwrap();
         let all: Vec<String> = (10..22).map(|n| format!("/pools/p{n}")).collect();
         assert_eq!(pool.fix, format!("mount it, or `mkdir -p {}`", all.join(" ")));
-        assert_eq!(pool.causes[0].message, "<path> does not exist");
+        assert_eq!(pool.causes[0].message, "<path>/x needs <path>, which does not exist");
         // The others, and settings, stand beside their object, with their place.
         let smaller = |object, size: &str, place: &str| {
             told(object, "it is small", &format!("write `size: {size}` ({place}), or `kiln trash purge {object}`"))

@@ -204,6 +204,13 @@ fn labelled(text: &str) -> Vec<FoundValue> {
             None => in_command(text, code.clone(), &mut found),
         }
         at = code.end;
+        // A field is told with its value.
+        let value = text[at..].strip_prefix("` is ").and_then(|rest| rest.split_once(", but ")).map(|(value, _)| value);
+        if let Some(value) = value.filter(|value| !value.contains([' ', '`', '"'])) {
+            let start = at + "` is ".len();
+            at = start + value.len();
+            found.push(FoundValue { at: start..at, label: Some(text[code].to_owned().into()) });
+        }
     }
     in_prose(text, at..text.len(), &mut found);
     // Beside an old name, another one is the new one.
@@ -431,6 +438,11 @@ mod tests {
             ("unknown field \"co lour\"", "unknown field text", &["\"co lour\""]),
             ("a name inside of dbase is no name", "a name inside of dbase is no name", &[]),
             ("close them there, then run `kiln apply`", "close them there, then run `kiln apply`", &[]),
+            (
+                "`backend` is fats, but no such Backend is there",
+                "`backend` is backend, but no such Backend is there",
+                &["fats"],
+            ),
             ("remove `via`, or `spec.qos`", "remove `via`, or `spec.qos`", &[]),
             ("a ` alone: `size: 1Gi", "a ` alone: `size: size", &["1Gi"]),
         ] {

@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::folded::{Folded, MemberLine, TellsFact, fold};
 use super::plan_text::{summary_line, where_all};
 use super::plan_view::{HeldView, Outage, PlanView, StepView, held_by_outages, outages};
+use super::same_problem::same_problems;
 use super::warnings::ToldWarning;
-use crate::model::{FieldChange, Risk, Size, Verb};
+use crate::model::{FieldChange, ProblemView, Risk, Size, SourcePlace, Verb};
 use crate::text::{counted, escape, exact};
 
 /// Returns the whole plan. The first line gives the bytes at risk and the steps that disrupt clients.
@@ -41,10 +42,18 @@ pub fn markdown(view: &PlanView) -> String {
     if let Some(all) = where_all(view, &holds, &warnings, &outages) {
         let _ = writeln!(out, "\n{}", prose(&all));
     }
-    let problems = view.problems.iter().map(|problem| {
-        let place = problem.file.as_ref().map(|file| format!("{file}:{}:{}", problem.line, problem.column));
-        let place = place.unwrap_or_default();
-        vec![safe(&place), prose(&problem.message), prose(problem.hint.as_deref().unwrap_or_default())]
+    let place = |problem: &ProblemView| {
+        let file = problem.file.as_deref()?.into();
+        Some(SourcePlace { file, line: problem.line, column: problem.column })
+    };
+    let places: Vec<Option<SourcePlace>> = view.problems.iter().map(place).collect();
+    let problems = view.problems.iter().zip(&places);
+    let problems = problems.map(|(problem, place)| (place.as_ref(), &*problem.message, problem.hint.as_deref()));
+    let problems = same_problems(problems).into_iter().map(|same| {
+        let place = same.place.map(ToString::to_string).unwrap_or_default();
+        let others = same.others("kiln check -o json");
+        let others: String = others.iter().map(|others| format!("<br>{}", prose(others))).collect();
+        vec![format!("{}{others}", safe(&place)), prose(same.message), prose(same.hint.unwrap_or_default())]
     });
     table(&mut out, "Problems", &["where", "what", "hint"], &problems.collect::<Vec<_>>());
     if let Some(waiting) = &view.waiting {
@@ -278,6 +287,9 @@ mod tests {
         let shown = markdown(&PlanView::invalid(vec![problem.clone()]));
         assert!(shown.starts_with("**No plan: the manifests have 1 problem**\n"), "{shown}");
         assert!(shown.contains("| specs/a.yaml:4:7 | `x` is no field |  |"), "{shown}");
+        let other = ProblemView { line: 9, ..problem.clone() };
+        let shown = markdown(&PlanView::invalid(vec![problem.clone(), other]));
+        assert!(shown.contains("| specs/a.yaml:4:7<br>also at specs/a.yaml:9:7 | `x` is no field |  |"), "{shown}");
         let of_all = crate::model::ProblemView { file: None, message: "there are none".to_owned(), ..problem };
         let shown = markdown(&PlanView::invalid(vec![of_all]));
         assert!(shown.contains("|  | there are none |  |"), "{shown}");
