@@ -10,14 +10,14 @@ use std::sync::atomic::Ordering;
 use kiln::driver::sim::{FaultRates, SimEffect, SimObject};
 use kiln::engine::{forget_backend, forget_object};
 use kiln::model::{
-    Absence, Action, Capabilities, Kind, Name, NativeName, OpenIntent, Outcome, Percent, Reading, Size, Step,
-    TrashAbility,
+    Absence, Action, Capabilities, Kind, Name, NativeName, OpenIntent, Outcome, Percent, Reading, Size,
+    SnapshotAbility, Step, TrashAbility,
 };
 use kiln::plan::HeldReason;
 use kiln::report::backend_status;
 use kiln::store::{Batch, Store};
 use rig::spy::{Lie, Spy, spied};
-use rig::{HEAD, Point, Rig, held, join, once, run, specs, volume};
+use rig::{HEAD, Point, Rig, held, join, once, run, snapshot, specs, volume};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -84,6 +84,34 @@ fn lists_prove_nothing() {
         let (setup, spy) = spied(&rig, &declared, Spy { claims: true, ..Spy::default() });
         assert_eq!(held(&once(&setup).await), [("db", HeldReason::Unobserved)]);
         assert_eq!(spy.steps.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_snapshot_without_an_outcome_is_not_made_in_another_volume() {
+    run(async {
+        let mut rig = rig_of(false);
+        let snapshots = rig.capabilities.snapshots.clone();
+        rig.capabilities.snapshots = snapshots.map(|all| SnapshotAbility { nested: true, adopt: false, ..all });
+        let s = |of: &str| snapshot("s", of, ", onRemove: Delete");
+        rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "made").await;
+        let loses: fn(&Action) -> bool = |action| matches!(action, Action::Snapshot { .. });
+        let declared = join(&[volume("db", "size: 1Mi"), s("db")]);
+        let (setup, _) = spied(&rig, &declared, Spy { loses: Some(loses), ..Spy::default() });
+        once(&setup).await;
+        // The volume is renamed with what is inside of it, and another gets its name.
+        let old = volume("old", "size: 1Mi").replace("name: old", "name: old, renamedFrom: db");
+        rig.settle(&join(std::slice::from_ref(&old)), 3, "renamed").await;
+        let owner = "prod".parse().unwrap();
+        let volumes: Vec<Option<NativeName>> = {
+            let world = rig.world();
+            world.ledger(&owner).unwrap().creating.values().map(|entry| entry.parent_volume.clone()).collect()
+        };
+        assert_eq!(volumes, [Some(rig.native("old"))]);
+        let both = join(&[volume("old", "size: 1Mi"), volume("db", "size: 2Mi"), s("db")]);
+        rig.settle(&both, 3, "declared").await;
+        assert_eq!(is_held(&rig, &both).await, [("s".to_owned(), HeldReason::Unobserved)]);
+        rig::made_and_destroyed_once(&rig.world());
     });
 }
 

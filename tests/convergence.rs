@@ -277,11 +277,13 @@ async fn story(seed: u64, capabilities: Capabilities) -> usize {
     // The faults stop, and somebody is there to say yes.
     rig.rates = FaultRates::NONE;
     rig.yes = true;
-    let before = contents(&rig);
-    let events = rig.world().events().len();
+    let mut before = contents(&rig);
+    let mut events = rig.world().events().len();
     passes += rig.settle(&last, BOUND, &format!("seed {seed}")).await;
     if rig.capabilities.absence == Absence::ByLedger {
+        nothing_changed_behind_the_back(&rig, &before, events, seed);
         rig.forget_what_may_exist(&last, &format!("seed {seed}")).await;
+        (before, events) = (contents(&rig), rig.world().events().len());
         passes += rig.settle(&last, BOUND, &format!("seed {seed}")).await;
     }
     nothing_changed_behind_the_back(&rig, &before, events, seed);

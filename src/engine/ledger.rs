@@ -224,7 +224,8 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
     ledger.creating.remove(&identity.uid);
     // A volume that is renamed takes the snapshots inside of it along.
     if let Some(from) = moved {
-        for entry in ledger.complete.values_mut().filter(|entry| entry.parent_volume.as_ref() == Some(&from)) {
+        let entries = ledger.complete.values_mut().chain(ledger.creating.values_mut());
+        for entry in entries.filter(|entry| entry.parent_volume.as_ref() == Some(&from)) {
             entry.parent_volume = Some(object.native.clone());
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::model::{
-    Absence, Address, Ledger, Name, Object, ObjectRecord, Observed, OpenIntent, Place, Reading, Records, Uid,
+    Absence, Address, Ledger, Name, NativeName, Object, ObjectRecord, Observed, OpenIntent, Place, Reading, Records,
+    Uid,
 };
 
 use super::backend_state::certain_ledger;
@@ -35,17 +36,18 @@ pub fn answer_by_ledger(reading: &Reading, world: &mut World, records: &Records,
         let begun = intents.iter().filter(|intent| intent.step.backend() == Some(&name));
         let may_exist = may_exist(observed, ledger, remembered, begun);
         let shown: HashSet<Address> = observed.objects.iter().map(Object::address).collect();
-        observed.queried.extend(wanted.into_iter().filter(|at| shown.contains(at) || !may_exist.contains(at)));
+        observed.queried.extend(wanted.into_iter().filter(|at| shown.contains(at) || !may_exist.contains(&at.native)));
     }
 }
 
-/// Returns every address at which an object can be that is not shown.
+/// Returns every native name that an object can have which is not shown. It counts inside of each volume: the volume of a snapshot may have
+/// been renamed since, and the names that Kiln makes contain the uid.
 fn may_exist<'a>(
     observed: &Observed,
     ledger: Option<&Ledger>,
     remembered: impl Iterator<Item = &'a ObjectRecord>,
     begun: impl Iterator<Item = &'a OpenIntent>,
-) -> HashSet<Address> {
+) -> HashSet<NativeName> {
     let whole = observed.objects.iter().filter(|object| object.place != Place::Temporary);
     let shown: HashSet<Uid> = whole.filter_map(Object::uid).collect();
     let is_gone = |uid: Uid| {
@@ -58,5 +60,6 @@ fn may_exist<'a>(
         let step = &intent.step;
         std::iter::once(step.address()).chain(step.address_of_unfinished())
     });
-    entered.chain(remembered.map(ObjectRecord::address)).chain(begun).collect()
+    let addresses = entered.chain(remembered.map(ObjectRecord::address)).chain(begun);
+    addresses.map(|at| at.native).collect()
 }

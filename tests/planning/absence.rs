@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kiln::model::{Absence, Action, Listed, Name, Object, Place, Step, TrashAbility, Uid};
-use kiln::plan::{Observation, Plan, lint, plan};
+use kiln::plan::{Held, HeldReason, Observation, Plan, lint, plan};
 
 use crate::planning::Scene;
 use crate::{ledgers, objects};
@@ -146,7 +146,14 @@ fn differs_by_ledger(scene: &Scene, lost: usize) -> Vec<String> {
         let exists = objects(scene).any(|(_, object)| object.uid() == Some(identity.uid));
         lost < usize::MAX && action.is_first() && !is_known && !exists
     };
-    let is_wrong = |step: &&Step| (step.is_removal() || step.action.is_first()) && !is_planned(step) && !is_other(step);
+    // A likely rename holds the new volume only while nothing else holds the removal.
+    let is_likely_rename = |step: &Step| {
+        let of_it = |held: &Held| held.reason == HeldReason::LooksLikeRename && held.name == step.identity.name;
+        step.action.is_first() && first.held.iter().any(of_it)
+    };
+    let is_wrong = |step: &&Step| {
+        (step.is_removal() || step.action.is_first()) && !is_planned(step) && !is_other(step) && !is_likely_rename(step)
+    };
     let others = plan.steps.iter().filter(is_wrong);
     breaches
         .chain(others.map(|step| format!("by ledger, it is planned too: {} {}", step.action, step.native)))
