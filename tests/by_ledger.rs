@@ -248,6 +248,10 @@ fn a_destruction_without_an_outcome_is_completed_and_its_object_does_not_count_a
                 for _ in 0..2 {
                     assert_eq!(is_held(rig, &both).await, [("db".to_owned(), HeldReason::Unobserved)]);
                 }
+                // Another call that certainly has no effect does not tell what became of the first.
+                let (setup, _) = spied(rig, &kept, Spy { keeps: true, ..Spy::default() });
+                assert_eq!(once(&setup).await.failed.len(), 1);
+                assert_eq!(is_held(rig, &both).await, [("db".to_owned(), HeldReason::Unobserved)]);
                 rig.settle(&kept, 3, "destroyed").await;
                 assert_eq!(rig.count(SimEffect::Destroyed), 1);
                 rig.settle(&both, 3, "made again").await;

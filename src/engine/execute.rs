@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{Absence, DriverError, Endpoint, Name};
+use crate::model::{Absence, DriverError, Endpoint, Name, Uid};
 use crate::plan::Plan;
 use crate::store::StoreError;
 
@@ -43,9 +43,12 @@ impl Session<'_> {
         }
         let names: Vec<Name> = self.ledgers.keys().cloned().collect();
         let mut used_up = Vec::new();
+        // What an earlier run began and did not learn the outcome of. A call of this run that has no effect does not tell it.
+        let mut earlier: BTreeSet<(Name, Uid)> = BTreeSet::new();
         for name in names {
             if let (Some(ledger), Some(backend)) = (self.ledgers.get_mut(&name), self.observations.backends.get(&name))
             {
+                earlier.extend(ledger.creating.keys().chain(&ledger.destroying).map(|uid| (name.clone(), *uid)));
                 let here = plan.steps.iter().filter(|step| step.backend() == Some(&name));
                 ledger::announce(ledger, here, &plan.used, backend.driver.capabilities().absence);
                 // A ledger that has just begun did not exist when the plan was noted.
@@ -92,9 +95,9 @@ impl Session<'_> {
             let Some(backend) = step.backend() else { continue };
             let can = self.observations.backends.get(backend).map(|open| open.driver.capabilities());
             if can.is_some_and(|can| can.absence == Absence::ByLedger)
+                && !earlier.contains(&(backend.clone(), step.identity.uid))
                 && let Some(ledger) = self.ledgers.get_mut(backend)
-                && (ledger.creating.remove(&step.identity.uid).is_some()
-                    || ledger.destroying.remove(&step.identity.uid))
+                && ledger::withdraw(ledger, step)
             {
                 changed.insert(backend.clone());
             }

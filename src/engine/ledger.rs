@@ -275,6 +275,13 @@ pub(super) fn announce<'s>(
     }
 }
 
+/// Takes back the announcement of a step that certainly had no effect. Returns whether there was one.
+pub(super) fn withdraw(ledger: &mut Ledger, step: &Step) -> bool {
+    let uid = &step.identity.uid;
+    (step.action == Action::Destroy && ledger.destroying.remove(uid))
+        || (step.action.is_first() && ledger.creating.remove(uid).is_some())
+}
+
 /// Enters an approval as in use, with the items that cover these steps. The steps are on the ledger's pool.
 pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step>, approval: &ApprovalSet) {
     let part: BTreeSet<ApprovalItem> =
