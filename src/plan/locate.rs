@@ -1,6 +1,6 @@
 //! Where a declared object is: live, in the trash, under its old name, or proven absent.
 
-use crate::model::{Absence, Kind, Ledger, Name, Object, Place, PlacedField, Uid, Verb};
+use crate::model::{Absence, Kind, Ledger, LedgerEntry, Name, Object, Place, PlacedField, Uid, Verb};
 
 use super::backend_state::BackendState;
 use super::draft::Draft;
@@ -186,8 +186,27 @@ fn check_is_free<'a>(
     if !usable.observed.proves_gone(subject.kind, &can_be) {
         return Err(not_proven_absent(inventory, subject, usable));
     }
+    check_not_being_made(inventory, subject, old)?;
     check_not_lost(inventory, subject, subject.name, old)?;
     check_not_hidden(inventory, subject, subject.name)
+}
+
+/// Holds an object whose creation was announced where only the ledger tells of it, at whatever address: its document may have changed since.
+fn check_not_being_made(inventory: &Inventory<'_>, subject: &Subject<'_>, old: Option<&Name>) -> Result<(), Hold> {
+    for usable in inventory.usable_backends().filter(|usable| usable.capabilities.absence == Absence::ByLedger) {
+        let Some(ledger) = usable.ledger else { continue };
+        let is_it = |(uid, entry): (&Uid, &LedgerEntry)| {
+            let is_named = entry.name == *subject.name || Some(&entry.name) == old;
+            entry.kind == subject.kind
+                && is_named
+                && !ledger.complete.contains_key(uid)
+                && !inventory.by_uid.contains_key(uid)
+        };
+        if ledger.creating.iter().any(is_it) {
+            return Err(not_proven_absent(inventory, subject, usable));
+        }
+    }
+    Ok(())
 }
 
 /// Decides where objects exist under the new name and the old one: the document means the old one, which is renamed if no data is
