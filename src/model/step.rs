@@ -9,8 +9,8 @@ use smol_str::SmolStr;
 use super::approval::ApprovalItem;
 use super::verb::Verb;
 use super::{
-    Address, Clients, DriverError, Endpoint, ErrorKind, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin,
-    Place, Provisioning, Restoring, Seconds, Size, Tags, VolumeSettings, Written,
+    Address, ClientVisibility, Clients, DriverError, Endpoint, ErrorKind, Identity, Kind, Name, NativeName, Object,
+    ObjectRef, Origin, Place, Provisioning, Restoring, Seconds, Size, Tags, VolumeSettings, Written,
 };
 
 /// One driver call.
@@ -437,11 +437,12 @@ impl Expect {
         }
     }
 
-    /// Compares an object with what is expected of it. `there`: as it is now, observed by name.
+    /// Compares an object with what is expected of it. `there`: as it is now, observed by name. `shows`: which clients the backend shows.
     ///
     /// # Errors
-    /// Conflict if it is not as it was observed; Busy if it must be idle and has clients. Nothing was changed.
-    pub fn check(&self, there: &Object) -> Result<(), DriverError> {
+    /// Conflict if it is not as it was observed; Busy if it must be idle and has clients, or its clients were not observed although the
+    /// backend shows all. Nothing was changed.
+    pub fn check(&self, there: &Object, shows: ClientVisibility) -> Result<(), DriverError> {
         let Self { place, id, size, tags, settings, idle, unwritten } = self;
         let conflict = |why: String| Err(DriverError::before(ErrorKind::Conflict, why));
         if let Some(wanted) = place.filter(|wanted| *wanted != there.place) {
@@ -463,11 +464,12 @@ impl Expect {
         if *unwritten && there.written != Written::Never {
             return conflict("it was written to after the plan was made".to_owned());
         }
+        let busy = |why: String| Err(DriverError::before(ErrorKind::Busy, format!("{} {why}", there.address())));
         match &there.clients {
-            Clients::Some(clients) if *idle => Err(DriverError::before(
-                ErrorKind::Busy,
-                format!("{} is open: {}", there.address(), clients.join(", ")),
-            )),
+            Clients::Some(clients) if *idle => busy(format!("is open: {}", clients.join(", "))),
+            Clients::Unknown if *idle && shows == ClientVisibility::All => {
+                busy("may be open: its clients were not observed".to_owned())
+            }
             Clients::Some(_) | Clients::None | Clients::Unknown => Ok(()),
         }
     }
@@ -557,9 +559,9 @@ mod tests {
         };
         let settings = Some(observed.settings.clone());
         let expect = Expect { idle: true, unwritten: true, settings, ..Expect::live(&observed) };
-        assert_eq!(expect.check(&observed), Ok(()));
+        assert_eq!(expect.check(&observed, ClientVisibility::All), Ok(()));
         let expired = Object { tags: Tags { expires: Some(9), ..observed.tags.clone() }, ..observed.clone() };
-        assert_eq!(expect.check(&expired), Ok(()), "when it expires is not compared");
+        assert_eq!(expect.check(&expired, ClientVisibility::All), Ok(()), "when it expires is not compared");
         let tags = Tags { protected: true, ..observed.tags.clone() };
         let settings = VolumeSettings { encrypted: true, ..observed.settings.clone() };
         let clients = Clients::Some(vec!["qemu (pid 7)".to_owned()]);
@@ -572,12 +574,21 @@ mod tests {
             (Object { written: Written::Yes, ..observed.clone() }, ErrorKind::Conflict, "it was written to"),
             (Object { written: Written::Unknown, ..observed.clone() }, ErrorKind::Conflict, "it was written to"),
             (Object { clients, ..observed.clone() }, ErrorKind::Busy, "db is open: qemu (pid 7)"),
+            (
+                Object { clients: Clients::Unknown, ..observed.clone() },
+                ErrorKind::Busy,
+                "its clients were not observed",
+            ),
         ] {
-            let refused = expect.check(&changed).unwrap_err();
+            let refused = expect.check(&changed, ClientVisibility::All).unwrap_err();
             assert!(refused.kind == kind && refused.message.contains(why), "{why}: {refused:?}");
             assert_eq!(refused.effect, crate::model::Effect::No);
             let nothing = Expect { place: Some(changed.place), ..Expect::default() };
-            assert_eq!(nothing.check(&changed), Ok(()), "what is not expected is not compared");
+            assert_eq!(nothing.check(&changed, ClientVisibility::All), Ok(()), "what is not expected is not compared");
+        }
+        let unseen = Object { clients: Clients::Unknown, ..observed };
+        for shows in [ClientVisibility::Host, ClientVisibility::None] {
+            assert_eq!(expect.check(&unseen, shows), Ok(()), "as far as the backend can tell");
         }
     }
 }

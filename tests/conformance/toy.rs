@@ -85,7 +85,7 @@ impl ToyPool {
                 if volume.size == to.bytes() {
                     return Ok(Outcome::Unchanged);
                 }
-                step.expect.check(&volume.object(native, true))?;
+                step.expect.check(&volume.object(native, true), can.client_visibility)?;
                 if volume.size > to.bytes() || !to.bytes().is_multiple_of(can.granularity) {
                     return conflict("a volume only grows, to a multiple of 4096 bytes");
                 }
@@ -96,7 +96,7 @@ impl ToyPool {
                 if volume.tags == *tags {
                     return Ok(Outcome::Unchanged);
                 }
-                step.expect.check(&volume.object(native, true))?;
+                step.expect.check(&volume.object(native, true), can.client_visibility)?;
                 volume.tags = tags.clone();
             }
             Action::Configure { settings } => {
@@ -111,7 +111,8 @@ impl ToyPool {
                 let name = if of_crash { temporary(&step.identity) } else { step.identity.native() };
                 is_named(step, &name)?;
                 let Some(volume) = self.volumes.get(native) else { return Ok(Outcome::Unchanged) };
-                Expect { idle: true, ..step.expect.clone() }.check(&volume.object(native, true))?;
+                Expect { idle: true, ..step.expect.clone() }
+                    .check(&volume.object(native, true), can.client_visibility)?;
                 self.volumes.remove(native);
             }
             Action::Snapshot { .. }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Action, Address, Capabilities, ClientVisibility, DriverError, ErrorKind, Growth, Identity, InnerSnapshot, Kind,
-    NativeName, Object, ObjectRef, Origin, Outcome, Place, Provisioning, Reservation, Restores, Restoring, Size, Step,
-    Tags, TrashAbility, Uid, VolumeSettings, Written,
+    Action, Address, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind, Growth, Identity, InnerSnapshot,
+    Kind, NativeName, Object, ObjectRef, Origin, Outcome, Place, Provisioning, Reservation, Restores, Restoring, Size,
+    Step, Tags, TrashAbility, Uid, VolumeSettings, Written,
 };
 
 use super::world::{BLOCK, SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot};
@@ -129,6 +129,7 @@ impl SimCall<'_> {
             tags: object.tags.clone(),
             settings: object.settings.clone(),
             written: if object.content.is_empty() { Written::Never } else { Written::Yes },
+            clients: self.clients(&self.step.address(), place),
             ..Object::new(self.step.native.clone(), place, object.size)
         };
         // What the step itself has begun is as it was planned.
@@ -137,16 +138,22 @@ impl SimCall<'_> {
             expect.tags.iter_mut().for_each(|tags| tags.restoring = None);
             there.size = begun.size.filter(|before| expect.size == Some(*before)).unwrap_or(there.size);
         }
-        expect.check(&there)?;
-        if expect.idle { self.idle(&self.step.address(), place) } else { Ok(()) }
+        expect.check(&there, self.can.client_visibility)
+    }
+
+    /// The clients of an object, as far as the backend shows them.
+    fn clients(&self, at: &Address, place: Place) -> Clients {
+        match self.world.open.get(at).filter(|_| place != Place::Trash) {
+            _ if self.can.client_visibility == ClientVisibility::None => Clients::Unknown,
+            Some(clients) => Clients::Some(clients.clone()),
+            None => Clients::None,
+        }
     }
 
     fn idle(&self, at: &Address, place: Place) -> Result<()> {
-        match self.world.open.get(at) {
-            Some(clients) if place != Place::Trash && self.can.client_visibility != ClientVisibility::None => {
-                refuse(ErrorKind::Busy, format!("{at} is open: {}", clients.join(", ")))
-            }
-            _ => Ok(()),
+        match self.clients(at, place) {
+            Clients::Some(clients) => refuse(ErrorKind::Busy, format!("{at} is open: {}", clients.join(", "))),
+            Clients::None | Clients::Unknown => Ok(()),
         }
     }
 
