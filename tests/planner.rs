@@ -597,6 +597,12 @@ fn scenes_that_were_wrong_once_get_a_sound_plan() {
             volume("name: a") + &volume("name: b") + snapshot,
             "{can: {snapshots: {nested: true}}, objects: [{snapshot: y, of: b}, {volume: a}, {volume: b}]}",
         ),
+        // What is left of the creation of its snapshot completes no restore.
+        (
+            volume("name: b, labels: {k: v}").replace("{size: 1Gi}", "{size: 1Gi, restore: {snapshot: s, request: r}}"),
+            "{objects: [{volume: b, size: 1Gi, restoring: {request: q, snapshot: t}}, {snapshot: s, of: b, retained: true}, \
+             {snapshot: t, of: a, half: true}]}",
+        ),
     ];
     for (specs, pool) in stories {
         let loaded = load(&Source::Text(format!("{head}{specs}")), &Limits::default());

@@ -147,7 +147,9 @@ fn check_restores(
         Some(begun) if step.action.completes(&begun) => {}
         // Another one replaces it when its snapshot is gone.
         Some(begun) if is_restore && step.risk == Risk::Irreversible => {
-            let is_there = |object: &Object| object.uid().is_some() && object.uid() == begun.snapshot;
+            // What was left unfinished under its name has nothing of its content.
+            let is_whole = |object: &Object| object.place != Place::Temporary && object.uid().is_some();
+            let is_there = |object: &Object| is_whole(object) && object.uid() == begun.snapshot;
             let may_exist = |uid| !usable.proves_gone(Kind::Snapshot, uid, None);
             if objects.values().any(|object| is_there(object)) || begun.snapshot.is_some_and(may_exist) {
                 breach("it replaces a restore that can be completed");
