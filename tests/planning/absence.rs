@@ -1,9 +1,10 @@
 //! The same world seen through backends that prove absence in other ways than by complete lists.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use kiln::model::{Absence, Action, Listed, Name, Object, Place, Step, TrashAbility, Uid};
-use kiln::plan::{Held, HeldReason, Observation, Plan, lint, plan};
+use kiln::model::{Absence, Action, LedgerView, Listed, Name, Object, Place, Step, TrashAbility, Uid};
+use kiln::plan::{HeldReason, Observation, Plan, lint, plan};
 
 use crate::planning::Scene;
 use crate::{ledgers, objects};
@@ -118,6 +119,24 @@ fn with_records(scene: &Scene, lost: usize) -> Scene {
     scene
 }
 
+/// The same world where these objects never were.
+fn without(scene: &Scene, uids: &BTreeSet<Uid>) -> Scene {
+    let mut scene = scene.clone();
+    for view in scene.world.values_mut() {
+        if let Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } = view {
+            observed.objects.retain(|object| object.uid().is_none_or(|uid| !uids.contains(&uid)));
+            if let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) = &mut observed.ledger {
+                Arc::make_mut(ledger).complete.retain(|uid, _| !uids.contains(uid));
+            }
+        }
+    }
+    for ledger in scene.records.backends.values_mut().filter_map(|record| record.ledger.as_mut()) {
+        ledger.complete.retain(|uid, _| !uids.contains(uid));
+    }
+    scene.records.objects.retain(|uid, _| !uids.contains(uid));
+    scene
+}
+
 /// What is wrong with the plan of a world in which the ledger proves absence: it removes or creates what the plan of complete lists does not;
 /// or, where records are missing, it creates what exists or is in a ledger. (Objects without owner are left out: nothing shows them there, and the backend refuses a creation under the name of one.)
 fn differs_by_ledger(scene: &Scene, lost: usize) -> Vec<String> {
@@ -135,10 +154,16 @@ fn differs_by_ledger(scene: &Scene, lost: usize) -> Vec<String> {
     }
     let listed = without_foreign(scene);
     let recorded = with_records(&listed, lost);
+    // A removal that exceeds a limit only together with that of an object without a record is planned without it.
+    let uids = |scene: &Scene| objects(scene).filter_map(|(_, object)| object.uid()).collect::<BTreeSet<_>>();
+    let unrecorded = &uids(&listed) - &uids(&recorded);
+    let fewer = plan(&without_trash(&without(&listed, &unrecorded)).inputs());
     let (first, plan) = (plan(&without_trash(&listed).inputs()), plan(&recorded.inputs()));
     let breaches = lint(&plan, &recorded.inputs()).into_iter().map(|breach| format!("by ledger, lint: {breach}"));
-    let is_planned =
-        |step: &Step| first.steps.iter().any(|other| other.identity == step.identity && other.action == step.action);
+    let is_in = |plan: &Plan, step: &Step| {
+        plan.steps.iter().any(|other| other.identity == step.identity && other.action == step.action)
+    };
+    let is_planned = |step: &Step| is_in(&first, step) || step.is_removal() && is_in(&fewer, step);
     // What is not shown is not in the way of objects of other names.
     let is_other = |step: &Step| {
         let Step { identity, action, .. } = step;
@@ -146,16 +171,29 @@ fn differs_by_ledger(scene: &Scene, lost: usize) -> Vec<String> {
         let exists = objects(scene).any(|(_, object)| object.uid() == Some(identity.uid));
         lost < usize::MAX && action.is_first() && !is_known && !exists
     };
-    // A likely rename holds the new volume only while nothing else holds the removal.
-    let is_likely_rename = |step: &Step| {
-        let of_it = |held: &Held| held.reason == HeldReason::LooksLikeRename && held.name == step.identity.name;
-        step.action.is_first() && first.held.iter().any(of_it)
+    let held =
+        |step: &Step| first.held.iter().find(|held| held.kind == step.identity.kind && held.name == step.identity.name);
+    // A new volume that resembles one that lists would destroy may begin where that one stays.
+    let destroys = plan.steps.iter().any(|step| step.action == Action::Destroy);
+    let is_unlike = |step: &Step| {
+        !destroys && step.action.is_first() && held(step).is_some_and(|held| held.reason == HeldReason::LooksLikeRename)
     };
-    let is_wrong = |step: &&Step| {
-        (step.is_removal() || step.action.is_first()) && !is_planned(step) && !is_other(step) && !is_likely_rename(step)
+    // A backend without an intact ledger is as one that is away: what it has shows nowhere, and a moved document begins anew.
+    let is_away = |at: &Name| {
+        let ledger = recorded.world.get(at).and_then(|view| view.observed()?.ledger.as_ref());
+        ledger.is_some_and(|view| !matches!(view, LedgerView::Good(_)))
     };
+    let is_elsewhere = |step: &Step| {
+        let Step { identity, action, .. } = step;
+        let mut of_name =
+            objects(&listed).filter(|(_, object)| object.identity.as_ref().is_some_and(|id| id.id() == identity.id()));
+        action.is_first() && of_name.all(|(at, _)| Some(at) != step.backend() && is_away(at))
+    };
+    let is_excused = |step: &Step| is_planned(step) || is_other(step) || is_unlike(step) || is_elsewhere(step);
+    let is_wrong = |step: &&Step| (step.is_removal() || step.action.is_first()) && !is_excused(step);
     let others = plan.steps.iter().filter(is_wrong);
-    breaches
-        .chain(others.map(|step| format!("by ledger, it is planned too: {} {}", step.action, step.native)))
-        .collect()
+    let told = |step: &Step| {
+        format!("by ledger, it is planned too: {} {}, where lists give {:?}", step.action, step.native, held(step))
+    };
+    breaches.chain(others.map(told)).collect()
 }
