@@ -2,7 +2,8 @@
 //! faults stop, everything settles within a few passes and stays so; nothing was made twice, lost, or touched that is not ours;
 //! and what is held at the end is held for a cause that an oracle of its own knows.
 //!
-//! Every story is told by its seed. `KILN_SEED=n` tells one again; `KILN_SEEDS=n` tells that many, from `KILN_SEED` or 0 on.
+//! Every story is told by its seed. `KILN_SEED=n` tells one again; `KILN_SEEDS=n` tells that many, from `KILN_SEED` or 0 on, and
+//! of each mode of the simulator a part of them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
@@ -277,11 +278,11 @@ async fn story(seed: u64, capabilities: Capabilities) -> usize {
     // The faults stop, and somebody is there to say yes.
     rig.rates = FaultRates::NONE;
     rig.yes = true;
-    let mut before = contents(&rig);
-    let mut events = rig.world().events().len();
+    let (mut before, mut events) = (contents(&rig), rig.world().events().len());
     passes += rig.settle(&last, BOUND, &format!("seed {seed}")).await;
     if rig.capabilities.absence == Absence::ByLedger {
         nothing_changed_behind_the_back(&rig, &before, events, seed);
+        // The person removes what may exist, too.
         rig.forget_what_may_exist(&last, &format!("seed {seed}")).await;
         (before, events) = (contents(&rig), rig.world().events().len());
         passes += rig.settle(&last, BOUND, &format!("seed {seed}")).await;
@@ -417,18 +418,22 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
     }
 }
 
+/// The number of stories of the first test, unless `KILN_SEEDS` says another.
+const STORIES: u64 = 400;
+
+/// Returns the seeds of a test that usually tells this many stories. All tests tell more or fewer in the same proportion.
 #[expect(clippy::disallowed_methods, reason = "a test is told its seeds by the environment")]
-fn seeds() -> Vec<u64> {
+fn seeds(usually: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (first, many) = (number("KILN_SEED"), number("KILN_SEEDS"));
-    let many = many.unwrap_or(if first.is_some() { 1 } else { 400 });
-    (0..many).map(|nth| first.unwrap_or(0) + nth).collect()
+    let many = many.unwrap_or(if first.is_some() { 1 } else { STORIES });
+    (0..(many * usually).div_ceil(STORIES)).map(|nth| first.unwrap_or(0) + nth).collect()
 }
 
 #[test]
 fn any_story_settles_when_its_faults_stop() {
     let mut passes = 0;
-    let seeds = seeds();
+    let seeds = seeds(STORIES);
     for seed in &seeds {
         // The runtime's own threads make no choices: the seed says everything.
         println!("seed {seed}");
@@ -443,7 +448,7 @@ fn any_story_settles_where_snapshots_are_inside_of_volumes() {
         let everything = Capabilities::everything();
         let snapshots = everything.snapshots.clone().map(|all| SnapshotAbility { nested: true, ..all });
         let capabilities = Capabilities { snapshots, trash, ..everything };
-        for seed in seeds().iter().take(100) {
+        for seed in &seeds(100) {
             println!("{trash:?}, seed {seed}");
             run(story(*seed, capabilities.clone()));
         }
@@ -453,7 +458,7 @@ fn any_story_settles_where_snapshots_are_inside_of_volumes() {
 #[test]
 fn any_story_settles_where_restores_take_several_steps() {
     let capabilities = Capabilities { restore: Restores::InSteps, ..Capabilities::everything() };
-    for seed in seeds().iter().take(200) {
+    for seed in &seeds(200) {
         println!("seed {seed}");
         run(story(*seed, capabilities.clone()));
     }
@@ -465,7 +470,7 @@ fn any_story_settles_where_backends_answer_only_for_names() {
         let everything = Capabilities::everything();
         let snapshots = everything.snapshots.clone().map(|all| SnapshotAbility { nested, ..all });
         let capabilities = Capabilities { snapshots, absence: Absence::ByName, ..everything };
-        for seed in seeds().iter().take(100) {
+        for seed in &seeds(100) {
             println!("nested {nested}, seed {seed}");
             run(story(*seed, capabilities.clone()));
         }
@@ -479,7 +484,7 @@ fn any_story_settles_where_the_ledger_proves_absence() {
         let snapshots = everything.snapshots.clone().map(|all| SnapshotAbility { nested, ..all });
         let (trash, absence) = (TrashAbility::None, Absence::ByLedger);
         let capabilities = Capabilities { snapshots, trash, absence, adopt: false, ..everything };
-        for seed in seeds().iter().take(100) {
+        for seed in &seeds(100) {
             println!("nested {nested}, seed {seed}");
             run(story(*seed, capabilities.clone()));
         }
