@@ -23,6 +23,8 @@ pub(super) struct Unread {
     pub(super) unseen: bool,
     /// The texts of the other ones.
     pub(super) seen: Vec<String>,
+    /// The kinds of those that have no name: each may be any object of its kind.
+    pub(super) unnamed: BTreeSet<Kind>,
 }
 
 impl Unread {
@@ -33,12 +35,15 @@ impl Unread {
     pub(super) fn add(&mut self, other: &Unread) {
         self.unseen |= other.unseen;
         self.seen.extend(other.seen.iter().cloned());
+        self.unnamed.extend(&other.unnamed);
     }
 
-    /// Returns every word of the texts that may be a name.
-    fn words(&self) -> HashSet<&str> {
+    /// Returns every word of the texts that may be a name, or may be meant as one: `Web`, `web_1`.
+    fn words(&self) -> HashSet<String> {
         let in_no_name = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        self.seen.iter().flat_map(|text| text.split(in_no_name)).collect()
+        let texts = self.seen.iter().map(|text| text.to_ascii_lowercase());
+        let texts = texts.flat_map(|text| [text.replace(['_', '.'], "-"), text]);
+        texts.flat_map(|text| text.split(in_no_name).map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 }
 
@@ -84,7 +89,7 @@ struct Linker<'f> {
     named: BTreeMap<(Kind, Name), usize>,
     unread: &'f Unread,
     /// Words of the unread documents.
-    words: HashSet<&'f str>,
+    words: HashSet<String>,
     /// Number of names that may still be compared for a "did you mean".
     guesses: usize,
     shared: HashMap<Arc<str>, (SourcePlace, String)>,
@@ -262,7 +267,9 @@ impl Linker<'_> {
         }
         for reference in &document.references {
             // A document that could not be read may declare it, if it contains the name.
-            let perhaps_unread = self.unread.unseen || self.words.contains(reference.name.as_str());
+            let perhaps_unread = self.unread.unseen
+                || self.unread.unnamed.contains(&reference.kind)
+                || self.words.contains(reference.name.as_str());
             if !perhaps_unread && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
                 missing.push((reference.span, reference.field, reference.kind, reference.name.clone()));
             }

@@ -134,7 +134,7 @@ impl Parsed {
         };
         // A file that is not text may contain any document.
         let unseen = refusal.as_ref().map_or(file.count() > 0, |refusal| refusal.hides);
-        let unread = Unread { unseen, seen: Vec::new() };
+        let unread = Unread { unseen, ..Unread::default() };
         let (documents, holds_stack, has_documents) = (Vec::new(), false, false);
         let mut parsed = Self { relative, file, hash, refusal, documents, holds_stack, has_documents, unread };
         parsed.read(limits);
@@ -156,7 +156,11 @@ impl Parsed {
                 Scanned::Empty => continue,
                 Scanned::Broken => None,
                 Scanned::Tree(mut tree) => {
-                    settle(file, chunk, &mut tree).and_then(|()| kinds::document(file, &tree, before))
+                    let document = settle(file, chunk, &mut tree).and_then(|()| kinds::document(file, &tree, before));
+                    if document.is_none() {
+                        self.unread.unnamed.extend(kinds::unnamed(&tree));
+                    }
+                    document
                 }
             };
             self.has_documents = true;

@@ -150,6 +150,18 @@ fn body(
     }
 }
 
+/// Returns the kind of a document that has one and no name.
+pub(in crate::manifest) fn unnamed(node: &Node<'_>) -> Option<Kind> {
+    let text = |node: &Node<'_>| match &node.content {
+        NodeContent::Scalar { text, .. } => Some(text.to_string()),
+        NodeContent::List(_) | NodeContent::Map(_) => None,
+    };
+    let mut names = entries(node, "metadata").into_iter().flat_map(|metadata| entries(metadata, "name"));
+    let is_named = names.any(|name| text(name).is_none_or(|name| !name.is_empty()));
+    let kind = text(entries(node, "kind").first()?)?;
+    Kind::ALL.into_iter().find(|known| known.as_str() == kind && !is_named)
+}
+
 /// Returns the values of a key in a map. More than one were reported.
 fn entries<'n, 't>(node: &'n Node<'t>, key: &str) -> Vec<&'n Node<'t>> {
     match &node.content {
