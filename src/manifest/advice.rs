@@ -66,6 +66,10 @@ impl<'a> At<'a> {
         if self.field == DOCUMENT {
             return Some("write each item as a document of its own, without the list; `---` separates two".to_owned());
         }
+        let line = self.file.line(self.node.span.line);
+        if line.chars().nth(self.node.span.column as usize - 1) == Some('[') {
+            return Some("write braces `{…}` in place of the brackets".to_owned());
+        }
         let (key, node) = fields.first()?;
         if (items.len(), fields.len(), self.secret) == (1, 1, false) {
             return Some(format!("remove the `- ` before `{}`", key.text));
@@ -111,12 +115,23 @@ impl<'a> At<'a> {
     /// Returns pairs like `team=shop`, in a text or a list, as the entries of a map.
     pub(super) fn pairs(&self) -> Option<String> {
         let texts = match &self.node.content {
-            NodeContent::List(items) => items.iter().map(|node| Some(At { node, ..*self }.scalar()?.1)).collect(),
-            NodeContent::Scalar { text, .. } => Some(vec![&**text]),
+            NodeContent::List(items) => items.iter().map(|node| At { node, ..*self }.pair()).collect(),
+            NodeContent::Scalar { text, .. } => Some(vec![text.to_string()]),
             NodeContent::Map(_) => None,
         };
-        let texts: Vec<&str> = texts.filter(|_| !self.secret)?;
+        let texts: Vec<String> = texts.filter(|_| !self.secret)?;
         repair::as_pairs(&texts.join(","))
+    }
+
+    /// Returns a text, or a map of one text as a pair.
+    fn pair(&self) -> Option<String> {
+        match &self.node.content {
+            NodeContent::Map(entries) => match entries.as_slice() {
+                [(key, node)] => Some(format!("{}={}", key.text, At { node, ..*self }.scalar()?.1)),
+                _ => None,
+            },
+            NodeContent::List(_) | NodeContent::Scalar { .. } => Some(self.scalar()?.1.to_owned()),
+        }
     }
 
     /// Returns the next line if it is part of this plain text.

@@ -460,6 +460,11 @@ impl<'a> At<'a> {
             {
                 return None;
             }
+            if self.node.is_null() {
+                let message = format!("`{}` has no value", self.field);
+                self.gap(&[], self.span(), message, "write a map after the colon".to_owned());
+                return None;
+            }
             let pairs = self.pairs().unwrap_or_else(|| "KEY: VALUE".to_owned());
             self.expected("a map", format!("write `{}: {{{pairs}}}`", self.field));
             return None;

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use super::fields::{At, Fields, is_no_text_to_some};
 use super::kinds::Reference;
+use super::lines::{Typo, write};
 use super::repair;
-use super::scan::{NodeContent, Scalar};
-use super::text::{has_cephx_key, quote};
+use super::scan::{Key, NodeContent, Scalar};
+use super::span::Span;
+use super::text::{File, has_cephx_key, quote};
 use crate::model::Name;
 use crate::model::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Setting, Settings, Text};
 use crate::text::is_unsafe;
@@ -261,6 +263,14 @@ fn labels(at: At<'_>) -> Option<Settings> {
         at.wrong(format_args!("has {} entries; at most {most} are allowed", entries.len()), "remove some");
         return None;
     }
+    // `{team=shop, tier:"1"}`
+    let is_pair =
+        |(key, value): &&(&Key<'_>, At<'_>)| value.node.is_null() && key.plain && key.text.contains(['=', ':']);
+    let pairs: Vec<_> = entries.iter().filter(is_pair).map(|(key, _)| *key).collect();
+    if let Some(typo) = pairs_in_braces(at.file, &pairs) {
+        at.file.report_typo(typo);
+        return None;
+    }
     let mut labels = Settings::default();
     for (key, value) in entries {
         let key_ok = !key.text.is_empty() && key.text.chars().count() <= key_max && !key.text.contains(is_unsafe);
@@ -278,4 +288,20 @@ fn labels(at: At<'_>) -> Option<Settings> {
         labels = labels.with(&key.text, text.map(|text| Setting::Text(text.to_owned())));
     }
     Some(labels)
+}
+
+/// Keys of labels that contain their value, because the colon or the space after it is missing.
+fn pairs_in_braces(file: &File, keys: &[&Key<'_>]) -> Option<Typo> {
+    let first = keys.first()?;
+    let (name, rest) = first.text.split_at(first.text.find(['=', ':'])?);
+    let mut line = file.line(first.span.line).to_owned();
+    for key in keys.iter().filter(|key| key.span.line == first.span.line) {
+        line = line.replacen(&*key.text, &repair::as_pairs(&key.text)?, 1);
+    }
+    let (what, of) = match rest.starts_with('=') {
+        true => ("there is an equals sign in place of a colon", format!(" after `{name}`")),
+        false => ("a space is missing after the colon", format!(" of `{name}`")),
+    };
+    let column = first.span.column + name.chars().count() as u32;
+    Some(Typo { span: Span { column, len: 1, ..first.span }, what, of, fix: write(&line) })
 }

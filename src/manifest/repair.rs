@@ -128,7 +128,9 @@ pub(super) fn as_pairs(text: &str) -> Option<String> {
             text.starts_with(|c: char| c.is_ascii_alphabetic())
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
         };
-        (is_plain(key) && !value.contains('"')).then(|| match is_plain(value) {
+        let value = value.trim_matches(['"', '\'']);
+        let is_text = |text: &str| is_plain(text) && !["true", "false", "null"].contains(&text);
+        (is_plain(key) && !value.contains('"')).then(|| match is_text(value) {
             true => format!("{key}: {value}"),
             false => format!("{key}: \"{value}\""),
         })

@@ -180,11 +180,9 @@ pub(super) fn settle(mut strays: Strays, file: &File, root: &Node<'_>, kind: Opt
 /// Returns what an unknown key is.
 fn stray_kind(key: &UnknownKey, map: &Unknown, strays: &Strays, homes: &[Home]) -> StrayKind {
     let name = name_of(&key.text);
-    if REMARKS.contains(&name) {
-        return StrayKind::Unknown;
-    }
     let empty = |below: &&String| strays.gaps.iter().any(|gap| gap.names.is_empty() && gap.section == **below);
-    if let Some(below) = key.below.as_ref().filter(empty)
+    let below = key.below.as_ref().filter(empty);
+    if let Some(below) = below
         && homes.iter().any(|home| home.section() == below && home.fields.contains(&name))
     {
         return StrayKind::NotIndented(below.clone());
@@ -196,6 +194,13 @@ fn stray_kind(key: &UnknownKey, map: &Unknown, strays: &Strays, homes: &[Home]) 
     };
     if let Some(home) = home.filter(lacks) {
         return StrayKind::Elsewhere(home.path.clone());
+    }
+    // Labels, and the section of a driver without a table, may have any key.
+    if let Some(below) = below.filter(|below| homes.iter().all(|home| home.section() != **below)) {
+        return StrayKind::NotIndented(below.clone());
+    }
+    if REMARKS.contains(&name) {
+        return StrayKind::Unknown;
     }
     let is_written = |field: &&str| map.written.iter().any(|written| written == field);
     let known = || map.known.iter().map(String::as_str);
@@ -226,7 +231,17 @@ fn is_main(section: &str) -> bool {
 /// Returns the name at the beginning of a key that contains more by mistake: `size:10Gi`, `size = 10Gi`, `“size”`.
 fn name_of(key: &str) -> &str {
     let key = key.trim_matches(|c: char| matches!(c, '“' | '”' | '‘' | '’' | '"' | '\'') || c.is_whitespace());
+    let key = key.split_once(' ').filter(|(number, _)| is_number(number)).map_or(key, |(_, key)| key.trim_start());
     key.split([':', '=', ' ']).next().unwrap_or(key)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a key begins with the number of its line, as editors show it.
+fn is_numbered(key: &UnknownKey) -> bool {
+    key.text.split_once(' ').is_some_and(|(number, _)| is_number(number))
 }
 
 /// Reports the keys with one verdict, and removes the gaps that they explain.
@@ -248,7 +263,7 @@ fn explain(
     let (message, hint) = match verdict {
         StrayKind::NotIndented(section) => {
             strays.gaps.retain(|gap| !gap.names.is_empty() || gap.section != *section);
-            meant.extend(keys.iter().map(|key| key.text.clone()));
+            meant.extend(keys.iter().map(|key| name_of(&key.text).to_owned()));
             (format!("{names} {} not indented below `{section}`", verb.0), format!("put 2 more spaces before {names}"))
         }
         StrayKind::Elsewhere(path) => {
@@ -340,6 +355,12 @@ fn explain(
                 if map.is_secret { "unknown field".to_owned() } else { format!("unknown field {}", shown(first)) };
             (what, hint)
         }
+    };
+    let (message, hint) = match is_numbered(first) {
+        true => {
+            ("this line begins with a line number".to_owned(), "remove the number and the space after it".to_owned())
+        }
+        false => (message, hint),
     };
     match map.is_secret {
         true => file.report_hidden(first.span, message, hint),
