@@ -169,6 +169,8 @@ const INCOMPLETE: &[&str] = &[
     "driver and section misspelled alike",
     "driver and section misspelled alike by other letters",
     "driver misspelled, with an empty section",
+    "planned driver misspelled",
+    "ceph misspelled",
     "driver misspelled without its required section",
     "half a document",
     "stray character on its own line",

@@ -48,7 +48,8 @@ pub(super) fn section<'a>(
     }
     if let (Some(driver), None) = (driver, read.table) {
         // Only such a driver knows its fields; the section must at least be a map.
-        read.settings = match fields.peek(driver) {
+        let at = meant.and_then(|meant| fields.get(meant)).or_else(|| fields.peek(driver));
+        read.settings = match at {
             Some(at) => read::written_map(at),
             None => Some(Settings::default()),
         };
@@ -57,8 +58,11 @@ pub(super) fn section<'a>(
     read
 }
 
-/// Drivers that this version does not have, and whose names resemble one that it has.
-const NOT_MISSPELT: [&str; 2] = ["drbd", "nbd"];
+/// Drivers of Backends that are planned, and have no table yet. Their names can be misspelt, too.
+const PLANNED: [&str; 4] = ["glusterfs", "lvm", "nfs", "sheepdog"];
+
+/// Names of other storage that resemble the name of a driver.
+const NOT_MISSPELT: [&str; 5] = ["afs", "drbd", "nbd", "xfs", "zfs"];
 
 /// Reports a misspelt driver. Returns the one that was meant. A driver that this version does not have is no mistake: its objects are held.
 fn meant_driver(fields: &Fields<'_>, kind: Kind, driver: &str) -> Option<&'static str> {
@@ -70,9 +74,13 @@ fn meant_driver(fields: &Fields<'_>, kind: Kind, driver: &str) -> Option<&'stati
 
 /// Returns the driver that a name is probably a typing error of.
 fn misspelt(kind: Kind, driver: &str) -> Option<&'static str> {
-    let names = || drivers::tables(kind).map(|table| table.name);
-    let is_known = names().any(|name| name == driver) || NOT_MISSPELT.contains(&driver);
-    closest(driver, names().filter(|_| !is_known))
+    let planned = PLANNED.into_iter().chain(["ceph"]).filter(|_| kind == Kind::Backend);
+    let names: Vec<&str> = drivers::tables(kind).map(|table| table.name).chain(planned).collect();
+    if names.contains(&driver) || NOT_MISSPELT.contains(&driver) {
+        return None;
+    }
+    // The driver for Ceph is that of its block devices.
+    closest(driver, names).map(|name| if name == "ceph" { "rbd" } else { name })
 }
 
 /// Reads the section of a driver. `is_meant`: the driver is misspelt, so a missing section is no problem of its own.
@@ -145,6 +153,7 @@ mod tests {
     fn no_driver_that_exists_elsewhere_is_a_misspelt_one() {
         let elsewhere = [
             "lvm",
+            "xfs",
             "nfs",
             "glusterfs",
             "sheepdog",
@@ -175,8 +184,12 @@ mod tests {
             assert_eq!(misspelt(Kind::Target, driver), None, "{driver}");
         }
         assert_eq!(
-            ["locla", "smi", "rdb"].map(|driver| misspelt(Kind::Backend, driver)),
-            [Some("local"), Some("sim"), Some("rbd")]
+            ["locla", "smi", "rdb", "cpeh", "lmv", "lvmm", "nsf", "glusterf"].map(|driver| misspelt(
+                Kind::Backend,
+                driver
+            )
+            .unwrap_or_default()),
+            ["local", "sim", "rbd", "rbd", "lvm", "lvm", "nfs", "glusterfs"]
         );
     }
 }
