@@ -99,6 +99,28 @@ fn corrections(manifest: &str, line: u32, fix: &str) -> Vec<String> {
     all
 }
 
+/// Returns the manifest without what a hint removes, if it says what on this line.
+fn without(manifest: &str, line: u32, hint: &str) -> Option<String> {
+    let mut lines: Vec<&str> = manifest.lines().collect();
+    let index = line as usize - 1;
+    let kept = match hint.strip_prefix("remove the ")? {
+        "line" => None,
+        "number and the space after it" => {
+            let rest = lines[index].trim_start_matches(|c: char| c.is_ascii_digit());
+            Some(rest.strip_prefix(' ')?.to_owned())
+        }
+        sign => {
+            let sign = sign.strip_prefix('`')?.strip_suffix('`').filter(|sign| !sign.contains('`'))?;
+            Some(lines[index].replacen(sign, "", 1))
+        }
+    };
+    match &kept {
+        Some(text) => lines[index] = text,
+        None => drop(lines.remove(index)),
+    }
+    Some(lines.join("\n") + "\n")
+}
+
 struct Case {
     claim: String,
     manifest: String,
@@ -187,7 +209,7 @@ const INCOMPLETE: &[&str] = &[
 #[test]
 fn what_a_hint_writes_is_valid() {
     let root = tempfile::tempdir().unwrap();
-    let (mut wrong, mut count) = (String::new(), 0);
+    let (mut wrong, mut count, mut removals) = (String::new(), 0, 0);
     for Case { claim, manifest, .. } in files().iter().flat_map(|file| cases(file)) {
         let found = problems(root.path(), &manifest);
         let hint = found[0].hint.clone().unwrap_or_default();
@@ -199,9 +221,16 @@ fn what_a_hint_writes_is_valid() {
                 writeln!(wrong, "{claim}: {fix}").unwrap();
             }
         }
+        if let Some(text) = without(&manifest, found[0].place.line, &hint) {
+            removals += 1;
+            if !problems(root.path(), &text).is_empty() {
+                writeln!(wrong, "{claim}: {hint}").unwrap();
+            }
+        }
     }
     assert!(wrong.is_empty(), "valid nowhere, or valid although it is listed as incomplete:\n{wrong}");
     assert!(count >= 100, "only {count} hints");
+    assert!(removals >= 4, "only {removals} hints to remove something");
 }
 
 /// Slips of the hand, in every line of documents of all kinds: what the line becomes.

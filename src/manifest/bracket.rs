@@ -1,6 +1,6 @@
 //! Recognises typing errors in values in quotes and brackets: those that are not closed, or closed by another character.
 
-use super::known::takes_any_text;
+use super::known::{is_section, takes_any_text};
 use super::lines::{Line, SourceLines, Typo, is_word, write};
 use super::slips::foreign_comment;
 use super::span::Span;
@@ -68,6 +68,12 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
             },
             ',' if text[..byte].trim_end().ends_with(',') => return Err(second_comma(lines, line, byte)),
             ',' => open.iter_mut().last().into_iter().for_each(|bracket| bracket.colons = 0),
+            ':' if text[next..].starts_with(',')
+                && text[..byte].ends_with(|c: char| c.is_alphanumeric())
+                && open.last().is_some_and(|bracket| bracket.bracket == '{' && bracket.colons == 0) =>
+            {
+                return Err(no_value(lines, line, byte));
+            }
             ':' if text[next..].is_empty() || text[next..].starts_with([' ', '\t', ',', '}', ']']) => {
                 if let Some(bracket) = open.last_mut().filter(|bracket| bracket.bracket == '{') {
                     bracket.colons += 1;
@@ -76,7 +82,7 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
                     }
                 }
             }
-            '@' | '`' | '%' | '*' if opens_value(&text[..byte]) => {
+            '@' | '`' | '%' | '*' | '>' | '|' if opens_value(&text[..byte]) => {
                 let value = &text[byte..];
                 let value = &value[..value.find([',', '}', ']']).unwrap_or(value.len())];
                 if let Some(typo) = reserved(lines, line, byte, value.trim_end()) {
@@ -106,6 +112,21 @@ fn second_comma(lines: &SourceLines<'_>, line: usize, byte: usize) -> Typo {
         what: "there is a comma too many",
         of: String::new(),
         fix: lines.edited(line, byte, byte + 1, ""),
+    }
+}
+
+/// A key with a comma in place of a value.
+fn no_value(lines: &SourceLines<'_>, line: usize, colon: usize) -> Typo {
+    let key = key_of(&lines.lines[line][..=colon]).unwrap_or_default();
+    let fix = match takes_any_text(key) {
+        true => lines.edited(line, colon + 1, colon + 1, " \"\""),
+        false => "write a value after the colon".to_owned(),
+    };
+    Typo {
+        span: lines.span(line, colon - key.len(), key.chars().count()),
+        what: "this key has no value",
+        of: String::new(),
+        fix,
     }
 }
 
@@ -172,6 +193,8 @@ fn no_quote(lines: &SourceLines<'_>, line: usize, byte: usize, quote: char, open
     let key = key.filter(|key| text[..byte].trim().is_empty() && is_word(&text[byte + 1..*key]));
     let end = key.unwrap_or(end);
     let marked = text[byte..].chars().count();
+    let other = if quote == '"' { '\'' } else { '"' };
+    let other = usize::from(key.is_none() && end > byte + 2 && text[..end].ends_with(other));
     // Below this line nothing closes the brackets that it opens.
     let tail = text.get(end..).unwrap_or_default().matches(['}', ']']).count();
     let is_own = open.iter().all(|bracket| bracket.line == line);
@@ -182,7 +205,7 @@ fn no_quote(lines: &SourceLines<'_>, line: usize, byte: usize, quote: char, open
         span,
         what,
         of: String::new(),
-        fix: lines.edited(line, end.max(byte + 1), end.max(byte + 1), &format!("{quote}{closing}")),
+        fix: lines.edited(line, end.max(byte + 1) - other, end.max(byte + 1), &format!("{quote}{closing}")),
     }
 }
 
@@ -210,12 +233,33 @@ fn not_closed(lines: &SourceLines<'_>, last: usize, bracket: &Bracket, open: &[B
     let marked = lines.lines[bracket.line][bracket.byte..].trim_end().chars().count();
     let closing: String = open.iter().rev().map(Bracket::closing).collect();
     let one_line = open.iter().all(|bracket| bracket.line == last);
+    if let (true, Some(typo)) = (one_line, hash(lines, last)) {
+        return typo;
+    }
     let text = Line::of(last, lines.lines[last]).map_or("", |line| line.text).trim_end_matches(',');
+    let before = &lines.lines[bracket.line][..bracket.byte];
     let fix = match one_line {
+        // `spec: [size: 1Gi`
+        true if bracket.bracket == '[' && open.len() == 1 && key_of(before).is_some_and(is_section) => {
+            write(&format!("{before}{{{}}}", &lines.lines[last][bracket.byte + 1..]))
+        }
         true => write(&format!("{text}{closing}")),
         false => format!("add `{closing}` at the end of line {}", lines.first + last as u32),
     };
     Typo { span: lines.span(bracket.line, bracket.byte, marked), what, of: String::new(), fix }
+}
+
+/// A value that begins with `#`, and is a comment without quotes: `{team: #1, tier: web}`.
+fn hash(lines: &SourceLines<'_>, line: usize) -> Option<Typo> {
+    let text = lines.lines[line];
+    let start = text.find(" #").map(|blank| blank + 1).filter(|start| text[..*start].trim_end().ends_with(':'))?;
+    let end = start + text[start..].find([',', '}', ']'])?;
+    Some(Typo {
+        span: lines.span(line, start, end - start),
+        what: "a value that begins with `#` needs quotes",
+        of: String::new(),
+        fix: lines.edited(line, start, end, &in_quotes(text[start..end].trim_end())),
+    })
 }
 
 /// `{` that is closed by `]`, or the reverse.
@@ -239,6 +283,9 @@ fn no_comma(lines: &SourceLines<'_>, line: usize, colon: usize) -> Typo {
     let text = lines.lines[line];
     let key = text[..colon].rfind([' ', ';']).map_or(0, |blank| blank + 1);
     let before = text[..key].trim_end();
+    if before.ends_with(':') {
+        return value_with_colon(lines, line, key, before);
+    }
     let is_other = before.ends_with(';');
     let at = before.len() - usize::from(is_other);
     // The comma belongs at the end of the line above if the key begins its line.
@@ -256,13 +303,32 @@ fn no_comma(lines: &SourceLines<'_>, line: usize, colon: usize) -> Typo {
     }
 }
 
+/// A value with a colon in it: `{team: a: b}`. It begins at the byte `start`, after the text `before`.
+fn value_with_colon(lines: &SourceLines<'_>, line: usize, start: usize, before: &str) -> Typo {
+    let text = lines.lines[line];
+    let value = &text[start..];
+    let value = value[..value.find([',', '}', ']']).unwrap_or(value.len())].trim_end();
+    let key = key_of(before).unwrap_or_default();
+    let span = lines.span(line, start, value.chars().count());
+    let (what, fix) = match takes_any_text(key) {
+        true => (
+            "a value with a colon and a space in it needs quotes",
+            lines.edited(line, start, start + value.len(), &in_quotes(value)),
+        ),
+        false => ("there is a second colon in this value", "write one value without a colon".to_owned()),
+    };
+    Typo { span, what, of: String::new(), fix }
+}
+
 /// A plain value that begins with a character which YAML reserves.
 pub(super) fn reserved(lines: &SourceLines<'_>, line: usize, start: usize, value: &str) -> Option<Typo> {
-    let c = value.chars().next().filter(|c| matches!(c, '@' | '`' | '%' | '*'))?;
+    let c = value.chars().next().filter(|c| matches!(c, '@' | '`' | '%' | '*' | '>' | '|'))?;
     let what = match c {
         '@' => "a value without quotes cannot begin with `@`",
         '`' => "a value without quotes cannot begin with a backquote",
         '%' => "a value without quotes cannot begin with `%`",
+        '>' => "a value without quotes cannot begin with `>`",
+        '|' => "a value without quotes cannot begin with `|`",
         _ => "aliases are not allowed in manifests",
     };
     let edited = |text: &str| lines.edited(line, start, start + value.len(), text);

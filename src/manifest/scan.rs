@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
 use super::Limits;
+use super::lines::TOP;
 use super::span::{Chunk, Span};
 use super::text::{File, quote};
 use super::typo::recognise;
@@ -127,6 +128,9 @@ impl<'a> Scan<'a, '_> {
             let done = match event {
                 Event::DocumentStart(_) => {
                     documents += 1;
+                    if documents > 1 && self.ends_early(span) {
+                        return None;
+                    }
                     if documents > 1 {
                         self.file.report(
                             span,
@@ -189,6 +193,16 @@ impl<'a> Scan<'a, '_> {
                 "remove the `!…`; put a number in quotes to make it text",
             );
         }
+    }
+
+    /// Reports the `...` before a place, if there is one. Returns whether there is.
+    fn ends_early(&self, span: Span) -> bool {
+        let is_end = |number: &u32| self.file.line(*number).trim_end() == "...";
+        let Some(line) = (self.chunk.first_line..span.line).rev().find(is_end) else { return false };
+        let begins = TOP.iter().any(|top| self.file.line(span.line).starts_with(top));
+        let hint = if begins { "write `---` in its place" } else { "remove the line" };
+        self.file.report(Span { line, column: 1, len: 3 }, "`...` ends the document here", hint);
+        true
     }
 
     fn count(&mut self, span: Span) -> Option<()> {
@@ -356,5 +370,9 @@ fn reserved_at(text: &str, first_line: u32, span: Span) -> Option<usize> {
     let line = text.split_inclusive('\n').nth((span.line - first_line) as usize)?;
     let (byte, _) =
         line.char_indices().nth(span.column as usize - 1).filter(|(_, c)| matches!(c, '@' | '`' | '%' | '*'))?;
+    // An asterisk alone is no alias.
+    if line[byte..].starts_with("* ") {
+        return None;
+    }
     Some(line.as_ptr() as usize - text.as_ptr() as usize + byte)
 }

@@ -1,6 +1,6 @@
 //! Recognises typing errors in one line of a document, outside of quotes and brackets. Each function finds one kind.
 
-use super::known::is_section;
+use super::known::{is_section, takes_any_text};
 use super::lines::{Line, SourceLines, TOP, Typo, is_word, write};
 use crate::text::closest;
 
@@ -54,11 +54,70 @@ pub(super) fn separator(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo
             let at = line.text.len() - rest.len();
             typo("there is text after `---`", at, rest.chars().count(), write(&format!("--- # {rest}")))
         }
+        _ if line.indent == 0 && is_rule(line.text) && begins_document(lines, line.index) => {
+            let what = "this line does not separate two documents";
+            typo(what, 0, line.text.chars().count(), "write `---` at the beginning of the line".to_owned())
+        }
         _ if dashes.chars().count() > 1 && rest.chars().all(|c| c.is_ascii_punctuation()) => {
             let what = "this line does not separate two documents";
             typo(what, line.indent, line.text.chars().count(), "write `---` at the beginning of the line".to_owned())
         }
         _ => None,
+    }
+}
+
+/// Whether a line is a rule of another format: `===`, `***`, `—`.
+fn is_rule(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, '=' | '*' | '_' | '~' | '+' | '-' | '–' | '—'))
+}
+
+/// Whether a document begins below a line.
+fn begins_document(lines: &SourceLines<'_>, index: usize) -> bool {
+    let key = lines.next(index).filter(|next| next.indent == 0).and_then(|next| next.field());
+    key.is_some_and(|(key, _)| TOP.contains(&key))
+}
+
+/// What precedes a line in a diff or in an editor: `+`, `-` or the number of the line.
+pub(super) fn pasted(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
+    let rest = line.text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = line.text.len() - rest.len();
+    let is_field = |text: &str| text.starts_with(' ') && Line::of(0, text).is_some_and(|line| line.is_field());
+    let is_added = |line: &Line<'_>| line.indent == 0 && line.text.strip_prefix('+').is_some_and(is_field);
+    let is_removed = || line.text.strip_prefix('-').is_some_and(is_field);
+    let (len, what, fix) = match line.indent {
+        0 if number > 0 && is_field(rest) => {
+            (number, "this line begins with a line number", "remove the number and the space after it")
+        }
+        0 if is_added(line) => (1, "this line begins with the `+` of a diff", "remove the `+`"),
+        0 if is_removed() && lines.next(line.index).is_some_and(|next| is_added(&next)) => {
+            (1, "this line begins with the `-` of a diff", "remove this line, and the `+` before the next one")
+        }
+        _ => return None,
+    };
+    Some(Typo { span: lines.span(line.index, 0, len), what, of: String::new(), fix: fix.to_owned() })
+}
+
+/// An asterisk before a field or an item.
+pub(super) fn asterisk(lines: &SourceLines<'_>, line: &Line<'_>, is_list: bool) -> Option<Typo> {
+    let rest = line.text.strip_prefix("* ")?.trim_start();
+    let is_field = !is_list && Line::of(0, rest).is_some_and(|line| line.is_field());
+    Some(Typo {
+        span: lines.span(line.index, line.indent, 1),
+        what: if is_field { "there is an asterisk before this field" } else { ANOTHER_DASH },
+        of: String::new(),
+        fix: if is_field { write(rest) } else { write(&format!("- {rest}")) },
+    })
+}
+
+const ANOTHER_DASH: &str = "this is another character than the dash of a list";
+
+/// A second `{` before a map.
+pub(super) fn second_brace(lines: &SourceLines<'_>, line: &Line<'_>, start: usize) -> Typo {
+    Typo {
+        span: lines.span(line.index, start, 2),
+        what: "there is a second `{`",
+        of: String::new(),
+        fix: lines.edited(line.index, start, start + 1, ""),
     }
 }
 
@@ -119,6 +178,17 @@ pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> 
             fix: write(&format!("{word}: {value}")),
         });
     }
+    if let Some((word, value)) = text.split_once(';')
+        && is_word(word.trim_end())
+        && !value.trim().is_empty()
+    {
+        return Some(Typo {
+            span: lines.span(line.index, at + word.len(), 1),
+            what: "there is a semicolon in place of a colon",
+            of: format!(" after `{}`", word.trim_end()),
+            fix: write(&format!("{}: {}", word.trim_end(), value.trim_start())),
+        });
+    }
     if let Some((word, value)) = text.split_once(':')
         && is_word(word.trim_end())
         && value.starts_with(':')
@@ -147,7 +217,7 @@ pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> 
     if let Some(item) = text.strip_prefix(['–', '—', '•']) {
         return Some(Typo {
             span: lines.span(line.index, at, 1),
-            what: "this is another character than the dash of a list",
+            what: ANOTHER_DASH,
             of: String::new(),
             fix: write(&format!("- {}", item.trim_start())),
         });
@@ -208,6 +278,18 @@ pub(super) fn dash(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
     })
 }
 
+/// Dashes before the fields above this one, which has none: `first` is the first of them.
+pub(super) fn dashes_above(lines: &SourceLines<'_>, first: &Line<'_>, is_single: bool) -> Typo {
+    let field = first.text[1..].trim_start();
+    let fix = write(field);
+    Typo {
+        span: lines.span(first.index, first.indent, 1),
+        what: "there is a dash before this field, but not before all of those below",
+        of: String::new(),
+        fix: if is_single { fix } else { "remove the dash before each of these fields".to_owned() },
+    }
+}
+
 /// A plain value with a second colon: a text that needs quotes, or two fields on one line.
 pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize, value: &str) -> Option<Typo> {
     let colon = value.find(": ").or_else(|| value.ends_with(':').then_some(value.len() - 1))?;
@@ -220,6 +302,16 @@ pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize,
         });
     }
     let key = line.field().map_or("", |(key, _)| key);
+    if let Some(inner) = value.strip_prefix('(').and_then(|value| value.strip_suffix(')'))
+        && is_section(key)
+    {
+        return Some(Typo {
+            span: lines.span(line.index, start, value.chars().count()),
+            what: "a map of fields is in braces, not in parentheses",
+            of: String::new(),
+            fix: lines.edited(line.index, start, start + value.len(), &format!("{{{inner}}}")),
+        });
+    }
     if value.starts_with(':') && is_word(key) {
         return Some(second_colon(lines, line.index, start, key, value));
     }
@@ -248,6 +340,12 @@ pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize,
                 },
             })
         }
+        _ if !takes_any_text(key) => Some(Typo {
+            span: lines.span(line.index, start, value.chars().count()),
+            what: "there is a second colon",
+            of: format!(" in the value of `{key}`"),
+            fix: "write one value without a colon".to_owned(),
+        }),
         _ => Some(Typo {
             span: lines.span(line.index, start, value.chars().count()),
             what: "a value with a colon and a space in it needs quotes",
@@ -273,6 +371,22 @@ pub(super) fn after(lines: &SourceLines<'_>, line: usize, end: usize) -> Option<
     let at = whole.len() - text.len();
     if text.is_empty() || (text.starts_with('#') && text.len() < rest.len()) {
         return None;
+    }
+    // `{team: shop}, tier: "1"}`
+    let closing =
+        whole[..end].chars().next_back().filter(|closing| text.starts_with(',') && matches!(closing, '}' | ']'));
+    if let Some(closing) = closing
+        && text.ends_with(closing)
+    {
+        return Some(Typo {
+            span: lines.span(line, end - 1, 1),
+            what: match closing {
+                '}' => "this `}` closes the value before its end",
+                _ => "this `]` closes the value before its end",
+            },
+            of: String::new(),
+            fix: lines.edited(line, end - 1, end, ""),
+        });
     }
     let what = match text.chars().next() {
         Some(',') => "there is a comma after the value, which is not allowed outside of brackets",

@@ -8,8 +8,8 @@ use super::bracket::{Nested, nested, reserved};
 use super::lines::{Line, SourceLines, TOP, Typo, write};
 use super::problem::clip;
 use super::slips::{
-    after, continued, dash, fence, foreign_comment, no_colon, no_field, second_document, separator, tab,
-    tab_after_colon, two_colons,
+    after, asterisk, continued, dash, dashes_above, fence, foreign_comment, no_colon, no_field, pasted, second_brace,
+    second_document, separator, tab, tab_after_colon, two_colons,
 };
 use super::span::Chunk;
 
@@ -75,9 +75,14 @@ impl<'a> Blocks<'a, '_> {
         let lines = self.lines;
         let found = tab(lines, &line)
             .or_else(|| fence(lines, &line))
+            .or_else(|| pasted(lines, &line))
             .or_else(|| separator(lines, &line))
             .or_else(|| foreign_comment(lines, &line));
         if let Some(typo) = found {
+            return Err(typo);
+        }
+        let is_list = self.levels.last().is_some_and(|level| level.is_list && level.indent == line.indent);
+        if let Some(typo) = asterisk(lines, &line, is_list) {
             return Err(typo);
         }
         let is_item = line.is_item();
@@ -105,12 +110,13 @@ impl<'a> Blocks<'a, '_> {
             Some('{') if is_second => return Err(second_document(lines, &line)),
             Some('\\') if value.len() == 1 => return Err(continued(lines, &line, start)),
             None => self.before = Before::Key,
-            Some('{') if value.starts_with("{{") => return Ok(None),
+            Some('{') if value.starts_with("{{") && value.contains("}}") => return Ok(None),
+            Some('{') if value.starts_with("{{") => return Err(second_brace(lines, &line, start)),
             Some('{' | '[' | '"' | '\'') => {
                 let Nested { line: last, end } = nested(lines, line, start)?;
                 return after(lines, last, end).map_or(Ok(Some(last)), Err);
             }
-            Some('|' | '>') => {
+            Some('|' | '>') if value[1..].chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+')) => {
                 let deeper = |next: &Line<'_>| next.indent > line.indent;
                 let mut last = line.index;
                 while let Some(next) = lines.next(last).filter(deeper) {
@@ -178,7 +184,11 @@ impl<'a> Blocks<'a, '_> {
     fn indentation(&mut self, line: Line<'a>, is_item: bool) -> Option<Typo> {
         let left = self.levels.split_off(self.levels.partition_point(|level| level.indent <= line.indent));
         // The items of a list may have the indentation of its key.
-        self.levels.pop_if(|level| level.indent == line.indent && level.is_list && !is_item);
+        let list = self.levels.pop_if(|level| level.indent == line.indent && level.is_list && !is_item);
+        // Without a level of its own before the list, the fields of one map begin with a dash, and this one does not.
+        if let Some(list) = list.filter(|list| list.indent > self.levels.last().map_or(0, |level| level.indent)) {
+            return Some(dashes_above(self.lines, &list.first, list.is_single()));
+        }
         let opens = self.before == Before::Key;
         match self.levels.last_mut() {
             Some(level) if level.indent == line.indent && level.is_list == is_item => {
