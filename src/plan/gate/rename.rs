@@ -4,7 +4,8 @@
 //! plan shows both together, before either runs:
 //!
 //! - while the removal waits for the confirmation read, the new volume waits with it;
-//! - if the old volume would be destroyed and exactly one volume could be its successor, both are held until a person decides;
+//! - if the old volume would be destroyed and exactly one volume could be its successor, both are held until a person decides. It waits
+//!   also for several, if none of them can be created yet;
 //! - in every other case the plan warns: `renamedFrom` can still bring the old volume back.
 //!
 //! Snapshots are not compared: one removed while another is created is a rotation.
@@ -19,27 +20,32 @@ use crate::plan::draft::Draft;
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 
-use super::successor::{Candidates, PossibleRename, SHOWN, Successor, SuccessorState, possible_renames};
+use super::successor::{PossibleRename, SHOWN, Successor, SuccessorState, possible_renames};
 
 /// Holds every new volume that resembles one whose removal waits for the confirmation read.
 pub(in crate::plan) fn hold_until_confirmation_read<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     if !inventory.reading().unconfirmed {
         return;
     }
-    for renamed in possible_renames(inventory, draft, Candidates::New) {
+    for renamed in possible_renames(inventory, draft) {
         let old = renamed.name;
-        for Successor { name, likeness, state } in renamed.successors {
-            let SuccessorState::New(step) = state else { continue };
+        for successor in &renamed.successors {
+            let SuccessorState::New(step) = successor.state else { continue };
             let message = format!(
                 "volume {old}, {}, is missing from the manifests since the last read only: the new volume waits for the \
                  confirmation read with it",
-                likeness.of_old()
+                successor.likeness.of_old()
             );
-            let fix =
-                format!("{}; otherwise wait: the daemon reads again within seconds", rename_fix(inventory, old, name));
+            let rename = rename_fix(inventory, old, std::slice::from_ref(successor));
+            let fix = format!("{rename}; otherwise wait: the daemon reads again within seconds");
             draft.hold_step(step, HeldReason::LooksLikeRename, message, &fix);
         }
     }
+}
+
+fn destroyed_volumes(draft: &Draft<'_>) -> BTreeSet<Uid> {
+    let destroys = |step: &Step| step.action == Action::Destroy && step.identity.kind == Kind::Volume;
+    draft.live_steps().filter(|(_, step)| destroys(step)).map(|(_, step)| step.identity.uid).collect()
 }
 
 /// Returns the volumes that would be destroyed and may have been renamed, by uid.
@@ -47,19 +53,15 @@ pub(super) fn renamed_and_destroyed<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
 ) -> HashMap<Uid, PossibleRename<'a>> {
-    let destroyed = |step: &Step| step.action == Action::Destroy && step.identity.kind == Kind::Volume;
-    let destroyed: BTreeSet<Uid> =
-        draft.live_steps().filter(|(_, step)| destroyed(step)).map(|(_, step)| step.identity.uid).collect();
+    let destroyed = destroyed_volumes(draft);
     if destroyed.is_empty() {
         return HashMap::new();
     }
-    let all = possible_renames(inventory, draft, Candidates::NewAndUnused)
-        .into_iter()
-        .map(|renamed| (renamed.old.uid(), renamed));
-    all.filter(|(uid, renamed)| destroyed.contains(uid) && renamed.only_successor().is_some()).collect()
+    let all = possible_renames(inventory, draft).into_iter().map(|renamed| (renamed.old.uid(), renamed));
+    all.filter(|(uid, renamed)| destroyed.contains(uid) && !renamed.likely().is_empty()).collect()
 }
 
-/// Holds the destruction of a volume that may have been renamed, and the creation of its possible successor.
+/// Holds the destruction of a volume that may have been renamed, and the creation of its only possible successor.
 pub(super) fn hold_renamed<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -67,22 +69,25 @@ pub(super) fn hold_renamed<'a>(
     renamed: &PossibleRename<'a>,
     approve: &str,
 ) {
-    let Some(successor) = renamed.only_successor() else { return };
+    let likely = renamed.likely();
+    let [successor, ..] = likely else { return };
     let (old, new) = (renamed.name, successor.name);
-    let rename = rename_fix(inventory, old, new);
-    let begins_empty = format!(
-        "volume {old}, {}, would be destroyed, and the new volume {new} would begin empty: this may be a rename",
-        successor.likeness.of_old()
+    let rename = rename_fix(inventory, old, likely);
+    let volumes = if likely.len() == 1 { "volume" } else { "volumes" };
+    let begin_empty = format!(
+        "volume {old}, {}, would be destroyed, and the new {volumes} {} would begin empty: this may be a rename",
+        successor.likeness.of_old(),
+        listed(likely)
     );
     let message = match successor.state {
         SuccessorState::New(step) => {
             // An approval for the new volume alone would create it empty: it is given for the old one. Both have the same message, so
             // that reports name the pair once.
             let fix = format!("{rename}; otherwise {new} waits for the decision about {old}: `kiln plan volume/{old}`");
-            draft.hold_step(step, HeldReason::LooksLikeRename, begins_empty.clone(), &fix);
-            begins_empty
+            draft.hold_step(step, HeldReason::LooksLikeRename, begin_empty.clone(), &fix);
+            begin_empty
         }
-        SuccessorState::Held => begins_empty,
+        SuccessorState::Held => begin_empty,
         SuccessorState::Unused => format!(
             "it would be destroyed, and volume {new}, which {} and was never written to, stays: this may be a rename",
             successor.likeness.of_new()
@@ -99,7 +104,7 @@ pub(in crate::plan) fn warn_of_renames<'a>(inventory: &Inventory<'a>, draft: &mu
     if inventory.reading().broken {
         return;
     }
-    let renamed = possible_renames(inventory, draft, Candidates::NewAndUnused);
+    let renamed = possible_renames(inventory, draft);
     let last: HashMap<Uid, &Action> = draft.live_steps().map(|(_, step)| (step.identity.uid, &step.action)).collect();
     let is_told = |renamed: &&PossibleRename<'a>| {
         // Any unused volume may be meant; `renamedFrom` can still be written when the old one turns out to be needed.
@@ -117,29 +122,36 @@ pub(in crate::plan) fn warn_of_renames<'a>(inventory: &Inventory<'a>, draft: &mu
 
 fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>) -> String {
     let old = renamed.name;
-    let first = renamed.successors[0].likeness;
-    let alike: Vec<&Successor<'_>> = renamed.successors.iter().filter(|one| one.likeness == first).collect();
-    let empty = if alike[0].state == SuccessorState::Unused { "was never written to" } else { "begins empty" };
-    if let [one] = alike[..] {
-        let (new, has) = (one.name, first.of_new());
-        return format!(
-            "volume {old} is no longer declared, and volume {new}, which {has}, {empty}; fix: {}",
-            rename_fix(inventory, old, new)
-        );
+    let alike = renamed.closest();
+    let has = alike[0].likeness.of_new();
+    let rename = rename_fix(inventory, old, alike);
+    match alike {
+        [Successor { name, state, .. }] => {
+            let empty = if *state == SuccessorState::Unused { "was never written to" } else { "begins empty" };
+            format!("volume {old} is no longer declared, and volume {name}, which {has}, {empty}; fix: {rename}")
+        }
+        _ => format!(
+            "volume {old} is no longer declared, and the new volumes {}, each of which {has}, begin empty; fix: {rename}",
+            listed(alike)
+        ),
     }
-    let mut names: Vec<&str> = alike.iter().take(SHOWN).map(|one| one.name.as_str()).collect();
-    names.extend((alike.len() > SHOWN).then_some("others"));
-    let last = names.pop().unwrap_or_default();
-    format!(
-        "volume {old} is no longer declared, and the new volumes {} and {last}, each of which {}, begin empty; fix: if {old} was renamed, write \
-         `renamedFrom: {old}` under `metadata` of the volume that it became",
-        names.join(", "),
-        first.of_new()
-    )
 }
 
-/// Returns what to write, and where, if a volume was renamed.
-fn rename_fix(inventory: &Inventory<'_>, old: &Name, new: &Name) -> String {
-    let place = inventory.place_of_field(Kind::Volume, new, PlacedField::Metadata);
-    format!("if {old} was renamed, write `renamedFrom: {old}` under `metadata` of volume {new}{place}")
+/// Returns the names of volumes as a part of a sentence.
+fn listed(volumes: &[Successor<'_>]) -> String {
+    let mut names: Vec<&str> = volumes.iter().take(SHOWN).map(|one| one.name.as_str()).collect();
+    names.extend((volumes.len() > SHOWN).then_some("others"));
+    let last = names.pop().unwrap_or_default();
+    if names.is_empty() { last.to_owned() } else { format!("{} and {last}", names.join(", ")) }
+}
+
+/// Returns what to write, and where, if a volume was renamed to one of these.
+fn rename_fix(inventory: &Inventory<'_>, old: &Name, new: &[Successor<'_>]) -> String {
+    let of = match new {
+        [Successor { name, .. }] => {
+            format!("volume {name}{}", inventory.place_of_field(Kind::Volume, name, PlacedField::Metadata))
+        }
+        _ => "the volume that it became".to_owned(),
+    };
+    format!("if {old} was renamed, write `renamedFrom: {old}` under `metadata` of {of}")
 }

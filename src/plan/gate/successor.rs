@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::model::{Action, Kind, Name, NativeName, Object, Place, Provisioning, Size, Verb, Written};
+use crate::model::{Action, Kind, Name, NativeName, Object, OnRemove, Place, Provisioning, Size, Verb, Written};
 
 use crate::plan::draft::Draft;
 use crate::plan::inventory::{Inventory, OwnedObject};
@@ -78,11 +78,19 @@ pub(super) struct PossibleRename<'a> {
 }
 
 impl<'a> PossibleRename<'a> {
-    /// Returns the only volume with the backend, size and labels of the old one.
-    pub(super) fn only_successor(&self) -> Option<&Successor<'a>> {
-        let mut exact = self.successors.iter().filter(|successor| successor.likeness == Likeness::Same);
-        let first = exact.next()?;
-        exact.next().is_none().then_some(first)
+    /// Returns the successors that resemble the old volume most.
+    pub(super) fn closest(&self) -> &[Successor<'a>] {
+        self.successors.chunk_by(|one, next| one.likeness == next.likeness).next().unwrap_or_default()
+    }
+
+    /// Returns the volumes for which the old one waits, all with its backend, size and labels: a single one, or several that cannot be
+    /// created yet.
+    pub(super) fn likely(&self) -> &[Successor<'a>] {
+        let closest = self.closest();
+        let is_likely = |one: &Successor<'_>| {
+            one.likeness == Likeness::Same && (closest.len() == 1 || one.state == SuccessorState::Held)
+        };
+        if closest.iter().all(is_likely) { closest } else { &[] }
     }
 }
 
@@ -132,12 +140,13 @@ impl<'s> NewVolumes<'s> {
     }
 }
 
-/// Returns the declared volumes whose creation is held, by backend, size and labels; none where several match.
+/// Returns the declared volumes whose creation is held, by backend, size and labels: enough to know whether there are more than a text
+/// names.
 fn held_volumes<'a>(
     inventory: &Inventory<'a>,
     draft: &Draft<'a>,
-) -> HashMap<(&'a Name, Size, &'a Labels), Option<&'a Name>> {
-    let mut alike = HashMap::new();
+) -> HashMap<(&'a Name, Size, &'a Labels), Vec<&'a Name>> {
+    let mut alike: HashMap<_, Vec<&Name>> = HashMap::new();
     let names: BTreeSet<&Name> = draft
         .held
         .iter()
@@ -150,27 +159,16 @@ fn held_volumes<'a>(
         let is_new = spec.source.is_none() && inventory.entered(Kind::Volume, name).is_empty();
         let Some(usable) = inventory.usable(&spec.backend).filter(|_| is_new) else { continue };
         let size = spec.size.round_up(usable.capabilities.granularity);
-        let same = alike.entry((&spec.backend, size, &spec.meta.labels));
-        same.and_modify(|one| *one = None).or_insert(Some(name));
+        let same = alike.entry((&spec.backend, size, &spec.meta.labels)).or_default();
+        if same.len() <= SHOWN {
+            same.push(name);
+        }
     }
     alike
 }
 
-/// Which volumes may be successors.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Candidates {
-    /// Those that the plan creates.
-    New,
-    /// Also those that exist and were never written to. The caller may be asked to observe volumes by name.
-    NewAndUnused,
-}
-
-/// Returns every withdrawn volume that may have been renamed.
-pub(super) fn possible_renames<'a>(
-    inventory: &Inventory<'a>,
-    draft: &mut Draft<'a>,
-    candidates: Candidates,
-) -> Vec<PossibleRename<'a>> {
+/// Returns every withdrawn volume that may have been renamed. The caller of the planner may be asked to observe volumes by name.
+pub(super) fn possible_renames<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> Vec<PossibleRename<'a>> {
     if draft.withdrawn.is_empty() {
         return Vec::new();
     }
@@ -181,29 +179,34 @@ pub(super) fn possible_renames<'a>(
     let mut unused = None;
     let mut renames = Vec::new();
     for mut rename in with_new {
-        let labels = &rename.old.object.tags.labels;
-        if let Some(Some(name)) = held.get(&(rename.old.backend, rename.old.size, labels))
-            && !rename.successors.iter().any(|one| one.likeness == Likeness::Same)
-        {
-            let successor = Successor { name, likeness: Likeness::Same, state: SuccessorState::Held };
-            rename.successors.insert(0, successor);
+        let key = (rename.old.backend, rename.old.size, &rename.old.object.tags.labels);
+        // What resembles the old volume less does not replace what is like it.
+        let has_same = |rename: &PossibleRename<'_>| rename.successors.iter().any(|one| one.likeness == Likeness::Same);
+        let same = |name, state| Successor { name, likeness: Likeness::Same, state };
+        if !has_same(&rename) {
+            let held = held.get(&key).into_iter().flatten();
+            rename.successors.splice(0..0, held.map(|name| same(*name, SuccessorState::Held)));
+        }
+        if !has_same(&rename) && is_to_be_destroyed(&rename.old) {
+            let unused = unused.get_or_insert_with(|| unused_volumes(inventory));
+            if let Some(Some(volume)) = unused.get(&key).copied()
+                && draft.is_unwritten(&volume)
+                && holds_data(draft, &rename.old)
+            {
+                rename.successors.insert(0, same(&volume.identity.name, SuccessorState::Unused));
+            }
         }
         if !rename.successors.is_empty() {
             renames.push(rename);
-        } else if candidates == Candidates::NewAndUnused {
-            let unused = unused.get_or_insert_with(|| unused_volumes(inventory));
-            let Some(Some(volume)) = unused.get(&(rename.old.backend, rename.old.size, labels)).copied() else {
-                continue;
-            };
-            if draft.is_unwritten(&volume) && holds_data(draft, &rename.old) {
-                let successor =
-                    Successor { name: &volume.identity.name, likeness: Likeness::Same, state: SuccessorState::Unused };
-                renames.push(PossibleRename { successors: vec![successor], ..rename });
-            }
         }
     }
     draft.withdrawn = withdrawn;
     renames
+}
+
+/// Whether a withdrawn volume is destroyed, not moved to the trash or released, unless something holds it.
+fn is_to_be_destroyed(old: &OwnedObject<'_>) -> bool {
+    old.tags.on_remove() == OnRemove::Delete
 }
 
 /// Returns the withdrawn volumes, each with the new volumes that may be its successors, if any.
