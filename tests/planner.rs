@@ -424,9 +424,11 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 o.identity.as_ref().is_some_and(|id| id.kind == Kind::Volume && !scene.reading.specs.volumes.contains_key(&id.name))
             };
             let withdrawn = |o: &Object| o.place == Place::Live && !o.tags.retained && undeclared(o);
+            let is_held =
+                |o: &Object| plan.held.iter().any(|other| other.uid == o.uid() && other.action == Verb::Destroy);
+            let waits = |o: &Object| scene.reading.unconfirmed || plan.awaiting.is_some() || is_held(o);
             held.kind == Kind::Volume
-                && objects(scene).any(|(at, o)| Some(at) == held.backend() && withdrawn(o))
-                && (scene.reading.unconfirmed || plan.awaiting.is_some())
+                && objects(scene).any(|(at, o)| Some(at) == held.backend() && withdrawn(o) && waits(o))
         }
         HeldReason::NeedsConfirmation => scene.irreversible != kiln::plan::Irreversible::List,
         _ => true,

@@ -40,6 +40,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     gate::hold_blocked(&inventory, &mut draft);
     gate::hold_locked(&inventory, &mut draft);
     let GateVerdict { awaiting, used, too_much } = gate::hold_unapproved(&inventory, &mut draft);
+    gate::hold_until_old_is_decided(&inventory, &mut draft);
     kind::keep_unreplaced(&mut draft);
     warn_without_trash(&inventory, &mut draft);
     warn_of_copies(&inventory, &mut draft);

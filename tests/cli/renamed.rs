@@ -50,6 +50,31 @@ fn a_volume_taken_for_renamed_is_destroyed_by_its_digest() {
 }
 
 #[test]
+fn a_volume_like_one_whose_destruction_is_held_waits_until_that_is_decided() {
+    let sandbox = with_data(", onRemove: Delete");
+    sandbox.kiln("plan --out before.plan").ends(4);
+    sandbox.kiln("suspend volume/db --reason check").ends(0);
+    for command in ["plan volume/database", "apply volume/database --yes", "apply --yes", "apply before.plan --yes"] {
+        let told = sandbox.kiln(command).ends(4);
+        told.says("while the destruction of volume db, of the same backend, size and labels, is held");
+    }
+    assert!(sandbox.holds_data("db"));
+    sandbox.kiln("get volume/database").says("LooksLikeRename");
+    // Both ways on are in the fix.
+    sandbox.volume("db", "size: 1Mi, onRemove: Delete");
+    sandbox.kiln("apply").ends(0).says("created volume/database");
+    assert!(sandbox.holds_data("db") && !sandbox.holds_data("database"));
+
+    let sandbox = with_data(", onRemove: Delete");
+    sandbox.kiln("suspend volume/db --reason check").ends(0);
+    sandbox.kiln("apply --yes").ends(4);
+    said(&sandbox);
+    sandbox.kiln("resume volume/db").ends(0);
+    sandbox.kiln("apply").ends(0);
+    assert!(sandbox.holds_data("database"));
+}
+
+#[test]
 fn renamed_from_written_after_the_apply_brings_the_data_back() {
     let sandbox = with_data("");
     sandbox.kiln("apply").ends(0).says("LooksLikeRename");

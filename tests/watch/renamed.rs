@@ -11,6 +11,7 @@ fn renames_beside_a_daemon() {
         a_rename_without_renamed_from_is_logged_and_can_be_reverted,
         a_destroy_that_looks_like_a_rename_waits_for_an_approval,
         an_approval_destroys_the_old_volume_and_creates_the_new_one,
+        a_new_volume_waits_until_the_suspended_one_is_decided,
         a_rename_in_two_edits_is_logged,
         a_removal_without_a_similar_new_volume_does_not_wait,
     );
@@ -102,6 +103,25 @@ fn an_approval_destroys_the_old_volume_and_creates_the_new_one() {
     daemon.pass();
     assert!(!sandbox.holds_data("database"));
     assert_eq!(trash(&sandbox), Vec::<String>::new());
+}
+
+fn a_new_volume_waits_until_the_suspended_one_is_decided() {
+    let (sandbox, daemon) = following(", onRemove: Delete");
+    sandbox.kiln("suspend volume/db --reason check").ends(0);
+    sandbox.remove("specs/db.yaml");
+    renamed(&sandbox, "");
+    wait("that it is told", || daemon.log().contains("while the destruction of volume db, of the same backend, "));
+    daemon.confirmation_read();
+    assert_eq!(live(&sandbox), ["db", "web"]);
+    sandbox.kiln("resume volume/db").ends(0);
+    let line =
+        || daemon.log().lines().find(|line| line.contains("volume/db (destroy): LooksLikeRename")).map(str::to_owned);
+    wait("that it still waits", || line().is_some());
+    assert_eq!(live(&sandbox), ["db", "web"]);
+    let line = line().unwrap();
+    let digest = line.split("`kiln approve ").nth(1).and_then(|rest| rest.split('`').next()).unwrap();
+    sandbox.kiln(&format!("approve {digest}")).ends(0);
+    wait("both steps", || live(&sandbox) == ["database", "web"]);
 }
 
 fn a_rename_in_two_edits_is_logged() {

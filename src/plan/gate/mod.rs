@@ -12,6 +12,6 @@ mod suspension;
 pub(super) use approval::{GateVerdict, hold_unapproved};
 pub(super) use blocker::hold_blocked;
 pub(super) use lock::hold_locked;
-pub(super) use rename::{hold_until_confirmation_read, warn_of_renames};
+pub(super) use rename::{hold_until_confirmation_read, hold_until_old_is_decided, warn_of_renames};
 pub(super) use suspension::hold_suspended;
 pub use suspension::{resume, suspended_because, suspension_of};

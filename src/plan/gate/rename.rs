@@ -6,6 +6,8 @@
 //! - while the removal waits for the confirmation read, the new volume waits with it;
 //! - if the old volume would be destroyed and exactly one volume could be its successor, both are held until a person decides. It waits
 //!   also for several, if none of them can be created yet;
+//! - while the destruction is held for another reason, the new volume waits with it: once that was written to, the old one would be
+//!   destroyed without a question;
 //! - in every other case the plan warns: `renamedFrom` can still bring the old volume back.
 //!
 //! Snapshots are not compared: one removed while another is created is a rotation.
@@ -20,7 +22,7 @@ use crate::plan::draft::Draft;
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 
-use super::successor::{PossibleRename, SHOWN, Successor, SuccessorState, possible_renames};
+use super::successor::{PossibleRename, SHOWN, Successor, SuccessorState, is_to_be_destroyed, possible_renames};
 
 /// Holds every new volume that resembles one whose removal waits for the confirmation read.
 pub(in crate::plan) fn hold_until_confirmation_read<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
@@ -96,6 +98,29 @@ pub(super) fn hold_renamed<'a>(
     let fix = format!("{rename}; to destroy {old}, {approve}");
     draft.hold_step(destroy, HeldReason::LooksLikeRename, message, &fix);
     draft.withdrawn.retain(|object| object.uid() != renamed.old.uid());
+}
+
+/// Holds every new volume that may be a renamed one whose destruction is held.
+pub(in crate::plan) fn hold_until_old_is_decided<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+    let destroyed = destroyed_volumes(draft);
+    let mut told = BTreeSet::new();
+    for renamed in possible_renames(inventory, draft) {
+        let is_held = is_to_be_destroyed(&renamed.old) && !destroyed.contains(&renamed.old.uid());
+        let [successor] = renamed.likely() else { continue };
+        let (SuccessorState::New(step), true) = (successor.state, is_held) else { continue };
+        let (old, new) = (renamed.name, successor.name);
+        let message = format!(
+            "it would begin empty, while the destruction of volume {old}, {}, is held: this may be a rename",
+            successor.likeness.of_old()
+        );
+        let rename = rename_fix(inventory, old, renamed.likely());
+        let fix = format!(
+            "{rename}; otherwise {new} waits for the decision about {old}: `kiln plan volume/{old}`; to have both, declare {old} again"
+        );
+        draft.hold_step(step, HeldReason::LooksLikeRename, message, &fix);
+        told.insert(renamed.old.uid());
+    }
+    draft.withdrawn.retain(|object| !told.contains(&object.uid()));
 }
 
 /// Warns of every volume that is removed or released and may have been renamed.

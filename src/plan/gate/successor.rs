@@ -205,7 +205,7 @@ pub(super) fn possible_renames<'a>(inventory: &Inventory<'a>, draft: &mut Draft<
 }
 
 /// Whether a withdrawn volume is destroyed, not moved to the trash or released, unless something holds it.
-fn is_to_be_destroyed(old: &OwnedObject<'_>) -> bool {
+pub(super) fn is_to_be_destroyed(old: &OwnedObject<'_>) -> bool {
     old.tags.on_remove() == OnRemove::Delete
 }
 
