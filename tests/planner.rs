@@ -459,9 +459,15 @@ fn was_larger(scene: &Scene, uid: Uid) -> bool {
 fn forgotten(scene: &Scene, plan: &Plan) -> Vec<String> {
     let volumes = scene.reading.specs.volumes.values().map(|spec| (Kind::Volume, &spec.meta.name));
     let declared = volumes.chain(scene.reading.specs.snapshots.values().map(|spec| (Kind::Snapshot, &spec.meta.name)));
+    // A snapshot comes back from the trash inside of its volume.
+    let made = |step: &'_ Step| {
+        let along = step.action.with().iter().map(|inner| inner.identity.clone());
+        std::iter::once(step.identity.clone()).chain(along).collect::<Vec<_>>()
+    };
     let spoken = |kind: Kind, name: &Name| {
+        let is_it = |step: &Step| made(step).iter().any(|identity| identity.kind == kind && identity.name == *name);
         plan.held.iter().any(|h| h.kind == kind && h.name == *name)
-            || plan.steps.iter().any(|s| s.identity.kind == kind && s.identity.name == *name && !s.is_removal())
+            || plan.steps.iter().any(|step| !step.is_removal() && is_it(step))
             || objects(scene).any(|(_, o)| o.place == Place::Live && o.is(&scene.reading.specs.stack.owner, kind, name))
     };
     declared
