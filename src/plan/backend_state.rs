@@ -8,7 +8,7 @@ use crate::model::{
 };
 
 use super::blocked::{BlockCause, Blocked};
-use super::owner_conflict::{check_no_other_owner, given_away, other_stack};
+use super::owner_conflict::{check_no_other_owner, given_away, of_another_stack, other_stack, shared_store};
 use super::types::{HeldReason, Observation, World};
 use super::usable::Usable;
 
@@ -139,7 +139,7 @@ impl<'a> Judge<'a> {
             return Err(Blocked::document(HeldReason::Unsupported, message, &fix));
         }
         let record = self.record(name, spec, Some(observed));
-        check_pool_id(name, spec, observed, record)?;
+        check_pool_id(self.reading, name, spec, observed, record)?;
         match self.readable_ledger(name, observed, record)? {
             Some(ledger) => self.check_ledger(name, observed, record, ledger)?,
             None => check_no_other_owner(self.reading, name, observed)?,
@@ -296,6 +296,7 @@ impl<'a> Judge<'a> {
 
 /// Blocks a backend whose pool is not the one that the store has a record of.
 fn check_pool_id(
+    reading: &Reading,
     name: &Name,
     spec: &BackendSpec,
     observed: &Observed,
@@ -321,7 +322,8 @@ fn check_pool_id(
         (None, None) if !observed.owners.is_empty() => "the pool has a ledger and no pool id".to_owned(),
         (Some(_), Some(_)) | (_, None) => return Ok(()),
     };
-    Err(Blocked::changed(name, message))
+    let other = record.and_then(|record| of_another_stack(&reading.specs.stack, record));
+    Err(other.map_or_else(|| Blocked::changed(name, message), |other| shared_store(name, &other)))
 }
 
 /// Returns the newest undamaged ledger: the pool's, or the store's copy if the pool's newest copy is damaged.

@@ -57,7 +57,7 @@ pub use hold::{IN_USE_FIX, OTHER_WRITER_FIX};
 pub use inputs::{Inputs, Irreversible};
 pub use lint::lint;
 pub use overview::{Overview, Retry};
-pub use owner_conflict::missing_stack;
+pub use owner_conflict::{missing_stack, of_another_stack};
 pub use places::names_to_ask;
 pub use plan::{plan, unobserved};
 pub use questions::{images, objects_to_observe};

@@ -1,6 +1,6 @@
 //! Pools that another owner uses, or another Stack of this name: what is blocked, and how to get the objects back.
 
-use crate::model::{BackendRecord, Kind, LedgerView, Name, Observed, Owner, Place, Reading};
+use crate::model::{BackendRecord, Kind, LedgerView, Name, Observed, Owner, Place, Reading, Stack};
 
 use super::blocked::{BlockCause, Blocked};
 use super::types::HeldReason;
@@ -48,6 +48,26 @@ pub(super) fn given_away(name: &Name, observed: &Observed, record: Option<&Backe
         fix: format!("`kiln adopt {name} --from-owner {other}` adopts them back"),
         cause: BlockCause::Shared,
     })
+}
+
+/// Returns the Stack that a record of a Backend is of, if it is another one: two Stacks use one store.
+pub fn of_another_stack(stack: &Stack, record: &BackendRecord) -> Option<String> {
+    if record.owner != stack.owner {
+        return Some(record.owner.to_string());
+    }
+    let id = &record.ledger.as_ref()?.stack;
+    (*id != stack.id).then(|| format!("{} (id {id:?})", record.owner))
+}
+
+/// Blocks a Backend of whose name the store has another pool, that of another Stack. To accept this pool would drop the records of that
+/// Stack. It counts as unobserved: the store does not say which pool this Stack had.
+pub(super) fn shared_store(name: &Name, other: &str) -> Blocked {
+    Blocked {
+        reason: HeldReason::OwnerChanged,
+        message: format!("the store has another pool as backend {name}, that of the Stack {other}"),
+        fix: "give each Stack a store of its own: `--state DIR`, with every command".to_owned(),
+        cause: BlockCause::Unobserved,
+    }
 }
 
 /// Returns the fix for a pool that belongs to another Stack of this name.

@@ -188,9 +188,18 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     let owner = &specs.stack.owner;
     let mut session = begin(setup).await?;
     let seen = session.observations.world.get(name).and_then(Observation::observed);
-    refuse_without_stack(specs, name, seen, session.records.backends.get(name))?;
+    let record = session.records.backends.get(name);
+    refuse_without_stack(specs, name, seen, record)?;
+    // The pool of this Stack may be recorded under the name that its Backend had in another.
+    let is_elsewhere = |record: &&BackendRecord| seen.and_then(|seen| seen.pool.as_ref()) != Some(&record.pool);
+    if let Some(other) = record.filter(is_elsewhere).and_then(|record| plan::of_another_stack(&specs.stack, record)) {
+        return Err(OperationError::Held(format!(
+            "what the store knows of backend {name} is of the Stack {other}; fix: give each Stack a store of its own: `--state DIR`, with \
+             every command"
+        )));
+    }
     let mut batch = Batch::default();
-    let on_it = session.records.objects.values().filter(|record| record.backend == *name);
+    let on_it = session.records.objects.values().filter(|r| r.backend == *name && r.identity.owner == *owner);
     batch.objects.extend(on_it.map(|record| (record.identity.uid, None)));
     batch.backends.push((name.clone(), None));
     if !specs.backends.contains_key(name) {
@@ -233,11 +242,12 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     let there: HashMap<Uid, &Object> =
         observed.objects.iter().filter_map(|object| Some((object.uid()?, object))).collect();
     let records = Arc::clone(&session.records);
-    let records = records.objects.values().filter(|record| names.contains(&record.backend));
+    let is_ours = |record: &&ObjectRecord| record.identity.owner == *owner && names.contains(&record.backend);
+    let records = records.objects.values().filter(is_ours);
     let remembered: HashMap<Uid, &ObjectRecord> = records.map(|record| (record.identity.uid, record)).collect();
     let is_proven = |record: &&ObjectRecord| {
         let id = &record.identity;
-        there.contains_key(&id.uid) || id.owner != *owner || observed.proves_gone(id.kind, &[record.address()])
+        there.contains_key(&id.uid) || observed.proves_gone(id.kind, &[record.address()])
     };
     let shows_all = || kept.iter().chain(&known).all(|ledger| observed.shows_all(absence, Some(ledger)));
     // Where nothing but the ledger tells of an object, the person who accepts the pool does.
