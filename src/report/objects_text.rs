@@ -30,16 +30,22 @@ pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> Stri
     table(["NAME", "BACKEND", "SIZE", "AGE", "CONDITION", "REASON", "MESSAGE"], rows, paint)
 }
 
-/// Returns a table of objects with all columns. On a terminal, the longest come last, what is part of a path is not repeated, and a settled
-/// object has no reason.
+/// Returns a table of objects with all columns. On a terminal, the longest come last, a settled object has no reason, and the uids and
+/// native names are left out where every path contains them.
 pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> String {
+    let is_in_path = |object: &ObjectStatus<'_>| {
+        let ObjectStatus { status, .. } = object;
+        let path = status.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        status.uid.is_none_or(|uid| path.contains(&uid.to_string()))
+            && status.object.as_ref().is_none_or(|native| path.contains(native.as_str()))
+    };
+    let is_left_out = paint.width.is_some() && shown.iter().all(is_in_path);
     let rows = shown.iter().map(|object| {
         let status = &object.status;
         let labels: Vec<String> = object.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let path = status.path.as_ref().map(|path| path.display().to_string());
-        let is_in_path = |text: &str| paint.width.is_some() && path.as_ref().is_some_and(|path| path.contains(text));
-        let uid = status.uid.map(|uid| uid.to_string()).filter(|uid| !is_in_path(uid));
-        let native = status.object.as_ref().map(|object| object.as_str()).filter(|native| !is_in_path(native));
+        let uid = status.uid.map(|uid| uid.to_string()).filter(|_| !is_left_out);
+        let native = status.object.as_ref().map(|object| object.as_str()).filter(|_| !is_left_out);
         [
             object.full_name().into(),
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
@@ -49,8 +55,8 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) ->
             or_none(status.protected.map(|protected| if protected { "yes" } else { "no" })),
             or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
             or_none(uid),
-            or_none(native),
-            or_none(path),
+            native.map_or_else(|| or_none(None::<String>), Cell::whole),
+            path.map_or_else(|| or_none(None::<String>), Cell::whole),
             or_none((!labels.is_empty()).then(|| labels.join(","))),
             condition_of(status.condition),
             match (paint.width, status.condition) {
@@ -200,6 +206,9 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
         if let Some(value) = value {
             let label = format!("{name:<12}");
             let label = if name == "fix" { paint.fix(&label) } else { label };
+            // What is copied is not broken, at its blanks neither.
+            let paint =
+                if matches!(name, "path" | "object" | "location") { Paint { width: None, ..paint } } else { paint };
             out.push_str(&paint.beside(&format!("  {label}"), &escape(&value)));
         }
     };
@@ -215,7 +224,14 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
         0 => "0".to_owned(),
         size => format!("{} ({size} bytes)", Size(size).rounded()),
     };
-    field("path", status.path.as_deref().map(|path| path.display().to_string()));
+    let is_live_volume = object.kind == Kind::Volume && status.place.as_deref() == Some("live");
+    field(
+        "path",
+        match &status.path {
+            Some(path) => Some(path.display().to_string()),
+            None => is_live_volume.then(|| "none: its backend shows no path on this host".to_owned()),
+        },
+    );
     field("size", status.size.map(bytes));
     field("used", status.used.map(bytes));
     for Capacity { resource, total, used, per_object: _ } in &status.capacities {
@@ -281,6 +297,32 @@ mod tests {
         let shown = described(&[object], &[], 0, Paint::PLAIN);
         assert!(!shown.contains(|c: char| crate::text::is_unsafe(c) && c != '\n'), "{shown:?}");
         assert_eq!(shown.matches("]0;title").count(), 11, "{shown}");
+    }
+
+    #[test]
+    fn a_wide_table_shows_no_value_as_absent_that_an_object_has() {
+        let object = |name: &str, path: Option<&str>| -> ObjectStatus<'_> {
+            serde_json::from_value(json!({
+                "apiVersion": "kiln/v1", "kind": "Volume", "metadata": {"name": name, "labels": {}}, "spec": null,
+                "status": {
+                    "condition": "Settled", "owner": "prod", "uid": "s7pthnau", "backend": "fast", "reason": "AsDeclared",
+                    "message": "", "object": "kiln.prod.db.s7pthnau", "path": path,
+                },
+            }))
+            .unwrap()
+        };
+        let wide = Paint { width: Some(300), ..Paint::PLAIN };
+        let in_path = object("db", Some("/po ol/kiln.prod.db.s7pthnau.img"));
+        let all = wide_objects_table(&[in_path.clone(), object("sim", None)], 0, wide);
+        assert_eq!(all.matches("  s7pthnau  ").count(), 2, "{all}");
+        assert_eq!(all.matches("  kiln.prod.db.s7pthnau").count(), 2, "{all}");
+        let one = wide_objects_table(&[in_path.clone()], 0, wide);
+        assert!(!one.contains("UID") && !one.contains("OBJECT") && !one.contains(" - "), "{one}");
+        // A path is copied.
+        let narrow = Paint { width: Some(40), ..Paint::PLAIN };
+        for shown in [wide_objects_table(&[in_path.clone()], 0, narrow), described(&[in_path], &[], 0, narrow)] {
+            assert!(shown.contains("/po ol/kiln.prod.db.s7pthnau.img\n"), "{shown}");
+        }
     }
 
     #[test]

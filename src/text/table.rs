@@ -12,12 +12,18 @@ use super::{Paint, escape};
 pub struct Cell<'a> {
     text: Cow<'a, str>,
     code: &'static str,
+    is_whole: bool,
 }
 
 impl<'a> Cell<'a> {
     /// Returns a cell in a colour: a code of [`Paint::with`].
     pub fn coloured(text: impl Into<Cow<'a, str>>, code: &'static str) -> Self {
-        Self { text: text.into(), code }
+        Self { text: text.into(), code, is_whole: false }
+    }
+
+    /// Returns a cell with what is copied, such as a path: it is not broken, at its blanks neither.
+    pub fn whole(text: impl Into<Cow<'a, str>>) -> Self {
+        Self { is_whole: true, ..Self::coloured(text, "") }
     }
 }
 
@@ -46,11 +52,10 @@ pub fn table<'a, C: Into<Cell<'a>>, const N: usize>(
     let rows: Vec<[Cell<'a>; N]> = rows.into_iter().map(|row| row.map(|cell| safe(cell.into()))).collect();
     let columns = Columns::new(heading, &rows, paint);
     let mut out = String::new();
-    columns.write(&mut out, heading.map(|text| (text, "1")));
+    columns.write(&mut out, &heading.map(|text| Cell::coloured(text, "1")));
     for row in &rows {
-        let cells = row.each_ref().map(|cell| (cell.text.as_ref(), cell.code));
-        columns.write(&mut out, cells);
-        columns.write_below(&mut out, heading, cells);
+        columns.write(&mut out, row);
+        columns.write_below(&mut out, heading, row);
     }
     out
 }
@@ -103,16 +108,16 @@ impl<const N: usize> Columns<N> {
     }
 
     /// Writes the line of a row: its cells, each with its colour.
-    fn write(&self, out: &mut String, cells: [(&str, &str); N]) {
+    fn write(&self, out: &mut String, cells: &[Cell<'_>; N]) {
         // The end of what is written in the current line.
         let mut at = 0;
-        for ((text, code), place) in cells.into_iter().zip(self.places) {
+        for (cell, place) in cells.iter().zip(self.places) {
             // Blanks are written only before a text.
             let ColumnPlace::Line(mut begin) = place else { continue };
-            if text.is_empty() {
+            if cell.text.is_empty() {
                 continue;
             }
-            let wide = visible_width(text);
+            let wide = visible_width(&cell.text);
             let is_too_long = begin + wide > self.limit;
             if is_too_long {
                 begin = begin.min(INDENT);
@@ -123,20 +128,20 @@ impl<const N: usize> Columns<N> {
             }
             out.extend(std::iter::repeat_n(' ', begin - at));
             at = begin + wide;
-            self.write_text(out, text, code, begin, begin);
+            self.write_text(out, cell, begin, begin);
         }
         end_line(out);
     }
 
     /// Writes the cells of a row that are below it.
-    fn write_below(&self, out: &mut String, heading: [&str; N], cells: [(&str, &str); N]) {
+    fn write_below(&self, out: &mut String, heading: [&str; N], cells: &[Cell<'_>; N]) {
         let mut at = 0;
-        for (((text, code), name), place) in cells.into_iter().zip(heading).zip(self.places) {
-            if place != ColumnPlace::Below || is_nothing(text) {
+        for ((cell, name), place) in cells.iter().zip(heading).zip(self.places) {
+            if place != ColumnPlace::Below || is_nothing(&cell.text) {
                 continue;
             }
             let begin = visible_width(name) + 1;
-            let wide = begin + visible_width(text);
+            let wide = begin + visible_width(&cell.text);
             if at > 0 && at + GAP + wide > self.limit {
                 end_line(out);
                 at = 0;
@@ -146,7 +151,7 @@ impl<const N: usize> Columns<N> {
             at += indent;
             out.push_str(&self.paint.dim(name));
             out.push(' ');
-            self.write_text(out, text, code, at + begin, INDENT + GAP);
+            self.write_text(out, cell, at + begin, INDENT + GAP);
             at += wide;
         }
         if at > 0 {
@@ -154,9 +159,10 @@ impl<const N: usize> Columns<N> {
         }
     }
 
-    /// Writes a text from column `at` on. What does not fit continues on lines that begin at `indent`.
-    fn write_text(&self, out: &mut String, text: &str, code: &str, at: usize, indent: usize) {
-        match at + visible_width(text) > self.limit {
+    /// Writes the text of a cell from column `at` on. What does not fit continues on lines that begin at `indent`.
+    fn write_text(&self, out: &mut String, cell: &Cell<'_>, at: usize, indent: usize) {
+        let Cell { text, code, is_whole } = cell;
+        match at + visible_width(text) > self.limit && !is_whole {
             true => {
                 let mut folded = String::new();
                 fold(&mut folded, text, at, indent, self.limit);
@@ -221,7 +227,7 @@ fn safe(cell: Cell<'_>) -> Cell<'_> {
     }
     match escape(&cell.text) {
         Cow::Borrowed(_) => cell,
-        Cow::Owned(safe) => Cell { text: Cow::Owned(safe), code: cell.code },
+        Cow::Owned(safe) => Cell { text: Cow::Owned(safe), ..cell },
     }
 }
 
@@ -293,6 +299,18 @@ mod tests {
             "NAME\nvolume/a-name-of-many-characters-and-more\n    SIZE 1500Mi\n    MESSAGE it is protected, and no\n      \
              longer declared\n"
         );
+    }
+
+    #[test]
+    fn what_is_copied_is_not_broken_at_its_blanks() {
+        let path = "/var/lib/po ol/kiln.prod.db.01234567/kiln.prod.db.01234567.img";
+        for (heading, rows) in [
+            (["NAME", "PATH"], vec![["volume/db".into(), Cell::whole(path)]]),
+            (["PATH", ""], vec![[Cell::whole(path), "x".into()]]),
+        ] {
+            let shown = table(heading, rows, Paint { width: Some(40), ..Paint::PLAIN });
+            assert!(shown.lines().any(|line| line.contains(path)), "{shown}");
+        }
     }
 
     #[test]
