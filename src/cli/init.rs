@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::files::{create_dir, missing_schema, modeline, write_new};
 use super::gitignore::GitIgnore;
+use super::near_stacks;
 use crate::daemon::protocol::real;
 use crate::text::quoted;
 
@@ -21,7 +22,7 @@ const ID_PLACE: &str = "@FRESH-ID@";
 const TO_EDIT: [(&str, &str); 2] = [("  local: {path:", "the path of the pool"), ("  size:", "the size of the volume")];
 
 /// Writes `DIR/kiln.yaml`, the schema for editors, and a `.gitignore`: all or none. Overwrites nothing and adds no second Stack: a
-/// directory that holds manifests is refused (exit code 2).
+/// directory that holds manifests, or is above or below a Stack, is refused (exit code 2).
 pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let dir = args.dir.strip_prefix(".").ok().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(&args.dir);
     if args.dir == Path::new("help") {
@@ -29,6 +30,15 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
         return Err(Failure::new(Exit::Usage, message).hint("`kiln init --help` explains the command"));
     }
     let failed = |what: &str, error: &io::Error| Failure::new(Exit::Failed, format!("{what}: {error}"));
+    let working = real(Path::new("."));
+    let shown = |path: &Path| path.strip_prefix(&working).unwrap_or(path).display().to_string();
+    if let Some(stack) = near_stacks::around(&real(dir)) {
+        let stack = shown(&stack);
+        let message = format!("{stack} has a Stack already; a second one in {} would be read with it", dir.display());
+        let hint =
+            "nothing was written: add documents beside that Stack, or choose a directory neither above nor below it";
+        return Err(Failure::new(Exit::Usage, message).hint(hint));
+    }
     create_dir(dir)?;
     if let Some(there) = a_manifest_in(dir)
         .map_err(|error| failed(&format!("the directory {} cannot be read", dir.display()), &error))?
@@ -38,12 +48,12 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
     }
     let path = dir.join("kiln.yaml");
     let id = fresh_id().map_err(|error| failed("cannot read a random id from /dev/urandom", &error))?;
-    let working = real(Path::new("."));
     let ignore = GitIgnore::new(&real(dir), &working, &real(context.state()));
     let is_new = ignore.as_ref().filter(|ignore| !ignore.exists).map(|ignore| (ignore.path.clone(), ignore.text()));
     let schema = missing_schema(dir);
     let wrote_schema = schema.as_ref().map(|(path, _)| path.clone());
     let example = format!("{}{}", modeline(), EXAMPLE.replace(ID_PLACE, &id));
+    let name = line_of(&example, "metadata: {name: main}");
     let [pool, size] = TO_EDIT.map(|(field, what)| format!("{what} (line {})", line_of(&example, field)));
     // The manifest comes last: with it, the directory is not initialised again.
     write_new(schema.into_iter().chain(is_new).chain([(path.clone(), example)]).collect())?;
@@ -53,7 +63,7 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
         terminal.line(&format!("Wrote {}: editors check the manifests against it.", schema.display()));
     }
     if let Some(GitIgnore { path, lines, exists, is_open }) = &ignore {
-        let shown = path.strip_prefix(&working).unwrap_or(path).display();
+        let shown = shown(path);
         match exists {
             false => terminal.line(&format!("Wrote {shown}: Git ignores {}", lines.join(" "))),
             true => {
@@ -63,12 +73,19 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
                 terminal.note(&format!(
                     "{shown} exists and was not changed; to ignore the pool and the store: `printf '%s\\n' {} >> {}`",
                     lines.join(" "),
-                    quoted(&shown.to_string())
+                    quoted(&shown)
                 ));
             }
         }
     }
     terminal.line(&format!("Next: in {}, edit {pool} and {size}, or keep them.", path.display()));
+    if let Some(other) = near_stacks::beside(&real(dir), &working) {
+        terminal.note(&format!(
+            "{} is another Stack: give this one another name (line {name}) and another pool, and each a store of its own: `--state DIR`, \
+             with every command",
+            shown(&other)
+        ));
+    }
     let dir = quoted(&dir.display().to_string());
     let then = format!("Then `kiln plan {dir}` shows what `kiln apply {dir}` does.");
     terminal.line(&terminal.commands().complete(&then));

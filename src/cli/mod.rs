@@ -33,6 +33,7 @@ mod lines;
 mod live;
 mod log;
 mod man;
+mod near_stacks;
 mod no_specs;
 mod objects;
 mod person;
