@@ -4,7 +4,9 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-const REMOVE: &str = "delete the document of an object, or all but that of the Stack, then run `kiln apply`: the objects go to the trash; `kiln trash purge KIND/NAME` destroys one";
+use crate::text::closest;
+
+const REMOVE: &str = "delete the documents of the volumes and snapshots, and keep those of the Stack and the Backends; then run `kiln apply`: the objects go to the trash, after an approval if they are many or the last; `kiln trash purge KIND/NAME` destroys one";
 const CHANGE: &str = "write or change the document of the object, then run `kiln apply`; `kiln init` writes an example";
 const PLAN: &str = "`kiln plan` shows what apply would change, and changes nothing";
 const LIST: &str = "`kiln get` lists all objects of the Stack, `kiln get volumes` those of a kind";
@@ -15,6 +17,17 @@ const SPECS: &str = "check, plan, apply and watch take manifests as their first 
 const JSON: &str = "write `-o json`";
 const LOG: &str = "`kiln log` shows what was done, `kiln describe KIND/NAME` the history of one object";
 const RESTORE: &str = "`kiln trash restore KIND/NAME` restores a removed object; `kiln explain volume.spec.restore` says how a volume returns to a snapshot";
+const ATTACH: &str =
+    "Kiln attaches nothing: `kiln describe volume/NAME` shows the path that a client opens, such as `losetup` or QEMU";
+const BACKUP: &str =
+    "declare a Snapshot of the volume, run `kiln apply`, and export it with `kiln image export snapshot/NAME FILE`";
+const SUSPEND: &str = "`kiln suspend --reason TEXT` stops all changes, `kiln suspend KIND/NAME --reason TEXT` those of one object; the clients of a volume are not stopped";
+const TRASH_LIST: &str = "`kiln trash list` lists what can be restored, and until when";
+const TRASH_PURGE: &str =
+    "`kiln trash purge` destroys the objects that have expired, `kiln trash purge KIND/NAME` one object now";
+const TRASH_RESTORE: &str = "`kiln trash restore KIND/NAME` restores a removed object";
+const IMAGE_EXPORT: &str = "`kiln image export KIND/NAME FILE` exports an object";
+const IMAGE_IMPORT: &str = "a volume is created from an image by its document: `kiln explain volume.spec.source.image`";
 const VARIABLES: &str =
     "manifests have no variables: write the value, or generate the manifests and pipe them to `kiln apply -`";
 
@@ -44,9 +57,12 @@ const NO_OBJECTS: &str =
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["diff", "preview", "dry-run"], PLAN),
     (&["validate", "lint", "verify"], "`kiln check` validates the manifests"),
-    (&["delete", "destroy", "remove", "rm", "down"], REMOVE),
+    (&["delete", "destroy", "remove", "rm", "down", "lvremove"], REMOVE),
     (&["create", "new", "add", "edit", "set", "patch", "resize", "scale", "rename", "label", "annotate"], CHANGE),
-    (&["list", "ls"], LIST),
+    (&["grow", "extend", "expand", "lvcreate", "lvextend", "lvresize", "lvrename"], CHANGE),
+    (&["list", "ls", "lvs", "vgs", "pvs", "lvdisplay", "vgdisplay", "pvdisplay", "lsblk"], LIST),
+    (&["attach", "detach", "map", "unmap", "mount", "umount", "unmount"], ATTACH),
+    (&["backup", "save", "dump"], BACKUP),
     (&["state", "output"], STATE),
     (&["graph", "tree", "dependencies"], GRAPH),
     (&["taint", "untaint", "replace"], REPLACE),
@@ -67,11 +83,20 @@ const COMMANDS: &[(&[&str], &str)] = &[
         &["snapshot", "clone", "volume"],
         "declare it: `kiln explain snapshot` and `kiln explain volume.spec.source` say how",
     ),
-    (&["pause", "stop"], "`kiln suspend --reason TEXT` stops all changes"),
-    (&["unpause", "continue", "unsuspend"], RESUME),
+    (&["pause", "stop", "freeze"], SUSPEND),
+    (&["unpause", "continue", "unsuspend", "thaw", "unfreeze"], RESUME),
     (&["api-resources"], "`kiln explain` lists the kinds"),
     (&["help"], HELP),
     (&["version"], "`kiln --version` prints the version"),
+];
+
+/// Commands of other tools below a command of Kiln.
+const BELOW: &[(&str, &[&str], &str)] = &[
+    ("trash", &["ls", "show", "get"], TRASH_LIST),
+    ("trash", &["rm", "remove", "delete", "destroy", "empty", "clear", "clean", "expire"], TRASH_PURGE),
+    ("trash", &["undelete", "undo", "recover", "put-back"], TRASH_RESTORE),
+    ("image", &["save", "dump", "write", "create", "convert", "backup"], IMAGE_EXPORT),
+    ("image", &["import", "load", "add"], IMAGE_IMPORT),
 ];
 
 /// Options of other tools. Those of terraform have one dash.
@@ -133,10 +158,15 @@ pub(crate) fn tip(error: &clap::Error, arguments: impl Iterator<Item = OsString>
         Some(ContextValue::String(word)) => Some(word.as_str()),
         _ => None,
     };
-    if let Some(word) = refused(ContextKind::InvalidSubcommand) {
-        return Some((format!("kiln has no command '{word}'"), find(COMMANDS, word)?));
-    }
     let arguments: Vec<String> = arguments.filter_map(|word| word.into_string().ok()).collect();
+    if let Some(word) = refused(ContextKind::InvalidSubcommand) {
+        let before = arguments.iter().take_while(|argument| *argument != word);
+        // The command stands directly before the word: neither takes an option between them.
+        return Some(match before.last().and_then(|above| Some((above, below(above, word)?))) {
+            Some((above, tip)) => (format!("kiln has no command '{above} {word}'"), tip),
+            None => (format!("kiln has no command '{word}'"), find(COMMANDS, word)?),
+        });
+    }
     // An option of Kiln with a wrong value is refused too.
     let refused = refused(ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument);
     let refused = refused.map(|word| word.split(['=', ' ']).next().unwrap_or_default());
@@ -148,7 +178,22 @@ pub(crate) fn tip(error: &clap::Error, arguments: impl Iterator<Item = OsString>
     let typed = arguments.iter().map(|word| word.split('=').next().unwrap_or_default()).filter(|word| one_dash(word));
     let is_refused = error.use_stderr();
     let mut words = typed.chain(refused).filter(|_| is_refused);
-    words.find_map(|word| Some((format!("unexpected argument '{word}'"), find(OPTIONS, word)?)))
+    words.find_map(|word| Some((format!("unexpected argument '{word}'"), find(OPTIONS, word).or_else(|| near(word))?)))
+}
+
+/// Returns the tip for a word below a command of Kiln.
+fn below(command: &str, word: &str) -> Option<&'static str> {
+    BELOW.iter().find(|(above, words, _)| *above == command && words.contains(&word)).map(|(.., tip)| *tip)
+}
+
+/// Returns the tip for an option of another tool with a typing error: clap would name the one of Kiln that resembles it most, and
+/// `--approve` is not what `--auto-aprove` means.
+fn near(word: &str) -> Option<&'static str> {
+    if !word.starts_with('-') {
+        return None;
+    }
+    let long = OPTIONS.iter().flat_map(|(words, _)| *words).copied().filter(|word| word.len() > 6);
+    closest(word, long).and_then(|meant| find(OPTIONS, meant))
 }
 
 /// Returns the tip for an argument that was refused, if it depends on the command.
@@ -221,12 +266,29 @@ mod tests {
             ("watch specs volume/db", ONE_SPECS),
             ("status volume/db", NO_OBJECTS),
             ("doctor specs", NO_OBJECTS),
+            ("trash ls", TRASH_LIST),
+            ("--state x trash rm volume/db", TRASH_PURGE),
+            ("trash empty", TRASH_PURGE),
+            ("image import x", IMAGE_IMPORT),
+            ("lvs", LIST),
+            ("attach volume/db", ATTACH),
+            ("backup", BACKUP),
+            ("freeze", SUSPEND),
+            ("thaw", RESUME),
+            ("apply --auto-aprove", YES),
+            ("apply -auto-aprove", YES),
+            ("get --all-namespace", LIST),
         ] {
             let found = tip_for(line).unwrap_or_else(|| panic!("no tip for {line}"));
             assert_eq!(found.1, tip, "{line}");
         }
         assert_eq!(tip_for("apply -target=volume/db").unwrap().0, "unexpected argument '-target'");
         assert_eq!(tip_for("diff").unwrap().0, "kiln has no command 'diff'");
+        assert_eq!(tip_for("trash ls").unwrap().0, "kiln has no command 'trash ls'");
+        // Beside an option of Kiln, clap is right.
+        for line in ["apply --aprove x", "apply --spec x", "plan --allow-hold", "get --outptu json"] {
+            assert_eq!(tip_for(line), None, "{line}");
+        }
         assert!(tip_for("plan -out=x").unwrap().1.contains("--out FILE"));
     }
 
@@ -277,6 +339,10 @@ mod tests {
         for word in COMMANDS.iter().flat_map(|(words, _)| *words) {
             assert!(kiln.find_subcommand(word).is_none(), "{word}");
         }
+        for (above, words, _) in BELOW {
+            let above = kiln.find_subcommand(above).unwrap();
+            assert!(words.iter().all(|word| above.find_subcommand(word).is_none()), "{words:?}");
+        }
         for table in [COMMANDS, OPTIONS] {
             let mut words: Vec<&str> = table.iter().flat_map(|(words, _)| *words).copied().collect();
             let count = words.len();
@@ -290,7 +356,8 @@ mod tests {
     fn tips_name_commands_that_exist() {
         let kiln = Cli::command();
         let tips = COMMANDS.iter().chain(OPTIONS).map(|(_, tip)| tip);
-        for tip in tips.chain(OF_COMMAND.iter().map(|(_, _, tip)| tip)).chain(FEW_WORDS.iter().map(|(_, tip)| tip)) {
+        let tips = tips.chain(BELOW.iter().chain(OF_COMMAND).map(|(_, _, tip)| tip));
+        for tip in tips.chain(FEW_WORDS.iter().map(|(_, tip)| tip)) {
             for command in tip.split('`').skip(1).step_by(2).filter_map(|text| text.strip_prefix("kiln ")) {
                 let name = command.split_whitespace().next().unwrap();
                 assert!(name.starts_with('-') || name == "COMMAND" || kiln.find_subcommand(name).is_some(), "{tip}");
