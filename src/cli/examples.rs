@@ -11,6 +11,11 @@ macro_rules! examples {
 }
 
 examples! {
+    KILN:
+        "kiln init" "Write a Stack and an example to ./specs"
+        "kiln plan" "Show what apply would do"
+        "kiln apply" "Make the backends match ./specs"
+        "kiln get volumes -o wide" "List the volumes with their paths";
     INIT:
         "kiln init" "Write a Stack and an example to ./specs"
         "kiln init prod/specs" "Write them to another directory, which is created";
@@ -38,6 +43,9 @@ examples! {
     LOG:
         "kiln log" "Show the last 50 steps"
         "kiln log volume/db -n 5" "Show the last 5 steps on a volume";
+    TRASH:
+        "kiln trash list" "List what can be restored, and until when"
+        "kiln trash restore volume/db" "Restore a volume";
     TRASH_LIST:
         "kiln trash list" "List what can be restored, and until when"
         "kiln trash list -o json" "The same, for programs";
@@ -62,6 +70,9 @@ examples! {
     ADOPT:
         "kiln adopt fast" "List the objects on a backend that have no owner"
         "kiln adopt fast --write specs/adopted" "Write the manifests that adopt them";
+    IMAGE:
+        "kiln image export volume/db db.img --format raw" "Export a volume that no client writes to"
+        "kiln image export snapshot/db-monday db.qcow2 --format qcow2" "Export a snapshot";
     IMAGE_EXPORT:
         "kiln image export volume/db db.img --format raw" "Export a volume that no client writes to"
         "kiln image export snapshot/db-monday db.qcow2 --format qcow2" "Export a snapshot";

@@ -50,6 +50,7 @@ Exit codes:
   5  a manifest is invalid, or there is none
   6  a backend could not be observed
   7  a command that must write cannot use the store
+
 When several apply, the first in the order 5, 7, 6, 1, 4, 3 wins.";
 
 impl Exit {
