@@ -34,6 +34,8 @@ mod misread;
 mod mounted;
 #[path = "cli/named.rs"]
 mod named;
+#[path = "cli/near.rs"]
+mod near;
 #[path = "cli/once.rs"]
 mod once;
 #[path = "cli/pasted.rs"]

@@ -10,7 +10,7 @@ use super::client::Daemon;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::lines::{Lines, RunSummary};
+use super::lines::{Lines, RunSummary, VolumePath};
 use super::no_specs;
 use super::person::person;
 use super::plan::{left_out, split, standing, unknown};
@@ -23,7 +23,7 @@ use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Reading;
 use crate::plan::Saved;
 use crate::report::{Commands, Folded, HeldView, fold, render_holds, where_all_are};
-use crate::text::{counted, table};
+use crate::text::{Cell, counted, table};
 
 /// Where an apply runs.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]
@@ -68,10 +68,9 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let shown = ProgressOptions { data_only: json, yes: args.yes, in_daemon };
     let progress =
         Arc::new(Progress::new(context.terminal.clone(), reading.specs.clone(), shown, options.stop.clone()));
-    let announcer = progress.clone();
-    if let Err(error) =
-        signals::listen(context.terminal.live.clone(), options.stop.clone(), move || announcer.announce_stop())
-    {
+    let (first, second) = (progress.clone(), progress.clone());
+    let (announce, end) = (move || first.announce_stop(), move || second.announce_end());
+    if let Err(error) = signals::listen(context.terminal.live.clone(), options.stop.clone(), announce, end) {
         context.terminal.note(&format!("Ctrl-C stops at once: {error}"));
     }
     progress.begin();
@@ -133,7 +132,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         context.terminal.note(&text);
     }
     let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
-    let is_left = report.stopped || progress.was_interrupted();
+    let is_left = report.stopped && !report.declined;
     let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
     let exit = Exit::combine([held, failed, Exit::Held.when(report.declined || !report.refused.is_empty())]);
     if let Some(lines) = lines {
@@ -166,6 +165,11 @@ fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> RunSummary 
         skipped: report.skipped,
         not_asked_for: report.left_out.0,
         stopped: report.stopped,
+        paths: report
+            .paths
+            .iter()
+            .map(|(object, path)| VolumePath { object: object.to_string(), path: path.clone() })
+            .collect(),
         held: match (&report.plan, report.declined || !report.refused.is_empty()) {
             (Some(plan), false) => HeldView::all_of_run(plan, commands),
             _ => held_views(report, commands),
@@ -211,8 +215,9 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
     out.push_str(&format!("{how}: {}.\n", counts.join(", ")));
     out = progress.paint().fit(&out);
     if !paths.is_empty() {
-        let rows = paths.iter().map(|(object, path)| [object.to_string(), path.display().to_string()]);
-        out.push_str(&table(["NEW VOLUME", "PATH"], rows, progress.paint()));
+        let rows =
+            paths.iter().map(|(object, path)| [object.to_string().into(), Cell::whole(path.display().to_string())]);
+        out.push_str(&table(["VOLUME", "PATH"], rows, progress.paint()));
         if paths.len() == Report::PATHS {
             out.push_str("`kiln get -o wide` lists every path.\n");
         }

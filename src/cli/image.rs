@@ -39,7 +39,7 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
     let line = live.waiting("exporting");
     let (shown, copied) = (line.clone(), live.clone());
     let (stop, abandoned) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
-    if let Err(error) = signals::listen(context.terminal.live.clone(), stop.clone(), || ()) {
+    if let Err(error) = signals::listen(context.terminal.live.clone(), stop.clone(), || (), || ()) {
         context.terminal.note(&format!("Ctrl-C stops at once: {error}"));
     }
     let asked = Arc::clone(&abandoned);

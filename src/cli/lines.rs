@@ -4,6 +4,7 @@
 //! stderr, as without this option.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,8 @@ pub(crate) struct RunSummary {
     pub(crate) not_asked_for: usize,
     /// Whether it was stopped before its end.
     pub(crate) stopped: bool,
+    /// Where clients open the first volumes that were created, adopted, renamed or restored from the trash, if every step was done.
+    pub(crate) paths: Vec<VolumePath>,
     /// All held objects, including those that the run held.
     pub(crate) held: Vec<HeldView>,
     /// Whether nothing was run because the question was not answered with `yes`.
@@ -70,6 +73,15 @@ pub(crate) struct RunSummary {
     pub(crate) breaches: Vec<String>,
     /// The exit code.
     pub(crate) exit_code: u8,
+}
+
+/// Where clients open a volume.
+#[derive(Serialize)]
+pub(crate) struct VolumePath {
+    /// `volume/NAME`.
+    pub(crate) object: String,
+    /// The path on this host.
+    pub(crate) path: PathBuf,
 }
 
 /// A reporter that writes JSON lines to stdout, and passes events on to [`Progress`].

@@ -26,6 +26,9 @@ const MARGIN: u16 = 4;
 /// The columns of bytes, rate and time.
 const AMOUNTS: usize = 58;
 
+/// The columns of the spinner and the time.
+const BESIDE: usize = 10;
+
 const WAITING: &str = "{spinner} {msg}";
 const RUNNING: &str = "{spinner} {msg}  {elapsed}";
 const COPYING: &str = "{spinner} {msg}  {amounts}";
@@ -56,6 +59,8 @@ impl LiveLines {
 
     /// Adds a line for something that runs, above that of the whole run.
     pub(super) fn running(&self, what: String, run: &TotalLine) -> ProgressBar {
+        let width = self.paint.width.map(|width| width.saturating_sub(usize::from(MARGIN) + BESIDE));
+        let what = Paint { width, ..self.paint }.fit(&what);
         self.begin(self.bars.insert_before(&run.bar, ProgressBar::new_spinner()), RUNNING, what)
     }
 

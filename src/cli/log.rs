@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::objects;
 use crate::model::{ObjectId, Owner};
 use crate::report::{JournalLine, journal_table};
+use crate::text::did_you_mean;
 
 pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
     let owner = args.specs.as_ref().map(|specs| context.owner(specs)).transpose()?;
@@ -16,7 +17,17 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
     if args.output.is_json() {
         context.json(&lines);
     } else if lines.is_empty() {
-        context.terminal.line("No steps recorded.");
+        context.terminal.line(&match what {
+            None => "No steps recorded.".to_owned(),
+            Some(what) => {
+                let entries = context.journal(owner.as_ref(), None, usize::MAX)?;
+                let known = entries.iter().filter(|entry| entry.kind == what.kind).map(|entry| entry.name.as_str());
+                match did_you_mean(what.name.as_str(), known).as_str() {
+                    "" => format!("No steps recorded on {what}."),
+                    meant => format!("No steps recorded on {what}{meant}"),
+                }
+            }
+        });
     } else {
         context.terminal.out(&journal_table(&lines, what.is_some(), context.terminal.paint));
     }

@@ -92,7 +92,7 @@ impl Progress {
     }
 
     /// Whether Ctrl-C was pressed at the confirmation, which leaves the steps undone.
-    pub(crate) fn was_interrupted(&self) -> bool {
+    fn was_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
 
@@ -109,6 +109,10 @@ impl Progress {
     /// Prints what the first Ctrl-C does.
     pub(crate) fn announce_stop(&self) {
         self.leave_question();
+        // Nothing runs: the end of the command says that nothing was changed.
+        if self.was_interrupted() {
+            return;
+        }
         let what = match self.steps().len() {
             0 => "stopping before the next step".to_owned(),
             running => format!("finishing {}", counted(running, "running step")),
@@ -117,10 +121,12 @@ impl Progress {
         self.terminal.note(&format!("{what}; press Ctrl-C again to stop at once; {safe}"));
     }
 
-    /// Ends the line of a question that was not answered. Whatever prints next calls it: the announcement of a stop or the run.
+    /// Ends the line of a question that Ctrl-C leaves without an answer. Whatever prints next calls it: the announcement of a stop or the
+    /// run.
     fn leave_question(&self) {
         let mut at_question = self.at_question.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::take(&mut *at_question) {
+            self.interrupted.store(true, Ordering::Relaxed);
             self.terminal.talk("\n");
         }
     }
@@ -129,6 +135,11 @@ impl Progress {
     pub(crate) fn begin(&self) {
         let line = self.terminal.busy("observing the backends");
         *self.observing.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
+    }
+
+    /// Prints what the second Ctrl-C did.
+    pub(crate) fn announce_end(&self) {
+        self.terminal.note("stopped at once; `kiln apply` continues from what was done");
     }
 
     /// Ends the line shown while the backends are observed.
@@ -291,7 +302,6 @@ impl Reporter for Progress {
             }
             () = self.stop.cancelled() => {
                 self.leave_question();
-                self.interrupted.store(true, Ordering::Relaxed);
                 false
             }
         };

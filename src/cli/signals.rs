@@ -20,7 +20,7 @@ const CLEARING: Duration = Duration::from_millis(200);
 
 /// Handles signals for the life of the process, on a thread of its own: the second Ctrl-C stops at once even if all others block, for
 /// example on a terminal that accepts no text. Signals are caught when it returns. `announce` prints what the first one
-/// does.
+/// does, `end` what the second one did.
 ///
 /// # Errors
 /// The host provides no signal handler; then signals end the process.
@@ -28,6 +28,7 @@ pub(crate) fn listen(
     live: LiveLines,
     stop: CancellationToken,
     announce: impl Fn() + Send + 'static,
+    end: impl Fn() + Send + 'static,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut interrupt, mut terminate) = {
@@ -48,7 +49,10 @@ pub(crate) fn listen(
         // On another thread, for the same reason.
         let _ = thread::Builder::new().name("announce".to_owned()).spawn(announce);
         next();
-        clear_quickly(move || live.close());
+        clear_quickly(move || {
+            live.close();
+            end();
+        });
         at_once()
     })?;
     IS_HANDLED.store(true, Ordering::Relaxed);

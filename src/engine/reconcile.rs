@@ -129,9 +129,11 @@ async fn carry_out<'s>(
     Ok((report, OpenPass::new(session)))
 }
 
-/// Returns where clients open the first volumes that a plan created or adopted.
+/// Returns where clients open the first volumes that a plan created, adopted, renamed or restored from the trash.
 async fn new_paths(session: &Session<'_>, made: &Plan) -> Vec<(ObjectId, PathBuf)> {
-    let volumes = made.steps.iter().filter(|step| step.action.is_first() && step.identity.kind == Kind::Volume);
+    let has_path =
+        |action: &Action| action.is_first() || matches!(action, Action::Rename { .. } | Action::Undelete { .. });
+    let volumes = made.steps.iter().filter(|step| has_path(&step.action) && step.identity.kind == Kind::Volume);
     let first: Vec<&Step> = volumes.take(Report::PATHS).collect();
     let mut addresses: BTreeMap<&Name, Vec<Address>> = BTreeMap::new();
     for (step, backend) in first.iter().filter_map(|step| Some((step, step.backend()?))) {

@@ -22,7 +22,7 @@ pub struct Report {
     pub skipped: usize,
     /// Those of them that depend on a step that was not done. In the plan as run they are held.
     pub waiting: Vec<Step>,
-    /// Where clients open the volumes that were created or adopted, if every step was done. The first [`Report::PATHS`] of them.
+    /// Where clients open the volumes that were created, adopted, renamed or restored from the trash, if every step was done. The first [`Report::PATHS`] of them.
     pub paths: Vec<(ObjectId, PathBuf)>,
     /// Whether the pass was stopped before its end.
     pub stopped: bool,
@@ -63,6 +63,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many paths of new volumes a report has; `kiln get -o wide` has all.
+    /// How many paths a report has; `kiln get -o wide` has all.
     pub const PATHS: usize = 5;
 }

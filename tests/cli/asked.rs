@@ -160,7 +160,7 @@ fn what_follows_an_unanswered_question_begins_a_line() {
     let apply = ("apply", "any other answer changes nothing: ", "the plan was not confirmed");
     let purge = ("trash purge volume/trashed", "Only `yes` is accepted: ", "nothing was purged");
     for ((arguments, question, end), is_interrupted, expected) in
-        [(apply, true, 1), (apply, false, 4), (purge, false, 4)]
+        [(apply, true, 4), (apply, false, 4), (purge, false, 4)]
     {
         let sandbox = Sandbox::with_stack();
         sandbox.volume("db", "size: 1Mi");
@@ -181,6 +181,7 @@ fn what_follows_an_unanswered_question_begins_a_line() {
         assert_eq!(child.wait().unwrap().code(), Some(expected), "{shown}");
         let after = shown.split_once(question).unwrap_or_else(|| panic!("no question: {shown}")).1;
         assert!(after.starts_with('\n') && after.contains(end), "{shown}");
+        assert!(!after.contains("stopping") && !after.contains("Ctrl-C again"), "nothing ran: {shown}");
         assert!(!after.trim_start_matches('\n').contains("\n\n"), "one line feed ends the question: {shown}");
     }
 }

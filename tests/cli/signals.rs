@@ -86,6 +86,8 @@ fn the_second_ctrl_c_stops_at_once() {
     assert_eq!(child.try_wait().unwrap(), None, "the backend hangs, and what runs is waited for");
     send(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(1));
+    let rest = said(err).join().unwrap();
+    assert!(rest.contains("stopped at once; `kiln apply` continues"), "{rest}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The trash: listing it and bringing objects back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use super::error::OperationError;
 use super::run::{Executed, begin, lower, make};
 use crate::engine::session::Session;
 use crate::engine::setup::Setup;
+use crate::text::did_you_mean;
 
 /// An object in the trash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,8 +166,15 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         let is_retained = matches!(&step.action, Action::Undelete { tags, .. } if tags.retained);
         Some(if is_retained { format!("{back}; it is released until it is declared") } else { back })
     };
+    let volume = steps.iter().find(|step| step.identity.kind == Kind::Volume);
+    let volume = volume.and_then(|step| Some((step.backend()?.clone(), step.address())));
     let mut executed = make(&mut session, steps, brought, None, true).await?;
     executed.done.append(&mut said);
+    if let Some((backend, address)) = volume.filter(|_| executed.left.is_empty()) {
+        let paths = session.paths_of([(&backend, vec![address])].into()).await;
+        let paths = paths.into_values().flat_map(BTreeMap::into_values);
+        executed.done.extend(paths.map(|path| format!("the path of volume {name} is {}", path.display())));
+    }
     Ok(executed)
 }
 
@@ -198,7 +206,11 @@ pub(super) fn one_of<'t>(
     let last = all.iter().filter(named).max_by_key(|t| (session.usable.contains(&t.backend), t.expires));
     last.ok_or_else(|| match session.unobserved().first() {
         Some(unobserved) => OperationError::Unobserved(unobserved.message.clone()),
-        None => OperationError::Usage(format!("no {} {name} is in the trash", kind.as_lower())),
+        None => {
+            let known = all.iter().filter_map(|t| t.object.identity.as_ref()).filter(|id| id.kind == kind);
+            let meant = did_you_mean(name.as_str(), known.map(|id| id.name.as_str()));
+            OperationError::Usage(format!("no {} {name} is in the trash{meant}", kind.as_lower()))
+        }
     })
 }
 
