@@ -316,11 +316,12 @@ mod tests {
         let all = wide_objects_table(&[in_path.clone(), object("sim", None)], 0, wide);
         assert_eq!(all.matches("  s7pthnau  ").count(), 2, "{all}");
         assert_eq!(all.matches("  kiln.prod.db.s7pthnau").count(), 2, "{all}");
-        let one = wide_objects_table(&[in_path.clone()], 0, wide);
+        let only = std::slice::from_ref(&in_path);
+        let one = wide_objects_table(only, 0, wide);
         assert!(!one.contains("UID") && !one.contains("OBJECT") && !one.contains(" - "), "{one}");
         // A path is copied.
         let narrow = Paint { width: Some(40), ..Paint::PLAIN };
-        for shown in [wide_objects_table(&[in_path.clone()], 0, narrow), described(&[in_path], &[], 0, narrow)] {
+        for shown in [wide_objects_table(only, 0, narrow), described(only, &[], 0, narrow)] {
             assert!(shown.contains("/po ol/kiln.prod.db.s7pthnau.img\n"), "{shown}");
         }
     }
