@@ -19,7 +19,8 @@ use std::sync::Arc;
 use absence::differs;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, ClientVisibility, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid, Verb,
+    Action, ClientVisibility, Clients, Kind, Ledger, Name, NativeName, Object, OnRemove, Place, SourceSpec, Step, Uid,
+    Verb,
 };
 use kiln::plan::{Held, HeldReason, Inputs, Observation, Plan, lint, plan};
 use planning::{Described, Scene, applied};
@@ -424,8 +425,11 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 o.identity.as_ref().is_some_and(|id| id.kind == Kind::Volume && !scene.reading.specs.volumes.contains_key(&id.name))
             };
             let withdrawn = |o: &Object| o.place == Place::Live && !o.tags.retained && undeclared(o);
-            let is_held =
-                |o: &Object| plan.held.iter().any(|other| other.uid == o.uid() && other.action == Verb::Destroy);
+            // It is to be destroyed, and something holds that.
+            let is_held = |o: &Object| {
+                let is_destroyed = |step: &Step| step.action == Action::Destroy && Some(step.identity.uid) == o.uid();
+                o.tags.on_remove() == OnRemove::Delete && !plan.steps.iter().any(is_destroyed)
+            };
             let waits = |o: &Object| scene.reading.unconfirmed || plan.awaiting.is_some() || is_held(o);
             held.kind == Kind::Volume
                 && objects(scene).any(|(at, o)| Some(at) == held.backend() && withdrawn(o) && waits(o))
