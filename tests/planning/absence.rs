@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kiln::model::{Absence, Action, LedgerView, Listed, Name, Object, Place, Step, TrashAbility, Uid};
+use kiln::model::{Absence, Action, LedgerView, Listed, Name, NativeName, Object, Place, Step, TrashAbility, Uid};
 use kiln::plan::{HeldReason, Observation, Plan, lint, plan};
 
 use crate::planning::Scene;
@@ -36,6 +36,12 @@ fn with_answers(scene: &Scene) -> Scene {
 /// Whether the native name of an object follows from its identity, or a document, a ledger or the store has it. One that was chosen, and
 /// that nothing has any more, only a list can show.
 fn can_be_asked_for(scene: &Scene, object: &Object) -> bool {
+    // Nor is a snapshot asked for inside of a volume that neither exists nor is known.
+    let is_volume = |volume: &NativeName| objects(scene).any(|(_, other)| other.native == *volume);
+    let is_entered = |uid: Uid| ledgers(scene).any(|ledger| ledger.complete.contains_key(&uid));
+    if object.parent_volume.as_ref().is_some_and(|volume| !is_volume(volume)) && !object.uid().is_some_and(is_entered) {
+        return false;
+    }
     let Some(identity) = &object.tags.identity else { return true };
     let spec = scene.reading.specs.volumes.get(&identity.name);
     spec.is_some_and(|spec| spec.object.as_deref() == Some(object.native.as_str()))
