@@ -23,8 +23,7 @@ pub(super) fn observe(
         }
         Scope::Objects(addresses) => at(world, addresses),
     };
-    objects
-        .sort_unstable_by(|a, b| (&a.native, &a.parent_volume, a.place).cmp(&(&b.native, &b.parent_volume, b.place)));
+    objects.sort_by(|a, b| (&a.native, &a.parent_volume, a.place).cmp(&(&b.native, &b.parent_volume, b.place)));
     let ledgers = &world.content.ledgers;
     let (ledger, owners) = match scope {
         Scope::All { owner } => (ledgers.get(owner).map(Copies::view), ledgers.keys().cloned().collect()),
