@@ -615,6 +615,11 @@ fn scenes_that_were_wrong_once_get_a_sound_plan() {
             "{objects: [{volume: b, size: 1Gi, restoring: {request: q, snapshot: t}}, {snapshot: s, of: b, retained: true}, \
              {snapshot: t, of: a, half: true}]}",
         ),
+        // When its restore is complete, the volume is still known by the name that it had before a person renamed it.
+        (
+            volume("name: b"),
+            "{objects: [{volume: a, was: {name: b}, restoring: {request: r, snapshot: s}}, {snapshot: s, of: a, retained: true}]}",
+        ),
     ];
     for (specs, pool) in stories {
         let loaded = load(&Source::Text(format!("{head}{specs}")), &Limits::default());

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
-    Absence, Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner,
-    Place, Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Absence, Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Name, Object, Observed,
+    Owner, Place, Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{Plan, SettledState};
 
@@ -68,14 +68,25 @@ pub(super) fn settle(
     for (uid, (object, identity)) in &there {
         match ledger.complete.get(uid) {
             None => {
-                let n = guess_n(&reading.specs, identity, ledger);
+                let SettledState { size, protected, restored, accepted, names } = known(*uid);
+                let is_renamed = |old: &Name| {
+                    ledger.renaming.get(uid) == Some(&identity.name)
+                        || Some(old) == specs_renamed_from(&reading.specs, identity)
+                };
+                let is_known = names.iter().any(|(name, _)| *name == identity.name || is_renamed(name));
+                let known = names.into_iter().next().filter(|_| !is_known);
+                let name = known.as_ref().map_or(&identity.name, |(name, _)| name).clone();
+                let n = guess_n(&reading.specs, &Identity { name, ..(*identity).clone() }, ledger);
                 enter(ledger, identity, object, n);
                 if let Some(entry) = ledger.complete.get_mut(uid) {
-                    let SettledState { size, protected, restored, accepted } = known(*uid);
                     entry.size = entry.size.max(size);
                     entry.protected |= protected;
                     entry.restored.extend(restored);
                     entry.accepted = accepted;
+                    // A rename from outside of Kiln must remain visible.
+                    if let Some(known) = known {
+                        (entry.name, entry.native) = known;
+                    }
                 }
             }
             // A rename by this owner, which was not entered because of a crash.
@@ -181,7 +192,7 @@ pub(super) fn is_of_the_future(at: u64, now: u64) -> bool {
 }
 
 /// Returns the `renamedFrom` of an object's document.
-fn specs_renamed_from<'s>(specs: &'s Specs, identity: &Identity) -> Option<&'s crate::model::Name> {
+fn specs_renamed_from<'s>(specs: &'s Specs, identity: &Identity) -> Option<&'s Name> {
     specs.document(identity.kind, &identity.name)?.renamed_from.as_ref()
 }
 
@@ -235,6 +246,19 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
     ledger.destroying.remove(&identity.uid);
     if ledger.renaming.get(&identity.uid) == Some(&identity.name) {
         ledger.renaming.remove(&identity.uid);
+    }
+}
+
+/// Enters an object that a step changed and did not rename. It keeps the name that it is known by: a rename from outside of Kiln must remain
+/// visible, or a new object would be created under that name.
+fn enter_changed(ledger: &mut Ledger, identity: &Identity, object: &Object) {
+    let before = ledger.complete.get(&identity.uid);
+    let n = before.map_or(0, |entry| entry.n);
+    let known =
+        before.filter(|entry| entry.name != identity.name).map(|entry| (entry.name.clone(), entry.native.clone()));
+    enter(ledger, identity, object, n);
+    if let (Some(known), Some(entry)) = (known, ledger.complete.get_mut(&identity.uid)) {
+        (entry.name, entry.native) = known;
     }
 }
 
@@ -327,15 +351,17 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, is
         Action::Create { n, .. } | Action::Snapshot { n, .. } | Action::Adopt { n, .. } => {
             object.into_iter().for_each(|object| enter(ledger, &step.identity, object, *n));
         }
-        Action::Undelete { .. }
-        | Action::Rename { .. }
-        | Action::Grow { .. }
+        // A name in the trash is one that a person or a document asked for.
+        Action::Undelete { .. } | Action::Rename { .. } => {
+            let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
+            object.into_iter().for_each(|object| enter(ledger, &step.identity, object, n));
+        }
+        Action::Grow { .. }
         | Action::Restore { .. }
         | Action::SetTags { .. }
         | Action::Reserve
         | Action::Configure { .. } => {
-            let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
-            object.into_iter().for_each(|object| enter(ledger, &step.identity, object, n));
+            object.into_iter().for_each(|object| enter_changed(ledger, &step.identity, object));
         }
         Action::Trash { with, .. } => {
             for inner in with {

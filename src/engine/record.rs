@@ -124,17 +124,19 @@ fn is_recorded(known: &ObjectRecord, object: &Object, now: u64) -> bool {
     })
 }
 
-/// The record of an object after its step.
+/// The record of an object after its step, under the name that it is `known` by in the ledger.
 ///
 /// Only an object on a Backend has one: `backend` is that of the step.
 pub(super) fn record_after(
     step: &Step,
+    known: Option<&Name>,
     backend: &Name,
     live: Option<&Object>,
     trashed: Option<&Object>,
     now: u64,
 ) -> (Uid, Option<ObjectRecord>) {
-    let of = |object| ObjectRecord::of(step.identity.clone(), backend.clone(), object, now);
+    let name = known.unwrap_or(&step.identity.name).clone();
+    let of = |object| ObjectRecord::of(Identity { name, ..step.identity.clone() }, backend.clone(), object, now);
     (step.identity.uid, live.or(trashed).map(of))
 }
 

@@ -116,7 +116,8 @@ impl Verifier<'_> {
                 }
                 ledger::note(ledger, step, live.or(trashed), shown == Some(true), now);
                 ledger::declare(ledger, step.identity.uid, &self.execution.setup.reading);
-                batch.objects.push(record_after(step, name, live, trashed, now));
+                let known = ledger.complete.get(&step.identity.uid).map(|entry| &entry.name);
+                batch.objects.push(record_after(step, known, name, live, trashed, now));
                 batch.objects.extend(seen.inner(step).map(|(id, object)| record_of_inner(name, id, object, now)));
             }
             let written = backend.write_ledger(ledger).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{LedgerEntry, Records, Size, Uid};
+use crate::model::{LedgerEntry, Name, NativeName, Records, Size, Uid};
 
 use super::types::World;
 
@@ -17,12 +17,15 @@ pub struct SettledState {
     pub restored: BTreeSet<String>,
     /// The size that was declared when a smaller size was accepted.
     pub accepted: Option<Size>,
+    /// The names, with the native ones, by which the store and other ledgers know an object without an entry. If it has none of them, it was
+    /// renamed outside of Kiln.
+    pub names: Vec<(Name, NativeName)>,
 }
 
 impl From<&LedgerEntry> for SettledState {
     fn from(entry: &LedgerEntry) -> Self {
         let LedgerEntry { size, protected, restored, accepted, .. } = entry;
-        Self { size: *size, protected: *protected, restored: restored.clone(), accepted: *accepted }
+        Self { size: *size, protected: *protected, restored: restored.clone(), accepted: *accepted, names: Vec::new() }
     }
 }
 
@@ -36,6 +39,7 @@ impl SettledState {
             protected: record.tags.protected,
             restored: record.tags.restored.clone().into_iter().collect(),
             accepted: None,
+            names: vec![(record.identity.name.clone(), record.native.clone())],
         });
         let observed = world.values().filter_map(|view| view.observed()?.ledger.as_ref()?.ledger());
         let stored = records.backends.values().filter_map(|record| record.ledger.as_ref());
@@ -44,6 +48,7 @@ impl SettledState {
             known.protected |= entry.protected;
             known.restored.extend(entry.restored.iter().cloned());
             known.accepted = known.accepted.max(entry.accepted);
+            known.names.push((entry.name.clone(), entry.native.clone()));
         }
         known
     }

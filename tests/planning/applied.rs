@@ -175,7 +175,8 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
         };
         ledger.complete.insert(uid, step.identity.ledger_entry(n, step.address(), size));
     }
-    if let Some(entry) = ledger.complete.get_mut(&uid) {
+    // No other step changes the name by which an object is known.
+    if let (Action::Rename { .. }, Some(entry)) = (&step.action, ledger.complete.get_mut(&uid)) {
         (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());
     }
     if step.is_removal() {

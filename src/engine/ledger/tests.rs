@@ -1,7 +1,7 @@
 use super::*;
 use crate::manifest::fixtures::reading_of;
 use crate::model::fixtures::{identity, name, owner};
-use crate::model::{Address, LastReading, Listed, Name, NativeName, PoolId, Reason};
+use crate::model::{Address, LastReading, Listed, NativeName, ObjectRef, PoolId, Reason, VolumeSettings};
 
 const NOW: u64 = 1_795_305_600;
 
@@ -256,4 +256,61 @@ fn a_settled_ledger_is_not_copied() {
         NOW + 3 * 86_400,
     );
     assert!(shared.complete.values().any(|entry| entry.protected) && !Arc::ptr_eq(&shared.0, &before));
+}
+
+/// A volume that was `db`, and what it is after a person renamed it on the backend.
+fn renamed_by_hand() -> (Object, Object) {
+    let was = object(Kind::Volume, "db");
+    let identity = Identity { name: name("web"), ..was.identity.clone().unwrap() };
+    let now = Object { native: identity.native(), identity: Some(identity), ..was.clone() };
+    (was, now)
+}
+
+#[test]
+fn a_step_does_not_hide_a_rename_from_outside_of_kiln() {
+    let (was, now) = renamed_by_hand();
+    let (uid, identity) = (was.uid().unwrap(), now.identity.clone().unwrap());
+    let snapshot = ObjectRef::new(NativeName::new("s"), uid, Size(1));
+    let tags = Tags::default;
+    for (action, is_known_as) in [
+        (Action::Grow { to: Size(2 << 20) }, "db"),
+        (Action::Restore { snapshot, request: "r".to_owned() }, "db"),
+        (Action::SetTags { tags: tags() }, "db"),
+        (Action::Reserve, "db"),
+        (Action::Configure { settings: VolumeSettings::default() }, "db"),
+        (Action::Rename { from: was.native.clone(), tags: tags() }, "web"),
+        (Action::Undelete { tags: tags(), with: Vec::new() }, "web"),
+    ] {
+        let mut ledger = knows(std::slice::from_ref(&was));
+        let step = Step::new(name("fast"), identity.clone(), action.clone(), Reason::LeftOver);
+        note(&mut ledger, &step, Some(&now), true, NOW);
+        let entry = &ledger.complete[&uid];
+        assert_eq!(entry.name.as_str(), is_known_as, "{action}");
+        let native = if is_known_as == "db" { &was.native } else { &now.native };
+        assert_eq!(entry.native, *native, "{action}");
+    }
+}
+
+#[test]
+fn an_object_without_an_entry_keeps_the_name_that_is_known_elsewhere() {
+    let (was, now) = renamed_by_hand();
+    let uid = was.uid().unwrap();
+    let observed = Observed { objects: vec![now.clone()], ..Observed::nothing() };
+    let known = |objects: &[&Object]| SettledState {
+        names: objects.iter().map(|o| (o.identity.clone().unwrap().name, o.native.clone())).collect(),
+        ..SettledState::default()
+    };
+    let entered = |renaming: Option<&str>, objects: &[&Object]| {
+        let mut ledger = knows(&[]);
+        ledger.renaming.extend(renaming.map(|new| (uid, name(new))));
+        let mut settled = SharedLedger::from(ledger);
+        super::settle(&mut settled, &observed, &specs(), |_| known(objects), NOW);
+        let entry = &settled.complete[&uid];
+        (entry.name.to_string(), entry.native.clone())
+    };
+    let (db, web) = (("db".to_owned(), was.native.clone()), ("web".to_owned(), now.native.clone()));
+    assert_eq!(entered(None, &[&was]), db);
+    assert_eq!(entered(None, &[]), web, "nothing knows it");
+    assert_eq!(entered(None, &[&was, &now]), web, "a ledger has seen it renamed");
+    assert_eq!(entered(Some("web"), &[&was]), web, "Kiln renamed it");
 }
