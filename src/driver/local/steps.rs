@@ -19,8 +19,8 @@ use super::object::{self, Form, FoundObject, image_name};
 use super::pool::{self, FILE_MODE, ListBuffer, LocalPool};
 use crate::driver::image;
 use crate::model::{
-    Action, DriverError, ErrorKind, Identity, Kind, NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size,
-    Step, Tags,
+    Action, DriverError, ErrorKind, Expect, Identity, Kind, NativeName, ObjectRef, Origin, Outcome, Place,
+    Provisioning, Size, Step, Tags,
 };
 
 /// Snapshots are read-only.
@@ -108,27 +108,28 @@ impl Task<'_> {
 
     /// Refuses an object that is not as it was when the step was planned, whatever its identity.
     fn as_planned(&self, found: &FoundObject, written: Option<&Tags>) -> Result<(), DriverError> {
-        let expect = &self.step.expect;
+        // Every field is named, so that a new one is not overlooked. `unwritten`: see `still_unwritten`.
+        let Expect { place, id, size, tags, settings, idle, unwritten: _ } = &self.step.expect;
         let name = &found.native;
-        if expect.place.is_some_and(|place| place != found.place) {
+        if place.is_some_and(|place| place != found.place) {
             return Err(fail::conflict(format!("{name} is not where the plan expects it")));
         }
-        self.same_id(found, expect.id.as_ref())?;
-        if let Some(size) = expect.size
+        self.same_id(found, id.as_ref())?;
+        if let Some(size) = size
             && size.bytes() != found.size
         {
             return Err(fail::conflict(format!("{name} has {} bytes, and the plan expects {size}", found.size)));
         }
-        if let Some(tags) = &expect.tags {
+        if let Some(tags) = tags {
             let there = comparable(&found.tags);
             if there != comparable(tags) && written.map(comparable).as_ref() != Some(&there) {
                 return Err(fail::conflict(format!("the tags of {name} have changed since it was planned")));
             }
         }
-        if expect.settings.as_ref().is_some_and(|settings| !settings.is_plain()) {
+        if settings.as_ref().is_some_and(|settings| !settings.is_plain()) {
             return Err(fail::conflict(format!("{name} has no settings, and the plan expects some")));
         }
-        if expect.idle {
+        if *idle {
             self.idle(found)?;
         }
         self.still_unwritten(found)
