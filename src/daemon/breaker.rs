@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, Failing};
-use crate::model::{DriverError, Name};
+use crate::model::{DriverError, DriverFix, Name};
 
 /// Pauses between probes. A probe is one small call, so it may come more often than retries of steps.
 const BACKEND: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) };
@@ -33,7 +33,7 @@ pub(super) struct OpenBreaker {
     /// Its failures, with the last error.
     pub(super) failing: Failing,
     /// What to run or write so that the backend answers, if the driver knows.
-    pub(super) fix: Option<String>,
+    pub(super) fix: Option<DriverFix>,
 }
 
 /// Why a call failed.
@@ -42,12 +42,12 @@ pub(super) struct CallFailure<'a> {
     /// The error, in one sentence.
     pub(super) error: &'a str,
     /// What to run or write so that the call succeeds, if the driver knows.
-    pub(super) fix: Option<&'a str>,
+    pub(super) fix: Option<&'a DriverFix>,
 }
 
 impl<'a> From<&'a DriverError> for CallFailure<'a> {
     fn from(error: &'a DriverError) -> Self {
-        Self { error: &error.message, fix: error.fix.as_deref() }
+        Self { error: &error.message, fix: error.fix.as_ref() }
     }
 }
 
@@ -56,7 +56,7 @@ impl Breaker {
         self.failures = self.failures.saturating_add(1);
         let next = now + BACKEND.pause(self.failures, backend.as_str());
         let failing = Failing { failures: self.failures, error: error.to_owned(), next };
-        self.open = Some(OpenBreaker { failing, fix: fix.map(str::to_owned) });
+        self.open = Some(OpenBreaker { failing, fix: fix.cloned() });
     }
 }
 

@@ -238,8 +238,8 @@ pub(super) mod tests {
     use crate::driver::sim::FaultRates;
     use crate::driver::sim::{Fault, SimDriver};
     use crate::engine::SystemClock;
-    use crate::model::fixtures;
     use crate::model::table::{Setting, Settings};
+    use crate::model::{DriverFix, fixtures};
 
     /// The same simulated pool for every connection.
     pub(in crate::daemon) struct OnePool(pub(in crate::daemon) Arc<SimDriver>);
@@ -296,7 +296,7 @@ pub(super) mod tests {
         opens(&missing);
         let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
         assert!(error.message.starts_with("no directory (circuit breaker open: "), "{}", error.message);
-        assert_eq!(error.fix.as_deref(), Some("`mkdir pool`"));
+        assert_eq!(error.fix, Some(DriverFix::Do("`mkdir pool`".to_owned())));
         let unmounted = DriverError::before(ErrorKind::Unreachable, "not mounted");
         assert!(!calls.breakers().probed(&backend().meta.name, Err((&unmounted).into()), Instant::now()));
         let error = watching.connect(&backend()).map(|_| ()).unwrap_err();

@@ -357,7 +357,7 @@ impl Reconciler {
         for (name, view) in &report.world {
             match view {
                 Observation::Failed { why, fix } if breakers.open(name).is_none() => {
-                    breakers.failed(name, false, CallFailure { error: why, fix: fix.as_deref() }, now);
+                    breakers.failed(name, false, CallFailure { error: why, fix: fix.as_ref() }, now);
                     opened.push((name, why.clone()));
                 }
                 Observation::Seen { .. } | Observation::LockedBy { .. } => breakers.observed(name),

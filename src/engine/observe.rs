@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::model::{
-    Address, BackendSpec, DriverError, ErrorKind, Kind, LedgerView, Name, Observed, Owner, Place, PoolId, Reading,
-    Records, Scope, Suspension,
+    Address, BackendSpec, DriverError, DriverFix, ErrorKind, Kind, LedgerView, Name, Observed, Owner, Place, PoolId,
+    Reading, Records, Scope, Suspension,
 };
 use crate::plan::{Observation, Plan, World, objects_to_observe};
 
@@ -51,7 +51,9 @@ pub(super) async fn observe_all(
         if let Some(barred) = reading.not_allowed(Kind::Backend, &spec.meta.name) {
             // The backend is not opened, not even to observe it. The planner reports why.
             let view = match barred.unresponsive {
-                true => Observation::Failed { why: barred.message.clone(), fix: Some(barred.fix.clone()) },
+                true => {
+                    Observation::Failed { why: barred.message.clone(), fix: Some(DriverFix::Do(barred.fix.clone())) }
+                }
                 false => Observation::Unsupported,
             };
             observations.world.insert(spec.meta.name.clone(), view);

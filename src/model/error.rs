@@ -19,7 +19,32 @@ pub struct DriverError {
     pub message: String,
     /// What to run or write so that the call succeeds, if the driver knows. Shown for a backend that could not be observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
+    pub fix: Option<DriverFix>,
+}
+
+/// What to run or write so that a call succeeds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DriverFix {
+    /// This.
+    Do(String),
+    /// The pool does not exist: mount its file system, or create it by `new` if it is a new one.
+    MountOr {
+        /// A clause.
+        new: String,
+    },
+}
+
+impl DriverFix {
+    /// Returns it for people. `is_known`: the pool was used before. An empty pool would be refused in its place, so it is not proposed.
+    pub fn text(&self, is_known: bool) -> Cow<'_, str> {
+        match self {
+            DriverFix::Do(fix) => fix.into(),
+            DriverFix::MountOr { new: _ } if is_known => {
+                "mount its file system (an empty pool in its place would be refused)".into()
+            }
+            DriverFix::MountOr { new } => format!("mount its file system; or, for a new pool, {new}").into(),
+        }
+    }
 }
 
 /// Whether a failed call changed the backend.
@@ -88,11 +113,6 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// What to do about a pool that does not exist.
-const MOUNT: &str = "mount its file system";
-/// What follows that for a pool that may be a new one.
-const OR_NEW: &str = "; or, for a new pool, ";
-
 impl DriverError {
     /// Returns an error without effect.
     pub fn before(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -107,14 +127,13 @@ impl DriverError {
     /// Adds what to run or write so that the call succeeds.
     #[must_use]
     pub fn with_fix(self, fix: impl Into<String>) -> Self {
-        Self { fix: Some(fix.into()), ..self }
+        Self { fix: Some(DriverFix::Do(fix.into())), ..self }
     }
 
-    /// Adds what to do about a pool that does not exist. `new`: what makes it if it is a new one. A pool that was used before is most likely
-    /// not mounted.
+    /// Adds what to do about a pool that does not exist. `new`: what creates it if it is a new one, as a clause.
     #[must_use]
-    pub fn of_missing_pool(self, new: &str) -> Self {
-        self.with_fix(format!("{MOUNT}{OR_NEW}{new}"))
+    pub fn of_missing_pool(self, new: impl Into<String>) -> Self {
+        Self { fix: Some(DriverFix::MountOr { new: new.into() }), ..self }
     }
 
     /// Returns the error of a call to a Backend or Target that is not declared, or not open.
@@ -125,14 +144,5 @@ impl DriverError {
     /// Returns the error of a call that exceeded `limit`.
     pub fn timed_out(limit: Seconds) -> Self {
         Self::unknown(ErrorKind::TimedOut, format!("no answer within {limit}"))
-    }
-}
-
-/// Returns the fix of a driver for a pool that was used before. Where the pool is missing, it does not say how to make a new one, which would
-/// be refused.
-pub fn fix_of_known_pool(fix: &str) -> Cow<'_, str> {
-    match fix.split_once(OR_NEW) {
-        Some((mount, _)) => format!("{mount} (an empty pool in its place would be refused)").into(),
-        None => fix.into(),
     }
 }

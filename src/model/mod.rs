@@ -48,7 +48,7 @@ pub use document::{
     TrashPolicy, VolumeSpec,
 };
 pub use endpoint::Endpoint;
-pub use error::{DriverError, Effect, ErrorKind, fix_of_known_pool};
+pub use error::{DriverError, DriverFix, Effect, ErrorKind};
 pub use field_place::{FieldPlace, PlacedField};
 pub use image::{ImageFormat, ImageObservation, ImageRef, Images};
 pub use journal::{JournalAction, JournalEntry, JournalOutcome};

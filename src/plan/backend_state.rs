@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     Absence, BackendRecord, BackendSpec, Kind, Ledger, LedgerView, Name, Object, ObjectId, Observed, Owner, Place,
-    PlacedField, PoolId, Reading, Records, fix_of_known_pool,
+    PlacedField, PoolId, Reading, Records,
 };
 
 use super::blocked::{BlockCause, Blocked};
@@ -127,7 +127,7 @@ impl<'a> Judge<'a> {
             }
             Some(Observation::Failed { why, fix }) => {
                 let is_known = self.record(name, spec, None).is_some();
-                let fix = fix.as_deref().map(|fix| if is_known { fix_of_known_pool(fix) } else { fix.into() });
+                let fix = fix.as_ref().map(|fix| fix.text(is_known));
                 return Err(Blocked::unobserved(name, why, fix.as_deref()));
             }
             None => return Err(Blocked::unobserved(name, "it was not observed", None)),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Address, ApprovalSet, Capabilities, Endpoint, Kind, Ledger, Name, Object, ObjectId, Observed, Owner, Step, Uid,
-    Verb,
+    Address, ApprovalSet, Capabilities, DriverFix, Endpoint, Kind, Ledger, Name, Object, ObjectId, Observed, Owner,
+    Step, Uid, Verb,
 };
 
 /// The observations of all declared backends, by Backend name.
@@ -28,7 +28,7 @@ pub enum Observation {
         /// The error, in one sentence.
         why: String,
         /// What to run or write, if the driver knows.
-        fix: Option<String>,
+        fix: Option<DriverFix>,
     },
     /// This version of Kiln does not have the driver.
     Unsupported,

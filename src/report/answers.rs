@@ -15,7 +15,7 @@ use super::sources::Sources;
 use super::status::{ObjectStatus, backend_status, status};
 use crate::model::{
     ApprovalSet, Capacity, JournalEntry, Kind, Name, ObjectId, Owner, Percent, Reading, SourceSpec, Step, Suspension,
-    Uid, fix_of_known_pool,
+    Uid,
 };
 use crate::plan::{Held, Observation, Overview, Plan, Unobserved};
 
@@ -203,10 +203,7 @@ pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> Doctor
         place.is_some_and(|place| overview.records.of_backend(name, &place, None).is_some())
     };
     let fixes = overview.world.iter().filter_map(|(name, observation)| match observation {
-        Observation::Failed { fix: Some(fix), .. } => {
-            let fix = if is_known(name) { fix_of_known_pool(fix) } else { fix.as_str().into() };
-            Some((Cow::Borrowed(name), fix))
-        }
+        Observation::Failed { fix: Some(fix), .. } => Some((Cow::Borrowed(name), fix.text(is_known(name)))),
         Observation::Failed { fix: None, .. }
         | Observation::Seen { .. }
         | Observation::LockedBy { .. }

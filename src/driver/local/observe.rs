@@ -76,7 +76,7 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
 pub(super) fn missing(path: &Path) -> DriverError {
     let shown = path.display().to_string();
     let new = format!("`mkdir -p {}`, or write `create: true` beside the `path` of the Backend", quoted(&shown));
-    DriverError::before(ErrorKind::Unreachable, format!("{shown} does not exist")).of_missing_pool(&new)
+    DriverError::before(ErrorKind::Unreachable, format!("{shown} does not exist")).of_missing_pool(new)
 }
 
 /// Observes an empty pool, which `init_pool` would create, if its parent directory exists.
@@ -95,7 +95,7 @@ fn may_be_made(path: &Path, scope: &Scope) -> Result<Observed, DriverError> {
                 parent.display()
             ),
         )
-        .of_missing_pool(&format!("`mkdir -p {}`", quoted(&parent.display().to_string())))),
+        .of_missing_pool(format!("`mkdir -p {}`", quoted(&parent.display().to_string())))),
         Err(Closed::Error(error)) => {
             Err(DriverError { message: format!("{} cannot be created: {}", path.display(), error.message), ..error })
         }
