@@ -84,7 +84,7 @@ impl File {
         let lines = line_starts(&text);
         let (problems, paths) = (RefCell::default(), RefCell::default());
         let mut file = Self { name: name.into(), directory, text, original, lines, problems, paths };
-        let problem = misleading(&file.text).or(problem);
+        let problem = file.misleading().or(problem);
         if let Some((at, message, hint)) = problem {
             file.report(file.span_of(at), message, hint);
             let text = std::mem::take(&mut file.text);
@@ -126,6 +126,48 @@ impl File {
     /// Returns the paths recorded since the last call.
     pub(super) fn take_paths(&self) -> Vec<PathBuf> {
         self.paths.take()
+    }
+
+    /// Returns the first character that people and parsers may read differently: its byte offset, a message and a hint.
+    fn misleading(&self) -> Option<(usize, String, &'static str)> {
+        let text = &*self.text;
+        let mut lines = self.lines.iter().map(|start| *start as usize);
+        if let Some(at) = lines.find(|start| is_of_merge_conflict(&text[*start..])) {
+            let hint = "keep one of the versions, and remove the lines `<<<<<<<`, `=======` and `>>>>>>>`";
+            return Some((at, "a merge conflict is not resolved here".to_owned(), hint));
+        }
+        let bytes = text.as_bytes();
+        if bytes.iter().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
+            return None;
+        }
+        let mut line = LineStart::default();
+        let at_fault = |(at, c): &(usize, char)| {
+            let before = line;
+            line = before.and(*c);
+            match c {
+                '\t' | '\n' => false,
+                // YAML ends a line here, and a terminal overwrites the line.
+                '\r' => bytes.get(at + 1) != Some(&b'\n'),
+                c if is_wide_blank(*c) => before.is_separated(),
+                c => is_unsafe(*c),
+            }
+        };
+        let (at, c) = text.char_indices().find(at_fault)?;
+        if c == '\r' {
+            let message =
+                "a carriage return without a line feed: YAML starts a new line here, but many tools do not show it";
+            return Some((
+                at,
+                message.to_owned(),
+                "end lines with a line feed, or with a carriage return and a line feed",
+            ));
+        }
+        if is_wide_blank(c) {
+            let message = format!("this blank is not a space but U+{:04X}, which YAML takes for a letter", c as u32);
+            return Some((at, message, "replace it with a space"));
+        }
+        let message = format!("the file contains the character U+{:04X}, which manifests must not contain", c as u32);
+        Some((at, message, "remove it"))
     }
 
     fn span_of(&self, byte: usize) -> Span {
@@ -331,48 +373,12 @@ fn line_and_column(problem: &Problem) -> (u32, u32) {
     (problem.place.line, problem.place.column)
 }
 
-/// Returns the first character that people and parsers may read differently: its byte offset, a message and a hint.
-fn misleading(text: &str) -> Option<(usize, String, &'static str)> {
-    if let Some(at) = merge_conflict(text) {
-        let hint = "keep one of the versions, and remove the lines `<<<<<<<`, `=======` and `>>>>>>>`";
-        return Some((at, "a merge conflict is not resolved here".to_owned(), hint));
-    }
-    let bytes = text.as_bytes();
-    let mut line = LineStart::default();
-    let at_fault = |(at, c): &(usize, char)| {
-        let before = line;
-        line = before.and(*c);
-        match c {
-            '\t' | '\n' => false,
-            // YAML ends a line here, and a terminal overwrites the line.
-            '\r' => bytes.get(at + 1) != Some(&b'\n'),
-            c if is_wide_blank(*c) => before.is_separated(),
-            c => is_unsafe(*c),
-        }
-    };
-    let (at, c) = text.char_indices().find(at_fault)?;
-    if c == '\r' {
-        let message =
-            "a carriage return without a line feed: YAML starts a new line here, but many tools do not show it";
-        return Some((at, message.to_owned(), "end lines with a line feed, or with a carriage return and a line feed"));
-    }
-    if is_wide_blank(c) {
-        let message = format!("this blank is not a space but U+{:04X}, which YAML takes for a letter", c as u32);
-        return Some((at, message, "replace it with a space"));
-    }
-    let message = format!("the file contains the character U+{:04X}, which manifests must not contain", c as u32);
-    Some((at, message, "remove it"))
-}
-
-/// Returns the first line of a merge conflict. No line of a valid manifest begins like one.
-fn merge_conflict(text: &str) -> Option<usize> {
-    let is_marker = |at: usize| {
-        let (mark, rest) = text[at..].split_at(7);
-        let ends = rest.is_empty() || rest.starts_with(['\n', '\r']);
-        (at == 0 || text.as_bytes()[at - 1] == b'\n') && (ends || (mark != "=======" && rest.starts_with(' ')))
-    };
-    let first = |mark| text.match_indices(mark).map(|(at, _)| at).find(|at| is_marker(*at));
-    ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].into_iter().filter_map(first).min()
+/// Whether a line is one of a merge conflict. No line of a valid manifest begins like one.
+fn is_of_merge_conflict(line: &str) -> bool {
+    let Some((mark, rest)) = line.split_at_checked(7) else { return false };
+    let ends = rest.is_empty() || rest.starts_with(['\n', '\r']);
+    matches!(mark, "<<<<<<<" | "|||||||" | "=======" | ">>>>>>>")
+        && (ends || (mark != "=======" && rest.starts_with(' ')))
 }
 
 /// Whether a character is a blank other than a space.

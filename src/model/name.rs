@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 /// Why a text is not a name. The message completes "the name …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -325,7 +325,7 @@ impl NativeName {
 
     /// Returns the name that Kiln gives to an object.
     pub fn of(form: NativeForm, owner: &Owner, name: &Name, uid: Uid) -> Self {
-        Self(format_smolstr!("{}.{owner}.{name}.{uid}", form.prefix()))
+        Self([form.prefix(), owner.as_str(), name.as_str(), uid.as_str()].join(".").into())
     }
 
     /// Returns the temporary name under which an object is created before it is published.

@@ -63,6 +63,9 @@ pub fn takes(command: &str) -> Option<Takes> {
 impl Commands {
     /// Completes each command between backticks in a text. Completing a completed text changes nothing.
     pub fn complete(&self, text: &str) -> String {
+        if !text.contains('`') {
+            return text.to_owned();
+        }
         let mut out = String::with_capacity(text.len());
         let without_digest = without_digest(text).filter(|_| self.digest_changes);
         let text = without_digest.as_deref().unwrap_or(text);

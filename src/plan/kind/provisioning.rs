@@ -31,7 +31,7 @@ pub(super) fn provision<'a>(
     let was = draft.tags_after(after, object).provisioning.unwrap_or(Provisioning::Thin);
     let is = object.provisioning.unwrap_or(was);
     let wanted = spec.provisioning.unwrap_or(was.max(is));
-    let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Provisioning);
+    let place = || inventory.place_of_field(subject.kind, subject.name, PlacedField::Provisioning);
     let is_lost = was == Provisioning::Thick;
     let message = match (wanted, is) {
         (Provisioning::Thick, Provisioning::Thick) | (Provisioning::Thin, Provisioning::Thin) => return Ok(wanted),
@@ -43,13 +43,13 @@ pub(super) fn provision<'a>(
         }
         (Provisioning::Thick, Provisioning::Thin) if is_lost => {
             let message = "the volume is thick, and its space is not reserved; the backend cannot reserve it now";
-            let fix = format!("write `provisioning: thin`{place}, or copy the data to a new volume");
+            let fix = format!("write `provisioning: thin`{}, or copy the data to a new volume", place());
             return Err(subject.hold(HeldReason::Immutable, message, fix));
         }
         _ if is == was => format!("`provisioning` cannot change: the volume was created {}", was.as_str()),
         _ => format!("`provisioning` cannot change: the volume is {}", is.as_str()),
     };
-    let fix = format!("write `provisioning: {}`{place}, or remove the field", is.as_str());
+    let fix = format!("write `provisioning: {}`{}, or remove the field", is.as_str(), place());
     Err(subject.hold(HeldReason::Immutable, message, fix))
 }
 
