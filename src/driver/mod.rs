@@ -25,7 +25,8 @@
 //!   refuses a removal that would take them along;
 //! - **remembering**: one whose backend answers for nothing (`Absence::ByLedger`) keeps a record of each object on the pool, and shows these
 //!   ([`Driver::observe`]). It has no trash and adopts nothing. A creation whose reply was lost leaves no record: Kiln does not repeat it;
-//! - **declared**: what `Capabilities` does not contain is Unsupported, and changes nothing.
+//! - **declared**: what `Capabilities` does not contain is Unsupported, and changes nothing. Each driver first calls
+//!   [`Capabilities::check`](crate::model::Capabilities::check).
 //!
 //! `tests/conformance` tests every driver for these guarantees.
 

@@ -101,7 +101,7 @@ fn whole(observed: &Observed) -> HashSet<Uid> {
 impl Identity {
     /// Returns the address of an object that is being made.
     pub fn unfinished_address(&self) -> Address {
-        Address::flat(&NativeName::temporary(&self.owner, &self.name, self.uid))
+        Address::flat(&self.temporary())
     }
 }
 

@@ -7,6 +7,7 @@
 mod address;
 mod approval;
 mod capability;
+mod capability_check;
 mod coverage;
 mod document;
 mod endpoint;

@@ -70,7 +70,7 @@ impl NameRules {
     /// Returns the longest name that Kiln gives to an object of this identity: that under which it lives, or the temporary one.
     pub fn longest(&self, identity: &Identity) -> NativeName {
         let native = identity.native();
-        let temporary = NativeName::temporary(&identity.owner, &identity.name, identity.uid);
+        let temporary = identity.temporary();
         if self.bytes(native.as_str()) > self.bytes(temporary.as_str()) { native } else { temporary }
     }
 }

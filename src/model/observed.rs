@@ -359,6 +359,11 @@ impl Identity {
         }
     }
 
+    /// Returns the temporary name under which the object is created before it is published.
+    pub fn temporary(&self) -> NativeName {
+        NativeName::temporary(&self.owner, &self.name, self.uid)
+    }
+
     /// Returns the native name that Kiln gives to an object of this identity.
     pub fn native(&self) -> NativeName {
         let form = match self.kind {

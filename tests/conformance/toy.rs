@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use kiln::driver::{Driver, PoolMetadata, StepContext};
 use kiln::model::{
     Access, Action, Address, Capabilities, Clients, DriverError, ErrorKind, Expect, Identity, NameRules, NativeName,
-    Object, Observed, Outcome, Owner, Place, Provisioning, Reservation, Restores, Scope, SettingsAbility, Size, Step,
-    Tags, TrashAbility, Written,
+    Object, Observed, Outcome, Owner, Place, Reservation, Restores, Scope, SettingsAbility, Size, Step, Tags,
+    TrashAbility, Written,
 };
 
 use crate::memory::MemoryMetadata;
@@ -18,12 +18,8 @@ use crate::suite::bench::BLOCK;
 
 type Result<T> = std::result::Result<T, DriverError>;
 
-fn refuse<T>(kind: ErrorKind, message: impl Into<String>) -> Result<T> {
+fn refuse<T>(kind: ErrorKind, message: &str) -> Result<T> {
     Err(DriverError::before(kind, message))
-}
-
-fn conflict<T>(message: &str) -> Result<T> {
-    refuse(ErrorKind::Conflict, message)
 }
 
 /// A volume, by its native name: what Kiln calls its own, what a crash left of one, or what somebody else made.
@@ -60,59 +56,42 @@ impl Toy {
 
 impl ToyPool {
     fn execute(&mut self, step: &Step, can: &Capabilities) -> Result<Outcome> {
+        can.check(step)?;
         let native = &step.native;
+        let fits =
+            |expect: &Expect, volume: &ToyVolume| expect.check(&volume.object(native, true), can.client_visibility);
+        let Some(volume) = self.volumes.get_mut(native) else {
+            return match &step.action {
+                Action::Create { size, tags, .. } if step.expect.place.is_none() => {
+                    self.volumes.remove(&step.identity.temporary());
+                    self.make(native, ToyVolume { size: size.bytes(), tags: tags.clone(), ..ToyVolume::default() });
+                    Ok(Outcome::Changed)
+                }
+                Action::Destroy | Action::Sweep => Ok(Outcome::Unchanged),
+                _ => refuse(ErrorKind::NotFound, "it does not exist"),
+            };
+        };
         match &step.action {
-            Action::Create { size, provisioning, origin, tags, settings, n: _ } => {
-                let is_plain = origin.is_none() && settings.is_plain() && *provisioning == Provisioning::Thin;
-                if !is_plain || !native.is_reserved() {
-                    return refuse(ErrorKind::Unsupported, "only empty, thin volumes under Kiln's names can be made");
-                }
-                is_named(step, &step.identity.native())?;
-                if size.bytes() == 0 || !size.bytes().is_multiple_of(can.granularity) || *size > Size(can.max_size) {
-                    return refuse(ErrorKind::Permanent, format!("{size} is no size of a volume"));
-                }
-                match self.volumes.get(native) {
-                    Some(volume) if volume.size == size.bytes() => return Ok(Outcome::Unchanged),
-                    Some(_) => return conflict("it exists with another size"),
-                    None if step.expect.place.is_some() => return conflict("it does not exist"),
-                    None => {}
-                }
-                self.volumes.remove(&temporary(&step.identity));
-                self.make(native, ToyVolume { size: size.bytes(), tags: tags.clone(), ..ToyVolume::default() });
+            Action::Create { size, .. } if volume.size != size.bytes() => {
+                return refuse(ErrorKind::Conflict, "it exists with another size");
             }
+            // No volume has settings.
+            Action::Create { .. } | Action::Configure { .. } => return Ok(Outcome::Unchanged),
+            Action::Grow { to } if volume.size == to.bytes() => return Ok(Outcome::Unchanged),
             Action::Grow { to } => {
-                let volume = self.ours(step)?;
-                if volume.size == to.bytes() {
-                    return Ok(Outcome::Unchanged);
-                }
-                step.expect.check(&volume.object(native, true), can.client_visibility)?;
-                if volume.size > to.bytes() || !to.bytes().is_multiple_of(can.granularity) {
-                    return conflict("a volume only grows, to a multiple of 4096 bytes");
+                fits(&step.expect, volume)?;
+                if volume.size > to.bytes() {
+                    return refuse(ErrorKind::Conflict, "a volume only grows");
                 }
                 volume.size = to.bytes();
             }
+            Action::SetTags { tags } if volume.tags == *tags => return Ok(Outcome::Unchanged),
             Action::SetTags { tags } => {
-                let volume = self.ours(step)?;
-                if volume.tags == *tags {
-                    return Ok(Outcome::Unchanged);
-                }
-                step.expect.check(&volume.object(native, true), can.client_visibility)?;
+                fits(&step.expect, volume)?;
                 volume.tags = tags.clone();
             }
-            Action::Configure { settings } => {
-                self.ours(step)?;
-                if !settings.is_plain() {
-                    return refuse(ErrorKind::Unsupported, "volumes have no settings");
-                }
-                return Ok(Outcome::Unchanged);
-            }
             Action::Destroy | Action::Sweep => {
-                let of_crash = step.action == Action::Sweep;
-                let name = if of_crash { temporary(&step.identity) } else { step.identity.native() };
-                is_named(step, &name)?;
-                let Some(volume) = self.volumes.get(native) else { return Ok(Outcome::Unchanged) };
-                Expect { idle: true, ..step.expect.clone() }
-                    .check(&volume.object(native, true), can.client_visibility)?;
+                fits(&Expect { idle: true, ..step.expect.clone() }, volume)?;
                 self.volumes.remove(native);
             }
             Action::Snapshot { .. }
@@ -123,7 +102,7 @@ impl ToyPool {
             | Action::Trash { .. }
             | Action::Undelete { .. }
             | Action::Purge
-            | Action::Detach => return refuse(ErrorKind::Unsupported, format!("it cannot {}", step.action)),
+            | Action::Detach => return refuse(ErrorKind::Unsupported, "`Capabilities::check` refuses it"),
         }
         Ok(Outcome::Changed)
     }
@@ -132,22 +111,6 @@ impl ToyPool {
         self.made += 1;
         self.volumes.insert(native.clone(), ToyVolume { serial: self.made, ..volume });
     }
-
-    /// The live volume that the step is about.
-    fn ours(&mut self, step: &Step) -> Result<&mut ToyVolume> {
-        is_named(step, &step.identity.native())?;
-        let missing = || DriverError::before(ErrorKind::NotFound, format!("{} does not exist", step.native));
-        self.volumes.get_mut(&step.native).ok_or_else(missing)
-    }
-}
-
-fn temporary(identity: &Identity) -> NativeName {
-    NativeName::temporary(&identity.owner, &identity.name, identity.uid)
-}
-
-/// The name is the identity: under another name it is another object.
-fn is_named(step: &Step, name: &NativeName) -> Result<()> {
-    if step.native == *name && step.parent_volume.is_none() { Ok(()) } else { conflict("it is another object") }
 }
 
 impl ToyVolume {

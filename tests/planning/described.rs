@@ -575,7 +575,7 @@ impl Pool {
         let own_name = thing.native.is_some();
         let native = match (&thing.foreign, &thing.native, &identity) {
             (Some(native), ..) | (None, Some(native), _) => NativeName::new(native),
-            (None, None, Some(id)) if thing.half => NativeName::temporary(&id.owner, &id.name, id.uid),
+            (None, None, Some(id)) if thing.half => id.temporary(),
             (None, None, Some(id)) => id.native(),
             _ => panic!("an object is a volume, a snapshot or foreign"),
         };

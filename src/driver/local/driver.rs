@@ -15,8 +15,8 @@ use super::settings::LocalSettings;
 use super::{ability, content, fail, ledger, lock, marks, object, observe, steps, suspended};
 use crate::driver::contract::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
-    Access, Action, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView,
-    Observed, Outcome, Owner, PoolId, Reservation, Scope, Step, Suspension,
+    Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Observed,
+    Outcome, Owner, PoolId, Reservation, Scope, Step, Suspension,
 };
 
 /// The `local` driver. Cheap to clone.
@@ -140,10 +140,7 @@ impl LocalState {
         let _claimed = self.claims.take(step);
         // An abandoned step is not begun: its caller may have left while it waited for its turn.
         work.check()?;
-        if step.action == Action::Reserve && self.capabilities.reservation != Reservation::Changeable {
-            let message = "the file system does not count the space that is reserved for files";
-            return Err(DriverError::before(ErrorKind::Unsupported, message));
-        }
+        self.capabilities.check(step)?;
         let pool = self.pool_for(&step.identity.owner)?;
         steps::Task { pool: &pool, step, work }.run()
     }

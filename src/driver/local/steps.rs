@@ -39,16 +39,7 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     /// Executes the step. See [`crate::driver::Driver::execute`].
     pub(super) fn run(&self) -> Result<Outcome, DriverError> {
-        if NativeName::new(self.native()?).is_temporary() != (self.step.action == Action::Sweep) {
-            return Err(fail::conflict("only a sweep works on a temporary name, and a sweep on nothing else"));
-        }
-        if self.step.parent_volume.is_some() || !self.step.action.with().is_empty() {
-            return Err(fail::conflict("no object of this backend is inside of another"));
-        }
         match &self.step.action {
-            Action::Create { settings, .. } | Action::Configure { settings } if !settings.is_plain() => {
-                Err(DriverError::before(ErrorKind::Unsupported, "a file is neither limited nor encrypted"))
-            }
             Action::Reserve => self.reserve(),
             // No file has settings.
             Action::Configure { settings: _ } => Ok(Outcome::Unchanged),
@@ -77,8 +68,7 @@ impl Task<'_> {
 
     /// The name under which this object is created.
     pub(super) fn temporary(&self) -> String {
-        let Identity { owner, name, uid, .. } = &self.step.identity;
-        NativeName::temporary(owner, name, *uid).as_str().to_owned()
+        self.step.identity.temporary().as_str().to_owned()
     }
 
     /// A temporary name that only these directories may be removed under: see [`FileId::is_named_by`].
@@ -522,9 +512,6 @@ impl Task<'_> {
     }
 
     fn adopt(&self, tags: &Tags) -> Result<Outcome, DriverError> {
-        if self.step.identity.kind != Kind::Volume {
-            return Err(DriverError::before(ErrorKind::Unsupported, "this backend has no snapshots to adopt"));
-        }
         let found = self.live()?;
         let tags = self.stored(tags, true);
         if found.identity.is_some() {

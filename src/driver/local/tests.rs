@@ -147,14 +147,14 @@ impl Bench {
     }
 
     fn temporary(&self, id: &Identity) -> PathBuf {
-        self.path.join(NativeName::temporary(&id.owner, &id.name, id.uid).as_str())
+        self.path.join(id.temporary().as_str())
     }
 
     /// Where the directory of a live object goes when it is removed.
     fn removed(&self, id: &Identity) -> PathBuf {
         let pool = LocalPool::open(&self.path).ok().unwrap();
         let own = FileId::of(pool.root(), id.native().as_str()).unwrap();
-        self.path.join(format!("{}.{own}", NativeName::temporary(&id.owner, &id.name, id.uid)))
+        self.path.join(format!("{}.{own}", id.temporary()))
     }
 
     /// The temporary names in the pool.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::model::{
     Action, Address, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind, Growth, Identity, InnerSnapshot,
-    Kind, NativeName, Object, ObjectRef, Origin, Outcome, Place, Provisioning, Reservation, Restores, Restoring, Size,
-    Step, Tags, TrashAbility, Uid, VolumeSettings, Written,
+    Kind, NativeName, Object, ObjectRef, Origin, Outcome, Place, Provisioning, Restoring, Size, Step, Tags,
+    TrashAbility, Uid, VolumeSettings, Written,
 };
 
 use super::world::{BLOCK, SimEffect, SimKey, SimObject, SimWorld, identity_of, is_snapshot};
@@ -25,13 +25,7 @@ fn conflict<T>(message: impl Into<String>) -> Result<T> {
 /// would.
 pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64, half: bool) -> Result<Outcome> {
     let mut call = SimCall { world, can, step };
-    if step.native.is_temporary() != (step.action == Action::Sweep) {
-        return conflict("only a sweep works on a temporary name, and a sweep on nothing else");
-    }
-    let is_nested = can.nests_snapshots() && step.identity.kind == Kind::Snapshot && step.action != Action::Sweep;
-    if is_nested != step.parent_volume.is_some() {
-        return refuse(ErrorKind::Permanent, format!("{} is no address of this backend", step.address()));
-    }
+    can.check(step)?;
     match &step.action {
         Action::Create { size, provisioning, origin, tags, settings, n: _ } => {
             let made = call.volume(*size, *provisioning, origin.as_ref(), (tags, settings))?;
@@ -211,14 +205,6 @@ impl SimCall<'_> {
         }
     }
 
-    fn sound_size(&self, size: Size) -> Result<()> {
-        if size.bytes() == 0 || !size.bytes().is_multiple_of(self.can.granularity) || size.bytes() > self.can.max_size {
-            let message = format!("{} bytes is not a size of this backend", size.bytes());
-            return refuse(ErrorKind::Permanent, message);
-        }
-        Ok(())
-    }
-
     fn room_for(&self, more: u64) -> Result<()> {
         match self.world.capacity {
             Some(capacity) if more > 0 && self.world.used().saturating_add(more) > capacity.bytes() => {
@@ -240,22 +226,6 @@ impl SimCall<'_> {
         Ok(())
     }
 
-    fn name_fits(&self) -> Result<()> {
-        let (native, rules) = (&self.step.native, &self.can.names);
-        if native.is_reserved() && *native != self.id().native() {
-            return refuse(ErrorKind::Permanent, format!("{native} is not the name of this object"));
-        }
-        match rules.check(native).and_then(|()| rules.check(&self.temporary())) {
-            Ok(()) if !native.as_str().is_empty() => Ok(()),
-            Ok(()) => refuse(ErrorKind::Permanent, "the name is empty"),
-            Err(fault) => refuse(ErrorKind::Permanent, format!("{native} cannot be a name here: {fault:?}")),
-        }
-    }
-
-    fn needs(&self, can: bool, what: &str) -> Result<()> {
-        if can { Ok(()) } else { refuse(ErrorKind::Unsupported, format!("this backend does not support {what}")) }
-    }
-
     // Creation.
 
     /// The object that a creation need not create. A backend on which calls cannot be repeated does not know of it.
@@ -271,9 +241,6 @@ impl SimCall<'_> {
         origin: Option<&Origin>,
         (tags, settings): (&Tags, &VolumeSettings),
     ) -> Result<Option<SimObject>> {
-        self.name_fits()?;
-        self.sound_size(size)?;
-        self.can_have(settings)?;
         if let Some(there) = self.there_already()? {
             return match (there.size == size, there.settings == *settings) {
                 (true, true) => Ok(None),
@@ -283,11 +250,8 @@ impl SimCall<'_> {
         }
         let mut object = SimObject { tags: tags.clone(), settings: settings.clone(), ..SimObject::empty(size) };
         object.thick = provisioning == Provisioning::Thick;
-        self.needs(if object.thick { self.can.thick } else { self.can.thin }, "such provisioning")?;
         if let Some((kind, from)) = origin.and_then(Origin::object) {
-            self.needs(self.can.clones.is_some(), "clones")?;
             if kind == Kind::Volume {
-                self.needs(self.can.clones.as_ref().is_some_and(|clones| clones.of_volume), "clones of volumes")?;
                 self.is_quiet(from)?;
             }
             let source = self.source(from, kind)?;
@@ -307,7 +271,6 @@ impl SimCall<'_> {
 
     /// The snapshot that the step creates. `None` if it already exists.
     fn snapshot(&self, volume: &ObjectRef, tags: &Tags) -> Result<Option<SimObject>> {
-        self.name_fits()?;
         if tags.volume != Some(volume.uid) {
             return refuse(ErrorKind::Permanent, "the tags do not name the volume");
         }
@@ -320,7 +283,6 @@ impl SimCall<'_> {
                 false => conflict("it exists as a snapshot of another volume"),
             };
         }
-        self.needs(self.can.snapshots.is_some(), "snapshots")?;
         let source = self.source(volume, Kind::Volume)?;
         self.is_quiet(volume)?;
         let content = self.copied(volume, &source);
@@ -342,13 +304,8 @@ impl SimCall<'_> {
         content
     }
 
-    fn temporary(&self) -> NativeName {
-        NativeName::temporary(&self.id().owner, &self.id().name, self.id().uid)
-    }
-
     /// Puts the object under its temporary name, in place of what an earlier try left there, and publishes it.
     fn create(&mut self, object: Option<SimObject>, half: bool) -> Result<Outcome> {
-        self.needs(self.can.names.own || self.step.native.is_reserved(), "chosen names")?;
         let Some(object) = object else { return Ok(Outcome::Unchanged) };
         let object = self.world.numbered(object);
         self.tags_fit(&object.tags)?;
@@ -364,7 +321,7 @@ impl SimCall<'_> {
         if let Some(full) = self.world.capacities().iter().find(|capacity| capacity.more_objects() == Some(0)) {
             return refuse(ErrorKind::Full, format!("no room for another object: {:?}", full.resource));
         }
-        let temporary = self.temporary();
+        let temporary = self.id().temporary();
         let left = self.world.get(&SimKey::live(&temporary));
         if let Some(blocker) = left.and_then(|left| left.blocker.as_ref()) {
             return conflict(format!("{temporary} is blocked: {}", blocker.message));
@@ -389,7 +346,6 @@ impl SimCall<'_> {
     // Changes.
 
     fn grow(&mut self, to: Size) -> Result<Outcome> {
-        self.sound_size(to)?;
         let object = self.ours_to_change()?;
         if self.id().kind != Kind::Volume {
             return conflict("a snapshot cannot be resized");
@@ -401,7 +357,6 @@ impl SimCall<'_> {
         if object.size > to {
             return conflict(format!("its size is already {}; Kiln never shrinks an object", object.size));
         }
-        self.needs(self.can.grow != Growth::No, "growing")?;
         if self.can.grow == Growth::Idle {
             self.idle(&self.step.address(), Place::Live)?;
         }
@@ -413,7 +368,6 @@ impl SimCall<'_> {
     }
 
     fn reserve(&mut self) -> Result<Outcome> {
-        self.needs(self.can.reservation == Reservation::Changeable, "reserving space")?;
         let object = self.ours_to_change()?;
         if self.id().kind != Kind::Volume {
             return conflict("a snapshot is not thick");
@@ -431,7 +385,6 @@ impl SimCall<'_> {
     }
 
     fn restore(&mut self, snapshot: &ObjectRef, request: &str, half: bool) -> Result<Outcome> {
-        self.needs(self.can.restore != Restores::No, "restore")?;
         let object = self.ours_to_change()?;
         let begun = object.tags.restoring.as_deref();
         if begun.is_none() && object.tags.restored.as_deref() == Some(request) {
@@ -488,18 +441,8 @@ impl SimCall<'_> {
         self.retag(&object, tags, SimEffect::Tagged)
     }
 
-    /// Checks that the backend can give a volume these settings.
-    fn can_have(&self, settings: &VolumeSettings) -> Result<()> {
-        let VolumeSettings { qos, encrypted } = settings;
-        self.needs(qos.is_none() || self.can.settings.qos, "limits")?;
-        self.needs(!encrypted || self.can.settings.encryption, "encryption")
-    }
-
     fn configure(&mut self, settings: &VolumeSettings) -> Result<Outcome> {
         let object = self.ours_to_change()?;
-        // The encryption that it has stays.
-        let encrypted = settings.encrypted && !object.settings.encrypted;
-        self.can_have(&VolumeSettings { encrypted, ..settings.clone() })?;
         if object.settings == *settings {
             return Ok(Outcome::Unchanged);
         }
@@ -524,8 +467,6 @@ impl SimCall<'_> {
     }
 
     fn rename(&mut self, from: &NativeName, tags: &Tags) -> Result<Outcome> {
-        self.needs(self.can.rename, "renaming")?;
-        self.name_fits()?;
         self.tags_fit(tags)?;
         let to = &self.step.native;
         let old = SimKey { native: from.clone(), ..self.key() };
@@ -559,12 +500,6 @@ impl SimCall<'_> {
     }
 
     fn adopt(&mut self, tags: &Tags) -> Result<Outcome> {
-        let can = match self.id().kind {
-            Kind::Snapshot => self.can.snapshots.as_ref().is_some_and(|snapshots| snapshots.adopt),
-            Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => self.can.adopt,
-        };
-        self.needs(can, "adoption")?;
-        self.name_fits()?;
         self.tags_fit(tags)?;
         let native = &self.step.native;
         let Some(object) = self.world.get(&self.key()).cloned() else {
@@ -591,7 +526,6 @@ impl SimCall<'_> {
 
     fn trash(&mut self, expires: u64, with: &[InnerSnapshot]) -> Result<Outcome> {
         let Some(object) = self.ours()? else { return Ok(Outcome::Unchanged) };
-        self.needs(self.can.trash.takes(self.id().kind), "such a trash")?;
         self.expected(Place::Live, &object)?;
         self.may_leave(&object)?;
         if self.trashed().is_some() {
@@ -726,7 +660,7 @@ impl SimCall<'_> {
 
     fn sweep(&mut self) -> Result<Outcome> {
         // A temporary name does not say what kind it was to become.
-        if self.step.native != self.temporary() {
+        if self.step.native != self.id().temporary() {
             return conflict(format!("{} is not a temporary name of this object", self.step.native));
         }
         let Some(object) = self.world.get(&self.key()).cloned() else { return Ok(Outcome::Unchanged) };
@@ -737,7 +671,6 @@ impl SimCall<'_> {
     }
 
     fn detach(&mut self) -> Result<Outcome> {
-        self.needs(self.can.detaches_clones(), "making clones independent")?;
         let object = self.ours_to_change()?;
         let clones = self.world.dependents(self.id().uid);
         if clones.is_empty() {

@@ -207,7 +207,7 @@ fn what_was_to_be_made_is_asked_for_until_it_is_found_or_proven_absent() {
         ledger
     };
     assert!(announced(Absence::ByList).creating.is_empty(), "a list shows it");
-    let unfinished = NativeName::temporary(&identity.owner, &identity.name, identity.uid);
+    let unfinished = identity.temporary();
     let both = BTreeSet::from([made.address(), Address::flat(&unfinished)]);
     let none = Observed { listed: Listed::NONE, ..Observed::nothing() };
     let left = Object::new(unfinished, Place::Temporary, Size(1));

@@ -1,7 +1,7 @@
 //! Trash, undelete, purge, destroy, sweep.
 
 use kiln::model::{
-    Action, ErrorKind, Identity, InnerSnapshot, Kind, NativeName, OnRemove, Origin, Outcome, Place, Tags, TrashAbility,
+    Action, ErrorKind, Identity, InnerSnapshot, Kind, OnRemove, Origin, Outcome, Place, Tags, TrashAbility,
 };
 
 use crate::suite::Bench;
@@ -44,7 +44,7 @@ pub(crate) async fn removing_what_is_not_there_succeeds(bench: &dyn Bench) {
         }
     }
     let mut step = kit.step(&db, Action::Sweep);
-    step.native = NativeName::temporary(&db.owner, &db.name, db.uid);
+    step.native = db.temporary();
     assert_eq!(kit.run(&step).await, Ok(Outcome::Unchanged));
     assert_eq!(bench.fingerprint(), before);
 }
@@ -278,7 +278,7 @@ pub(crate) async fn sweep_only_takes_temporaries(bench: &dyn Bench) {
     let (db, _) = kit.volume("db").await;
     kit.harmless(&kit.step(&db, Action::Sweep)).await;
     let left = kit.identity(Kind::Volume, "left");
-    let temporary = NativeName::temporary(&left.owner, &left.name, left.uid);
+    let temporary = left.temporary();
     bench.make_left_over(&temporary, kit.size.bytes());
     // Nothing but a sweep is aimed at a temporary name.
     for action in [

@@ -69,7 +69,7 @@ pub(crate) async fn create_of_what_is_in_the_trash_is_conflict(bench: &dyn Bench
 pub(crate) async fn create_finishes_over_what_a_crash_left(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
-    bench.make_left_over(&NativeName::temporary(&db.owner, &db.name, db.uid), kit.double().bytes());
+    bench.make_left_over(&db.temporary(), kit.double().bytes());
     assert_eq!(kit.act(&db, kit.create_action(kit.size, None)).await, Ok(Outcome::Changed));
     assert_eq!(kit.one(&db).await.size, kit.size);
     assert_eq!(kit.read(&db, 0), Some(0), "the content of an earlier try");

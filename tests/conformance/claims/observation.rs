@@ -177,7 +177,7 @@ pub(crate) async fn names_are_answered_for_whether_or_not_a_list_shows_them(benc
 pub(crate) async fn half_made_objects_are_shown_as_such(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let left = kit.identity(Kind::Volume, "left");
-    let temporary = NativeName::temporary(&left.owner, &left.name, left.uid);
+    let temporary = left.temporary();
     bench.make_left_over(&temporary, kit.size.bytes());
     if !kit.shows_foreign() {
         assert_eq!(kit.look(&temporary).await, [], "it has no record");

@@ -23,7 +23,7 @@ async fn the_rest_of_an_interrupted_create_is_removed_by_the_next_one_and_by_a_s
     assert_eq!(bench.run(&step(db.clone(), create(MIB))).await, Ok(Outcome::Unchanged));
     assert_eq!(bench.only().await.place, Place::Live);
     fs::create_dir(&tmp).unwrap();
-    let native = NativeName::temporary(&db.owner, &db.name, db.uid);
+    let native = db.temporary();
     bench.twice(&step_on(db.clone(), native, Action::Sweep, Expect::default())).await;
 }
 
