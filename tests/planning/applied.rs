@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln::model::{
     Action, ApprovalSet, BackendRecord, Capacity, ImageObservation, Ledger, LedgerView, Object, ObjectRecord,
-    ObjectRef, Origin, Place, PoolId, Provisioning, Removal, Resource, Step, Tags, Verb, VolumeSettings,
+    ObjectRef, Origin, Place, PoolId, Provisioning, Removal, Resource, Step, Tags, Uid, Verb, VolumeSettings,
 };
 use kiln::plan::{Observation, Plan};
 
@@ -65,7 +65,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
 
 /// What a step takes of its pool at once. (A restore gives it back when it is done.)
 fn taken(step: &Step, scene: &Scene, objects: &[Object], shares_blocks: bool) -> u64 {
-    let copy = |source: &ObjectRef| match objects.iter().find(|object| object.uid() == Some(source.uid)) {
+    let copy = |source: &ObjectRef| match objects.iter().find(|object| is_of(object, source.uid)) {
         _ if shares_blocks => 0,
         Some(object) => object.used.unwrap_or(object.size.bytes()),
         None => source.size.bytes(),
@@ -87,7 +87,12 @@ fn taken(step: &Step, scene: &Scene, objects: &[Object], shares_blocks: bool) ->
 }
 
 fn is(object: &Object, step: &Step) -> bool {
-    object.uid() == Some(step.identity.uid) && object.place != Place::Temporary
+    is_of(object, step.identity.uid)
+}
+
+/// Whether an object has a uid, and is not what is left of its creation.
+fn is_of(object: &Object, uid: Uid) -> bool {
+    object.uid() == Some(uid) && object.place != Place::Temporary
 }
 
 fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
@@ -110,7 +115,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
             return objects.push(new(*size, tags, settings.clone(), parent));
         }
         Action::Snapshot { volume, tags, .. } => {
-            let of = objects.iter().find(|object| object.uid() == Some(volume.uid));
+            let of = objects.iter().find(|object| is_of(object, volume.uid));
             let settings = of.map(|of| of.settings.of_snapshot()).unwrap_or_default();
             return objects.push(new(volume.size, tags, settings, None));
         }
@@ -152,7 +157,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
 /// What happens to the snapshots inside of the volume of a step.
 fn make_inside(step: &Step, objects: &mut [Object]) {
     for inner in step.action.with() {
-        let object = objects.iter_mut().find(|object| object.uid() == Some(inner.identity.uid)).unwrap();
+        let object = objects.iter_mut().find(|object| is_of(object, inner.identity.uid)).unwrap();
         if let Action::Trash { ttl, .. } = &step.action {
             (object.place, object.tags.expires) = (Place::Trash, Some(ttl.0));
         } else {
