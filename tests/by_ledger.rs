@@ -14,7 +14,7 @@ use kiln::model::{
     SnapshotAbility, Step, TrashAbility,
 };
 use kiln::plan::HeldReason;
-use kiln::report::backend_status;
+use kiln::report::{Commands, HeldView, backend_status, fold};
 use kiln::store::{Batch, Store};
 use rig::spy::{Lie, Spy, spied};
 use rig::{HEAD, Point, Rig, held, join, once, run, snapshot, specs, volume};
@@ -318,4 +318,40 @@ fn the_simulator_shows_only_what_it_knows_to_have_made() {
         assert_eq!((can.absence, can.trash, can.adopt), (Absence::ByLedger, TrashAbility::None, false));
         assert!(!can.snapshots.as_ref().unwrap().adopt);
     });
+}
+
+#[test]
+fn creations_that_a_crash_left_announced_are_forgotten_by_one_command() {
+    run(async {
+        let rig = rig_of(false);
+        let names = ["a", "b", "c"];
+        let declared = join(&names.map(|name| volume(name, "size: 1Mi")));
+        // The last call before that is the announcement.
+        let announced = first_creation(&rig, &declared).await - 1;
+        let lost = rig.killed(announced, Point::After, false, async |rig| rig.pass(&declared).await).await;
+        let report = lost.pass(&declared).await.unwrap();
+        let plan = report.plan.unwrap();
+        assert_eq!(plan.steps, []);
+        let held = HeldView::all(&plan, &Commands::default());
+        let told = fold(&held);
+        let [entry] = told.as_slice() else { panic!("{told:?}") };
+        assert!(entry.fix.contains("`kiln forget volume/a volume/b volume/c`"), "{}", entry.fix);
+        assert_eq!(lost.count(SimEffect::Created), 0);
+        for of in names {
+            forget_object(&lost.setup(&declared), Kind::Volume, &name(of), None).await.unwrap();
+        }
+        lost.settle(&declared, 3, "made").await;
+        assert_eq!(lost.count(SimEffect::Created), 3);
+    });
+}
+
+/// Returns the number of the driver call that is the first creation of a pass.
+async fn first_creation(rig: &Rig, declared: &Reading) -> u64 {
+    for at in 0.. {
+        let crashed = rig.killed(at, Point::After, true, async |rig| rig.pass(declared).await).await;
+        if crashed.count(SimEffect::Created) > 0 {
+            return at;
+        }
+    }
+    unreachable!("a creation is made")
 }

@@ -481,6 +481,23 @@ impl Context {
         Ok(self.print_result(self.operate(specs, operation)?))
     }
 
+    /// Executes operations and prints what each did, also after one that failed. Reads the manifests once.
+    ///
+    /// # Errors
+    /// Those of [`Context::declared_for`].
+    pub(crate) fn operate_on_each(&self, specs: &Path, operations: Vec<Operation>) -> Result<Exit, Failure> {
+        let Some(first) = operations.first() else { return Ok(Exit::Done) };
+        let declared = self.declared_for(specs, first)?;
+        let operate = |operation| {
+            let result = self.operate_on(specs, Arc::clone(&declared), operation);
+            result.map(|result| self.print_result(result)).unwrap_or_else(|Failure { exit, message, hint }| {
+                self.terminal.error(&message, hint.as_deref());
+                exit
+            })
+        };
+        Ok(Exit::combine(operations.into_iter().map(operate)))
+    }
+
     /// Prints what an operation did, and what it did not do and why.
     pub(crate) fn print_result(&self, result: OperationResult) -> Exit {
         match result {

@@ -163,6 +163,10 @@ pub(super) fn one_command(commands: &[&str]) -> Option<String> {
     let words: Vec<&str> = first.iter().map(|word| &command[word.clone()]).collect();
     let takes_several = match words.as_slice() {
         ["kiln", "apply" | "describe" | "plan" | "resume", ..] => index > 1 && column(index).all(is_object),
+        // A backend is accepted by itself.
+        ["kiln", "forget", ..] => {
+            index > 1 && column(index).all(|word| is_object(word) && !word.starts_with("backend/"))
+        }
         ["mkdir", "-p", ..] => index > 1,
         ["chown" | "rm", ..] => index > 1 && index + 1 == words.len(),
         _ => false,
@@ -472,12 +476,13 @@ mod tests {
                 &["kiln resume volume/a --state s", "kiln resume snapshot/b --state s"],
                 Some("kiln resume volume/a snapshot/b --state s"),
             ),
+            (&["kiln forget volume/a", "kiln forget snapshot/b"], Some("kiln forget volume/a snapshot/b")),
             (&["chown -R u /a", "chown -R u /b"], Some("chown -R u /a /b")),
             // Two owners.
             (&["chown -R u /a", "chown -R v /a"], None),
             (&["chown -R u /a", "chown -R v /b"], None),
             // These take one.
-            (&["kiln forget volume/a", "kiln forget volume/b"], None),
+            (&["kiln forget backend/a", "kiln forget backend/b"], None),
             (&["kiln trash purge volume/a", "kiln trash purge volume/b"], None),
             (&["kiln apply --approve a", "kiln apply --approve b"], None),
             (&["size: 1Gi", "size: 2Gi"], None),

@@ -52,7 +52,7 @@ pub(crate) struct TrashPurgeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
-    /// A lost volume or snapshot (frees its name for an empty one), or backend/NAME (accepts the pool as it is observed)
+    /// Lost volumes or snapshots (frees each name for an empty one), or backend/NAME (accepts the pool as it is observed)
     #[arg(value_name = "KIND/NAME", required = true)]
     pub(crate) what: Vec<String>,
     #[command(flatten)]
