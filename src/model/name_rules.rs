@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, NativeName};
+use super::{Identity, Kind, NativeName};
 
 /// The native names that objects may have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,18 +67,16 @@ impl NameRules {
         }
     }
 
-    /// Returns the longest name that Kiln gives to an object of this identity: that under which it lives, or the temporary one.
-    pub fn longest(&self, identity: &Identity) -> NativeName {
-        let native = identity.native();
-        let temporary = identity.temporary();
-        if self.bytes(native.as_str()) > self.bytes(temporary.as_str()) { native } else { temporary }
+    /// Returns the longest name that Kiln gives to an object of this identity: that under which a snapshot lives, or the temporary one of a
+    /// volume.
+    pub fn longest(identity: &Identity) -> NativeName {
+        if identity.kind == Kind::Snapshot { identity.native() } else { identity.temporary() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Kind;
     use crate::model::fixtures::identity;
 
     #[test]
@@ -102,8 +100,14 @@ mod tests {
     #[test]
     fn the_longest_name_of_a_volume_is_temporary_and_that_of_a_snapshot_its_own() {
         for (kind, prefix) in [(Kind::Volume, "kiln-tmp."), (Kind::Snapshot, "kiln-snap.")] {
-            let longest = NameRules::up_to(40).longest(&identity(kind, "db"));
+            let identity = identity(kind, "db");
+            let longest = NameRules::longest(&identity);
             assert!(longest.as_str().starts_with(prefix), "{longest}");
+            for dash_bytes in [1, 2] {
+                let rules = NameRules { dash_bytes, ..NameRules::up_to(40) };
+                let bytes = |name: &NativeName| rules.bytes(name.as_str());
+                assert_eq!(bytes(&longest), bytes(&identity.native()).max(bytes(&identity.temporary())));
+            }
         }
     }
 }

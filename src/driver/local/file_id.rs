@@ -28,7 +28,8 @@ impl FileId {
         Ok(Self::from_call(&fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME)?))
     }
 
-    fn from_call(stat: &fs::Statx) -> Self {
+    /// Returns the identity in the answer of a call that asked for inode and birth time.
+    pub(super) fn from_call(stat: &fs::Statx) -> Self {
         let knows_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
         let born = knows_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
         Self { inode: stat.stx_ino, born }

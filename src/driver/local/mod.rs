@@ -30,6 +30,7 @@ mod checked;
 mod claims;
 pub(super) mod content;
 mod driver;
+mod entry_status;
 pub(super) mod evidence;
 pub(super) mod fail;
 mod file_id;

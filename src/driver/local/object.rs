@@ -2,14 +2,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, FileType, OFlags, RenameFlags, Stat};
+use rustix::fs::{self, FileType, OFlags, RenameFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::content;
+use super::entry_status::EntryStatus;
 use super::file_id::FileId;
 use super::pool::{self, DirEntry, ListBuffer, LocalPool};
 use crate::model::{Identity, NativeName, Owner, Place, Tags, Uid};
@@ -166,23 +166,23 @@ impl LocalPool {
             }
             Err(errno) => return Err(errno),
         }
-        let stat = pool::stat_in(dir, name)?.ok_or(Errno::NOENT)?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let entry = EntryStatus::of(dir, name)?;
+        let is_file = entry.kind == FileType::RegularFile;
         if is_file && place == Place::Live {
             found.form = Form::File;
-            found.measure(&stat);
-            found.file = Some(FileId::of(dir, name)?);
+            found.measure(&entry);
+            found.file = Some(entry.id);
             found.data = found.file;
         }
         if found.identity.is_some() {
-            found.conflict = Some(format!("it must be a directory and is {}", kind_of(&stat)));
+            found.conflict = Some(format!("it must be a directory and is {}", entry.kind_name()));
         } else if found.form == Form::File {
             self.read_mark(&mut found)?;
         }
-        Ok(Some(match (is_file, stat.st_nlink) {
+        Ok(Some(match (is_file, entry.links) {
             (true, 0 | 1) => found,
             (true, _) => found.unfit(HARD_LINKS),
-            (false, _) => found.unfit(&format!("it is {} and not a regular file", kind_of(&stat))),
+            (false, _) => found.unfit(&format!("it is {} and not a regular file", entry.kind_name())),
         }))
     }
 
@@ -214,8 +214,8 @@ impl LocalPool {
                 (found.identity, found.tags) = (None, Tags::default());
                 found.conflict = Some("its data is not the file that was adopted under this name".to_owned());
             }
-        } else if let Some(stat) = pool::stat_in(own, &image_name(&found.native))? {
-            found.measure(&stat);
+        } else if let Some(entry) = pool::absent_is_none(EntryStatus::of(own, &image_name(&found.native)))? {
+            found.measure(&entry);
         }
         // An object without its data file does not exist, whatever else is left of it: only then is it Lost and can be forgotten. It
         // exists again when the file is put back.
@@ -244,9 +244,9 @@ impl FoundObject {
         self
     }
 
-    fn measure(&mut self, stat: &Stat) {
-        self.size = u64::try_from(stat.st_size).unwrap_or(0);
-        self.used = content::allocated(stat);
+    fn measure(&mut self, entry: &EntryStatus) {
+        self.size = entry.size;
+        self.used = entry.used;
     }
 
     /// Reads the tags in the object's directory. Returns whether there were any.
@@ -285,12 +285,12 @@ impl FoundObject {
                 return Ok(several.len());
             }
         };
-        let stat = pool::stat_in(own, &image)?.ok_or(Errno::NOENT)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            self.measure(&stat);
-            self.data = Some(FileId::of(own, &image)?);
+        let entry = EntryStatus::of(own, &image)?;
+        if entry.kind == FileType::RegularFile {
+            self.measure(&entry);
+            self.data = Some(entry.id);
         } else {
-            self.complain(format!("its data file {image} is {}", kind_of(&stat)));
+            self.complain(format!("its data file {image} is {}", entry.kind_name()));
         }
         self.form = Form::Directory { image: Some(image) };
         Ok(1)
@@ -308,17 +308,6 @@ impl FoundObject {
 fn is_still(dir: BorrowedFd<'_>, name: &str, own: &OwnedFd) -> Result<bool, Errno> {
     let own = fs::fstat(own)?;
     Ok(pool::stat_in(dir, name)?.is_some_and(|there| (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)))
-}
-
-fn kind_of(stat: &Stat) -> &'static str {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => "a file",
-        FileType::Directory => "a directory",
-        FileType::Symlink => "a symbolic link",
-        FileType::Fifo => "a FIFO",
-        FileType::Socket => "a socket",
-        _ => "a device",
-    }
 }
 
 /// The tags in an object's directory. The inner `Err` is the message about tags that are inconsistent.

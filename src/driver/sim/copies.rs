@@ -62,16 +62,22 @@ impl Copies {
             return false;
         }
         let Some(before) = newest.excerpt(commit) else { return false };
-        let mut after = before.clone();
-        if after.apply(commit).is_err() {
+        if newest.serial == commit.to {
+            let mut after = before.clone();
+            return after.apply(commit).is_ok() && after == before;
+        }
+        if newest.serial != commit.from {
             return false;
         }
-        if newest.serial == commit.to {
-            return after == before;
+        let newest = Arc::make_mut(newest);
+        let changed = newest.apply(commit).is_ok();
+        let Some(undo) = newest.excerpt(commit).and_then(|after| before.commit_from(&after)) else { return false };
+        if changed {
+            self.older = Some(OlderCopy::Undo(undo));
+        } else {
+            // A change that cannot be read changes nothing.
+            let _ = newest.apply(&undo);
         }
-        let (true, Some(undo)) = (newest.serial == commit.from, before.commit_from(&after)) else { return false };
-        let changed = Arc::make_mut(newest).apply(commit).is_ok();
-        self.older = Some(OlderCopy::Undo(undo));
         changed
     }
 

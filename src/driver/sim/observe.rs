@@ -65,10 +65,10 @@ fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -
         (true, true) => Written::Never,
         (true, false) => Written::Yes,
     };
-    let clients = match (closely, world.open.get(&key.address())) {
-        (false, _) => Clients::Unknown,
-        (true, Some(clients)) if trashed.is_none() => Clients::Some(clients.clone()),
-        (true, _) => Clients::None,
+    let clients = match closely.then(|| world.open.get(&key.address())) {
+        None => Clients::Unknown,
+        Some(Some(clients)) if trashed.is_none() => Clients::Some(clients.clone()),
+        Some(_) => Clients::None,
     };
     Object {
         id: object.id(),

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::{
     Absence, Action, Address, Capabilities, DriverError, Expect, Identity, InnerSnapshot, Kind, Ledger, LedgerView,
-    Name, NameFault, NativeName, Object, Observed, Owner, Place, Reason, Risk, Seconds, Step, Tags, TrashAbility, Uid,
-    Verb,
+    Name, NameFault, NameRules, NativeName, Object, Observed, Owner, Place, Reason, Risk, Seconds, Step, Tags,
+    TrashAbility, Uid, Verb,
 };
 
 use super::error::OperationError;
@@ -303,7 +303,7 @@ fn check_native(
             format!("{backend} cannot rename objects, and {native} could only be given away under another name");
         return Err(OperationError::Held(message));
     }
-    let (names, longest) = (&capabilities.names, capabilities.names.longest(mine));
+    let (names, longest) = (&capabilities.names, NameRules::longest(mine));
     match names.check(&longest) {
         Err(NameFault::TooLong(bytes)) if tags.identity.is_none() => {
             let allowed = names.max_bytes;

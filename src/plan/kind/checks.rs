@@ -1,6 +1,6 @@
 //! Rules that several kinds of change share, and the identity of new objects.
 
-use crate::model::{ClientVisibility, Clients, Identity, Kind, Name, NameFault, Object, ObjectRef, Place};
+use crate::model::{ClientVisibility, Clients, Identity, Kind, Name, NameFault, NameRules, Object, ObjectRef, Place};
 
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, IN_USE_FIX, Subject};
@@ -115,7 +115,7 @@ pub(super) fn check_made_names(
     identity: &Identity,
 ) -> Result<(), Hold> {
     let rules = &usable.capabilities.names;
-    let longest = rules.longest(identity);
+    let longest = NameRules::longest(identity);
     let Err(NameFault::TooLong(bytes)) = rules.check(&longest) else { return Ok(()) };
     let place = inventory.place_of(subject.kind, subject.name);
     let message = format!("its native name {longest} has {}", too_many(usable, bytes));
