@@ -58,6 +58,8 @@ mod screen;
 mod signals;
 #[path = "cli/situations.rs"]
 mod situations;
+#[path = "cli/sizes.rs"]
+mod sizes;
 #[path = "cli/subset.rs"]
 mod subset;
 #[path = "cli/synced.rs"]

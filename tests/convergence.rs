@@ -319,7 +319,7 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
         let key = (Kind::Volume, name.to_string());
         match there.get(&key) {
             Some(object) if !held.contains(&key) => {
-                assert!(object.size >= spec.size && !object.tags.retained, "seed {seed}: {name} is not as declared");
+                assert!(object.size >= *spec.size && !object.tags.retained, "seed {seed}: {name} is not as declared");
                 assert_eq!(object.settings, VolumeSettings::of(spec), "seed {seed}: {name}");
                 assert_eq!(
                     object.tags.protected,
@@ -364,7 +364,7 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
                     |uid| ledger.and_then(|l| l.complete.get(&uid).map(|entry| entry.protected)).unwrap_or(false);
                 object.is_some_and(|object| object.tags.protected) || held.uid.is_some_and(entered)
             }
-            HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| spec.size < object.size),
+            HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| *spec.size < object.size),
             // A call that lied about a create, where the look afterwards failed too, is believed: rather missed than made twice.
             // And without the store nothing tells what the run that died with it had destroyed from what vanished.
             HeldReason::Lost => {

@@ -131,7 +131,7 @@ fn values_and_defaults_are_what_the_contract_says() {
     let rest = (backend.concurrency.get(), backend.timeout, backend.max_fill, backend.overcommit);
     assert_eq!(rest, (8, Seconds(30), Percent(90), Some(Percent(100))));
     let db = &loaded.reading.specs.volumes["db"];
-    assert_eq!((&db.backend, db.size), (&name, Size(3 << 29)));
+    assert_eq!((&db.backend, *db.size), (&name, Size(3 << 29)));
     assert_eq!((db.protected, db.on_remove, db.provisioning), (None, None, None), "what is not written is not made up");
     let place = loaded.reading.place(Kind::Volume, &db.meta.name).unwrap();
     let image = SourceSpec::Image(ImageRef { path: root.path().join("i.raw"), format: ImageFormat::Raw, sha256: None });

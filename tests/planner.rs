@@ -347,7 +347,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 let native = volume?.adopt.as_deref()?;
                 objects(scene).find(|(_, o)| o.native.as_str() == native).map(|(_, o)| o.size)
             });
-            volume.zip(bytes).is_some_and(|(spec, bytes)| spec.size < bytes)
+            volume.zip(bytes).is_some_and(|(spec, bytes)| *spec.size < bytes)
         }
         HeldReason::Lost => {
             let old = volume.and_then(|spec| spec.meta.renamed_from.clone());

@@ -101,7 +101,7 @@ impl Desk {
 
 /// The volumes with their sizes in GiB.
 fn volumes(specs: &Specs) -> Vec<(String, u64)> {
-    specs.volumes.values().map(|volume| (volume.meta.name.to_string(), volume.size.0 >> 30)).collect()
+    specs.volumes.values().map(|volume| (volume.meta.name.to_string(), volume.size.bytes() >> 30)).collect()
 }
 
 fn sizes(all: &[(&str, u64)]) -> Vec<(String, u64)> {
@@ -138,7 +138,7 @@ fn nothing_that_is_known_is_parsed_or_linked_again() {
     assert_eq!(first.content, second.content);
     desk.write("deep/7.yaml", &volume("v7", 2));
     let third = desk.good();
-    assert_eq!((third.parsed, third.reading.specs.volumes["v7"].size), (1, Size(2 << 30)));
+    assert_eq!((third.parsed, *third.reading.specs.volumes["v7"].size), (1, Size(2 << 30)));
     assert_ne!(third.content, second.content);
     // Gone, and there again: it was not kept.
     desk.remove("deep/7.yaml");

@@ -11,7 +11,7 @@ use super::scan::{Key, Node, NodeContent, Scalar};
 use super::span::Span;
 use super::strays::{DOCUMENT, Gap, Strays, Unknown, UnknownKey};
 use super::text::{File, names_secret, quote};
-use crate::model::{Name, Percent, Seconds, Size};
+use crate::model::{DeclaredSize, Name, Percent, Seconds, Size};
 use crate::text::{closest, is_unsafe};
 
 /// A value with its place.
@@ -304,10 +304,10 @@ impl<'a> At<'a> {
     }
 
     /// Reads a number of bytes, at least `min`.
-    pub(super) fn size(&self, min: u64) -> Option<Size> {
+    pub(super) fn size(&self, min: u64) -> Option<DeclaredSize> {
         let hint = "write a number of bytes, or one with a unit, like 10Gi";
-        let size: Size = match self.scalar() {
-            Some((Scalar::Whole(bytes), _)) if bytes <= Size::MAX.0 => Size(bytes),
+        let size: DeclaredSize = match self.scalar() {
+            Some((Scalar::Whole(bytes), _)) if bytes <= Size::MAX.0 => Size(bytes).into(),
             Some((Scalar::Negative, text)) => {
                 self.wrong(format_args!("must not be negative, but is {text}"), self.write(repair::size(text), hint));
                 return None;
@@ -332,7 +332,7 @@ impl<'a> At<'a> {
                 return None;
             }
         };
-        if size.0 < min {
+        if size.bytes() < min {
             self.wrong(format_args!("must be at least {min} byte{}", if min == 1 { "" } else { "s" }), hint);
             return None;
         }

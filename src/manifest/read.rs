@@ -189,7 +189,7 @@ fn value(at: At<'_>, field: &'static FieldRule, form: &FieldForm, references: &m
         FieldForm::Factor => at.factor().map(Setting::Factor),
         FieldForm::Size { min, check } => {
             let size = at.size(min)?;
-            passes(at, "", |_| check.map_or(Ok(()), |check| check(size))).then_some(Setting::Size(size))
+            passes(at, "", |_| check.map_or(Ok(()), |check| check(*size))).then_some(Setting::Size(size))
         }
         FieldForm::Duration { min } => at.duration(min).map(Setting::Duration),
         FieldForm::Share { min, max } => at.percent(min, max).map(Setting::Share),

@@ -65,7 +65,7 @@ pub use observed::{
 };
 pub use origin::{ObjectRef, Origin};
 pub use problem::ProblemView;
-pub use quantity::{Percent, QuantityError, Seconds, Size};
+pub use quantity::{DeclaredSize, Percent, QuantityError, Seconds, Size};
 pub use reading::{FieldPlaces, NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records, SeenObject};
 pub use restoring::Restoring;

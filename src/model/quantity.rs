@@ -55,13 +55,13 @@ impl Size {
         }
     }
 
-    /// Returns the number and the unit in which it has the fewest digits; of two, the binary unit.
-    fn shortest(self) -> (u64, &'static str) {
-        let binary = BINARY.iter().map(|(unit, bits)| (1 << bits, *unit));
-        let decimal = DECIMAL.iter().map(|(unit, digits)| (10_u64.pow(*digits), *unit));
-        let exact = binary.chain(decimal).filter(|(factor, _)| self.0 > 0 && self.0.is_multiple_of(*factor));
-        let forms = exact.map(|(factor, unit)| (self.0 / factor, unit));
-        forms.min_by_key(|(number, _)| number.checked_ilog10()).unwrap_or((self.0, ""))
+    /// Returns the exact form with the shortest number: a whole one, or one with a decimal digit where that is shorter (`1.5Gi`, `512Mi`);
+    /// of two, one in a binary unit.
+    fn shortest(self) -> ExactForm {
+        let of_unit = |unit: &'static SizeUnit| (0..=1).filter_map(move |decimals| ExactForm::of(self, unit, decimals));
+        // A number below 1 is no shorter than that of a smaller unit.
+        let forms = UNITS.iter().filter(|unit| self.0 >= unit.bytes).flat_map(of_unit);
+        forms.min_by_key(ExactForm::width).unwrap_or(ExactForm { number: self.0, decimals: 0, unit: "" })
     }
 
     /// Returns a size for people who compare it: with its bytes where the short form is rounded, so that different sizes never read alike.
@@ -72,21 +72,87 @@ impl Size {
 
     /// Returns a size for people who need its magnitude: exact up to five digits, else rounded to two decimals of a binary unit.
     pub fn rounded(self) -> String {
-        let (number, unit) = self.shortest();
-        match BINARY.iter().find(|(_, bits)| self.0 >= 1 << bits) {
-            Some((unit, bits)) if number > MOST_EXACT => {
-                format!("{:.2}{unit}", self.0 as f64 / (1_u64 << bits) as f64)
+        let shortest = self.shortest();
+        match UNITS.iter().find(|unit| unit.is_binary() && self.0 >= unit.bytes) {
+            Some(unit) if shortest.number > MOST_EXACT => {
+                format!("{:.2}{}", self.0 as f64 / unit.bytes as f64, unit.name)
             }
-            _ => format!("{number}{unit}"),
+            _ => shortest.to_string(),
         }
     }
 }
 
-/// The largest number that people read as it is.
+/// The largest number that people read as it is, without its point.
 const MOST_EXACT: u64 = 99_999;
 
-const BINARY: [(&str, u32); 5] = [("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
-const DECIMAL: [(&str, u32); 5] = [("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15)];
+/// A unit of sizes.
+#[derive(Debug, PartialEq, Eq)]
+struct SizeUnit {
+    name: &'static str,
+    bytes: u64,
+}
+
+impl SizeUnit {
+    const fn binary(name: &'static str, bits: u32) -> Self {
+        Self { name, bytes: 1 << bits }
+    }
+
+    const fn decimal(name: &'static str, digits: u32) -> Self {
+        Self { name, bytes: 10_u64.pow(digits) }
+    }
+
+    fn is_binary(&self) -> bool {
+        self.bytes.is_power_of_two()
+    }
+}
+
+/// The units of sizes: binary ones first, the largest of each first.
+static UNITS: [SizeUnit; 10] = [
+    SizeUnit::binary("Pi", 50),
+    SizeUnit::binary("Ti", 40),
+    SizeUnit::binary("Gi", 30),
+    SizeUnit::binary("Mi", 20),
+    SizeUnit::binary("Ki", 10),
+    SizeUnit::decimal("P", 15),
+    SizeUnit::decimal("T", 12),
+    SizeUnit::decimal("G", 9),
+    SizeUnit::decimal("M", 6),
+    SizeUnit::decimal("k", 3),
+];
+
+/// A size as a number of a unit, exactly.
+struct ExactForm {
+    /// The number without its point: 15 of `1.5Gi`.
+    number: u64,
+    /// The digits after the point.
+    decimals: u8,
+    unit: &'static str,
+}
+
+impl ExactForm {
+    /// Returns a size as a number of this unit with so many digits after the point, if it is one.
+    fn of(size: Size, unit: &'static SizeUnit, decimals: u8) -> Option<Self> {
+        let (scaled, unit_bytes) = (u128::from(size.0) * 10_u128.pow(decimals.into()), u128::from(unit.bytes));
+        let number = u64::try_from(scaled / unit_bytes).ok().filter(|_| scaled.is_multiple_of(unit_bytes))?;
+        Some(Self { number, decimals, unit: unit.name })
+    }
+
+    /// The length of its number, which is at least 1.
+    fn width(&self) -> u32 {
+        self.number.checked_ilog10().unwrap_or(0) + u32::from(self.decimals > 0)
+    }
+}
+
+impl fmt::Display for ExactForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, decimals, unit } = self;
+        if *decimals == 0 {
+            return write!(f, "{number}{unit}");
+        }
+        let (one, digits) = (10_u64.pow((*decimals).into()), usize::from(*decimals));
+        write!(f, "{}.{:0digits$}{unit}", number / one, number % one)
+    }
+}
 
 /// Refuses a leading zero.
 fn no_leading_zero(number: &str) -> Result<(), QuantityError> {
@@ -108,24 +174,26 @@ fn split(text: &str) -> Option<(u128, u32, &str)> {
     Some((format!("{whole}{fraction}").parse().ok()?, fraction.len() as u32, unit))
 }
 
+/// Returns the unit with this name; `GiB` is `Gi`.
+fn unit_named(name: &str) -> Option<&'static SizeUnit> {
+    let is_named =
+        |unit: &&SizeUnit| name == unit.name || unit.is_binary() && name.strip_suffix('B') == Some(unit.name);
+    UNITS.iter().find(is_named)
+}
+
 impl FromStr for Size {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         let form = || QuantityError::Form { example: "10Gi" };
         no_leading_zero(text)?;
         let (number, decimals, unit) = split(text).ok_or_else(form)?;
-        let binary =
-            BINARY.iter().find(|(name, _)| unit.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | "B")));
-        let factor = match (unit, binary) {
+        let factor = match (unit, unit_named(unit)) {
             ("", _) => 1,
-            (_, Some((_, bits))) => 1_u128 << bits,
-            _ => match DECIMAL.iter().find(|(name, _)| *name == unit) {
-                Some((_, digits)) => 10_u128.pow(*digits),
-                None => {
-                    let known = "Ki Mi Gi Ti Pi (powers of 1024) and k M G T P (powers of 1000)";
-                    return Err(QuantityError::Unit { unit: unit.to_owned(), known });
-                }
-            },
+            (_, Some(unit)) => u128::from(unit.bytes),
+            (_, None) => {
+                let known = "Ki Mi Gi Ti Pi (powers of 1024) and k M G T P (powers of 1000)";
+                return Err(QuantityError::Unit { unit: unit.to_owned(), known });
+            }
         };
         // A fraction of a byte is rounded up: the size is never less than requested.
         let bytes = (number * factor).div_ceil(10_u128.pow(decimals));
@@ -137,10 +205,88 @@ impl FromStr for Size {
 }
 
 impl fmt::Display for Size {
-    /// Exact, in the form of a manifest: a whole number of the unit in which it has the fewest digits (`10Gi`, `1500Mi`, `1500M`).
+    /// Exact, in the form of a manifest with the shortest number (`10Gi`, `1.5Gi`, `1500Mi`, `1500Ki`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, unit) = self.shortest();
-        f.pad(&format!("{number}{unit}"))
+        f.pad(&self.shortest().to_string())
+    }
+}
+
+/// A declared size, which is shown as its document writes it. Two are equal if their bytes are, and only these are stored.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(from = "Size", into = "Size")]
+pub struct DeclaredSize {
+    size: Size,
+    /// The place of its unit in the table, and its digits after the point, if the size alone would be shown in another form.
+    written: Option<(u8, u8)>,
+}
+
+impl DeclaredSize {
+    /// Formats a size for a comparison: as declared where it is the same, else as [`Size::exact`].
+    pub fn exact(self, size: Size) -> String {
+        self.as_written().filter(|_| size == self.size).unwrap_or_else(|| size.exact())
+    }
+
+    /// Returns the text of its document, if the size alone would be shown as another.
+    pub fn as_written(self) -> Option<String> {
+        self.written_form().map(|form| form.to_string())
+    }
+
+    fn written_form(self) -> Option<ExactForm> {
+        let (unit, decimals) = self.written?;
+        ExactForm::of(self.size, UNITS.get(usize::from(unit))?, decimals)
+    }
+}
+
+impl From<Size> for DeclaredSize {
+    fn from(size: Size) -> Self {
+        Self { size, written: None }
+    }
+}
+
+impl From<DeclaredSize> for Size {
+    fn from(declared: DeclaredSize) -> Self {
+        declared.size
+    }
+}
+
+impl std::ops::Deref for DeclaredSize {
+    type Target = Size;
+
+    fn deref(&self) -> &Size {
+        &self.size
+    }
+}
+
+impl PartialEq for DeclaredSize {
+    fn eq(&self, other: &Self) -> bool {
+        self.size == other.size
+    }
+}
+
+impl Eq for DeclaredSize {}
+
+impl FromStr for DeclaredSize {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let size: Size = text.parse()?;
+        let written = || {
+            let (_, decimals, unit) = split(text)?;
+            let unit = UNITS.iter().position(|known| known.name == unit)?;
+            Some((u8::try_from(unit).ok()?, u8::try_from(decimals).ok()?))
+        };
+        let declared = Self { size, written: written() };
+        // A number that is not a whole number of bytes was rounded up.
+        let is_kept = declared.written_form().is_some_and(|form| form.to_string() == text) && size.to_string() != text;
+        Ok(if is_kept { declared } else { size.into() })
+    }
+}
+
+impl fmt::Display for DeclaredSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.written_form() {
+            Some(form) => f.pad(&form.to_string()),
+            None => self.size.fmt(f),
+        }
     }
 }
 
@@ -260,11 +406,20 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_shown_in_the_unit_in_which_it_was_written() {
-        for written in ["1", "512", "1k", "1500Mi", "10Gi", "1500M", "5G", "1000Ki", "1025Gi", "1000001", "2P", "0"] {
-            assert_eq!(written.parse::<Size>().map(|size| size.to_string()), Ok(written.to_owned()));
+    fn a_size_is_shown_in_the_unit_with_the_shortest_number() {
+        for shown in
+            ["1", "512", "1k", "1500Mi", "10Gi", "1.5Gi", "512Mi", "1.5G", "1000Ki", "1025Gi", "1000001", "2P", "0"]
+        {
+            assert_eq!(shown.parse::<Size>().map(|size| size.to_string()), Ok(shown.to_owned()));
         }
-        for (written, shown) in [("2048Mi", "2Gi"), ("1.5Gi", "1536Mi"), ("1.5G", "1500M"), ("1024k", "1000Ki")] {
+        for (written, shown) in [
+            ("2048Mi", "2Gi"),
+            ("1536Mi", "1.5Gi"),
+            ("0.5Gi", "512Mi"),
+            ("1500M", "1.5G"),
+            ("1024k", "1000Ki"),
+            ("1.25Gi", "1280Mi"),
+        ] {
             assert_eq!(written.parse::<Size>().map(|size| size.to_string()), Ok(shown.to_owned()));
         }
         for bytes in (0..64).flat_map(|bits| [1_u64 << bits, (1 << bits) - 1, 3 << bits.min(61)]) {
@@ -274,10 +429,34 @@ mod tests {
     }
 
     #[test]
-    fn a_measured_amount_is_rounded_if_its_number_is_long() {
-        for (bytes, shown) in
-            [(97_570_000_896, "90.87Gi"), (1500 << 20, "1500Mi"), (0, "0"), (1000, "1k"), (1001, "1001")]
+    fn a_declared_size_is_shown_as_it_is_written() {
+        for written in
+            ["1.5Gi", "2048Mi", "1536Mi", "0.5Gi", "1.25Gi", "1.50Gi", "1500M", "1024k", "10Gi", "0.000000001G", "0"]
         {
+            let declared: DeclaredSize = written.parse().unwrap();
+            assert_eq!(declared.to_string(), written);
+            assert_eq!(declared.exact(*declared), written);
+            assert_eq!(declared, DeclaredSize::from(*declared), "the same size, however it is written");
+            assert_eq!(serde_json::to_value(declared).unwrap(), serde_json::json!(declared.bytes()));
+        }
+        // Without a unit, and where it is no whole number of bytes.
+        for (written, shown) in [("1073741824", "1Gi"), ("0.1Ki", "103"), ("10GiB", "10Gi")] {
+            assert_eq!(written.parse::<DeclaredSize>().unwrap().to_string(), shown);
+        }
+        let declared: DeclaredSize = "2048Mi".parse().unwrap();
+        assert_eq!(declared.exact(Size(4 << 30)), "4Gi", "another size");
+    }
+
+    #[test]
+    fn a_measured_amount_is_rounded_if_its_number_is_long() {
+        for (bytes, shown) in [
+            (97_570_000_896, "90.87Gi"),
+            (1500 << 20, "1500Mi"),
+            (3 << 29, "1.5Gi"),
+            (0, "0"),
+            (1000, "1k"),
+            (1001, "1001"),
+        ] {
             assert_eq!(Size(bytes).rounded(), shown);
         }
         assert_eq!(Size((1 << 30) + 1).rounded(), "1.00Gi");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Kind, Name, Percent, Seconds, Size};
+use super::{DeclaredSize, Kind, Name, Percent, Seconds, Size};
 
 /// The fields of a map.
 #[derive(Debug, Clone, Copy)]
@@ -272,7 +272,7 @@ pub enum Setting {
     /// A factor, in hundredths.
     Factor(Percent),
     /// A number of bytes.
-    Size(Size),
+    Size(DeclaredSize),
     /// A duration.
     Duration(Seconds),
     /// A percentage.
@@ -296,7 +296,7 @@ impl Setting {
             Self::Bool(value) => (*value).into(),
             Self::Whole(value) => (*value).into(),
             Self::Factor(share) => (f64::from(share.0) / 100.0).into(),
-            Self::Size(size) => size.0.into(),
+            Self::Size(size) => size.bytes().into(),
             Self::Duration(time) => time.to_string().into(),
             Self::Share(share) => share.to_string().into(),
             Self::Text(text) => text.as_str().into(),
@@ -411,10 +411,19 @@ macro_rules! kept_as {
 kept_as! {
     bool = Bool;
     u64 = Whole;
-    Size = Size;
+    DeclaredSize = Size;
     Seconds = Duration;
     String = Text;
     Name = Name;
+}
+
+impl FieldValue for Size {
+    fn from_value(value: Setting) -> Option<Self> {
+        DeclaredSize::from_value(value).map(Self::from)
+    }
+    fn to_value(&self) -> Option<Setting> {
+        Some(Setting::Size((*self).into()))
+    }
 }
 
 impl FieldValue for u32 {

@@ -398,7 +398,7 @@ fn is_as_declared(inputs: &Inputs<'_>, step: &Step, settings: &VolumeSettings) -
 
 fn is_grown_back(inputs: &Inputs<'_>, usable: &Usable<'_>, step: &Step) -> bool {
     let entry = usable.ledger.and_then(|ledger| ledger.complete.get(&step.identity.uid));
-    let declared = inputs.reading.specs.volumes.get(&step.identity.name).map(|spec| spec.size);
+    let declared = inputs.reading.specs.volumes.get(&step.identity.name).map(|spec| *spec.size);
     entry.is_some_and(|entry| entry.accepted.is_some() && entry.accepted == declared)
 }
 

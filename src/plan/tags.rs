@@ -1,8 +1,10 @@
 //! The tags that documents ask for, and how changes of tags are shown.
 
+use std::fmt::Display;
+
 use serde_json::{Value, json};
 
-use crate::model::{FieldChange, Meta, OnRemove, Provisioning, Size, SnapshotSpec, Stack, Tags, VolumeSpec};
+use crate::model::{FieldChange, Meta, OnRemove, Provisioning, SnapshotSpec, Stack, Tags, VolumeSpec};
 
 /// The tag fields of a document.
 pub(super) struct DesiredTags<'s> {
@@ -124,7 +126,7 @@ pub(super) fn change(path: &str, before: Value, after: Value) -> FieldChange {
 }
 
 /// Returns a size for a sentence, with its unit.
-pub(super) fn exact(size: Size) -> String {
+pub(super) fn exact(size: impl Display) -> String {
     let text = size.to_string();
     if text.ends_with(|c: char| c.is_ascii_digit()) { format!("{text} bytes") } else { text }
 }

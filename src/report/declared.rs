@@ -46,6 +46,14 @@ impl<'a> Declared<'a> {
         }
     }
 
+    /// Returns the declared size as its document writes it, if the size alone would be shown as another.
+    pub(super) fn written_size(self) -> Option<String> {
+        match self {
+            Self::Volume(spec) => spec.size.as_written(),
+            Self::Snapshot(_) | Self::Export(_) | Self::Target(_) | Self::Backend(_) => None,
+        }
+    }
+
     /// Returns the spec in the form of the manifest, with sizes in bytes.
     pub fn json(self) -> Value {
         match self {

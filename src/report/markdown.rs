@@ -11,7 +11,7 @@ use super::plan_text::{summary_line, where_all};
 use super::plan_view::{HeldView, Outage, PlanView, StepView, held_by_outages, outages};
 use super::same_problem::same_problems;
 use super::warnings::ToldWarning;
-use crate::model::{FieldChange, ProblemView, Risk, Size, SourcePlace, Verb};
+use crate::model::{DeclaredSize, FieldChange, ProblemView, Risk, Size, SourcePlace, Verb};
 use crate::text::{counted, escape, exact};
 
 /// Returns the whole plan. The first line gives the bytes at risk and the steps that disrupt clients.
@@ -26,7 +26,7 @@ pub fn markdown(view: &PlanView) -> String {
     let holds = fold(holds);
     list(&mut out, "Held", holds.iter().map(hold));
     let drift = view.drift.iter().flatten().map(|drift| {
-        let change = |of: &Value| value(&drift.path, of);
+        let change = |of: &Value| value(&drift.path, of, None);
         vec![
             safe(&format!("{}/{}", drift.kind.as_lower(), drift.name)),
             safe(&drift.path),
@@ -134,7 +134,7 @@ fn step_row(step: &StepView) -> Vec<String> {
         Risk::Irreversible => "**irreversible**",
     };
     let rounding = step.rounding.iter().map(|rounding| safe(&format!("size: {rounding}")));
-    let fields: Vec<String> = rounding.chain(step.changes.iter().map(|of| change(step.action, of))).collect();
+    let fields: Vec<String> = rounding.chain(step.changes.iter().map(|of| change(step, of))).collect();
     vec![
         format!("`{}`", step.action.glyph()),
         safe(&step.object_name()),
@@ -145,20 +145,21 @@ fn step_row(step: &StepView) -> Vec<String> {
     ]
 }
 
-fn change(verb: Verb, change: &FieldChange) -> String {
-    let (path, after) = (safe(&change.path), value(&change.path, &change.after));
+fn change(step: &StepView, change: &FieldChange) -> String {
+    let shown = |of: &Value| value(&change.path, of, step.declared);
+    let (path, after) = (safe(&change.path), shown(&change.after));
     match &change.before {
         Value::Null => format!("{path}: {after}"),
         // Of what goes, the values are shown: nothing is resized.
-        before if change.after.is_null() && matches!(verb, Verb::Remove | Verb::Destroy) => {
-            format!("{path}: {}", value(&change.path, before))
+        before if change.after.is_null() && matches!(step.action, Verb::Remove | Verb::Destroy) => {
+            format!("{path}: {}", shown(before))
         }
-        before => format!("{path}: {} → {after}", value(&change.path, before)),
+        before => format!("{path}: {} → {after}", shown(before)),
     }
 }
 
-fn value(path: &str, value: &Value) -> String {
-    safe(&super::plan_text::value(path, value))
+fn value(path: &str, value: &Value, declared: Option<DeclaredSize>) -> String {
+    safe(&super::plan_text::value(path, value, declared))
 }
 
 /// Writes a heading with a table, or nothing if there are no rows. Cells are Markdown.

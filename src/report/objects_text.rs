@@ -122,7 +122,13 @@ fn colour_of(condition: Condition) -> &'static str {
 /// Returns the size; the capacity of a backend is a measured amount.
 fn size_of(object: &ObjectStatus<'_>, paint: Paint) -> Option<String> {
     let size = object.status.size.map(Size)?;
-    Some(if object.kind == Kind::Backend { size.rounded() } else { sized(size, paint) })
+    let as_written = || as_written(object, size).map(ToOwned::to_owned);
+    Some(if object.kind == Kind::Backend { size.rounded() } else { as_written().unwrap_or_else(|| sized(size, paint)) })
+}
+
+/// Returns a size as the document of the object writes it, if it is the declared one.
+fn as_written<'a>(object: &'a ObjectStatus<'_>, size: Size) -> Option<&'a str> {
+    object.status.written_size.as_deref().filter(|written| written.parse() == Ok(size))
 }
 
 /// Returns the message unless the object is settled; if it is unobserved, with the time of its last observation.
@@ -224,6 +230,10 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
         0 => "0".to_owned(),
         size => format!("{} ({size} bytes)", Size(size).rounded()),
     };
+    let size_in_full = |size: u64| match as_written(object, Size(size)) {
+        Some(written) => format!("{written} ({size} bytes)"),
+        None => bytes(size),
+    };
     let is_live_volume = object.kind == Kind::Volume && status.place.as_deref() == Some("live");
     field(
         "path",
@@ -232,7 +242,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
             None => is_live_volume.then(|| "none: its backend shows no path on this host".to_owned()),
         },
     );
-    field("size", status.size.map(bytes));
+    field("size", status.size.map(size_in_full));
     field("used", status.used.map(bytes));
     for Capacity { resource, total, used, per_object: _ } in &status.capacities {
         let count = |number: &u64| if resource.is_bytes() { bytes(*number) } else { number.to_string() };
@@ -259,7 +269,9 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
             let _ = writeln!(out, "{}", paint.bold("Declared:"));
             for (key, value) in spec.json().as_object().into_iter().flatten() {
                 let value = match value {
-                    Value::Number(size) if key == "size" => size.as_u64().map_or_else(|| size.to_string(), bytes),
+                    Value::Number(size) if key == "size" => {
+                        size.as_u64().map_or_else(|| size.to_string(), size_in_full)
+                    }
                     Value::Object(fields) => match fields.iter().next() {
                         Some((kind, Value::String(name))) if key == "source" => format!("{kind}/{name}"),
                         _ => in_line(fields),

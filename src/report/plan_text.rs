@@ -11,8 +11,8 @@ use super::folded::{Folded, fold, where_all_are};
 use super::folded_text::{render_holds, render_outages, render_warnings};
 use super::plan_view::{HeldView, Outage, PlanView, StepView, outages, where_all_of_outages};
 use super::warnings::ToldWarning;
-use crate::model::{FieldChange, Risk, Size, Verb};
-use crate::text::{Paint, counted, escape, exact};
+use crate::model::{DeclaredSize, FieldChange, Risk, Size, Verb};
+use crate::text::{Paint, as_declared, counted, escape};
 
 /// Returns the whole plan, with a summary as its last line.
 pub fn render(view: &PlanView, paint: Paint) -> String {
@@ -38,7 +38,8 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
         section(&mut out, paint, "Drift (changed outside of Kiln)");
         for drift in drift {
             let path = escape(&drift.path);
-            let (recorded, observed) = (value(&drift.path, &drift.recorded), value(&drift.path, &drift.observed));
+            let (recorded, observed) =
+                (value(&drift.path, &drift.recorded, None), value(&drift.path, &drift.observed, None));
             let (kind, name, arrow) = (drift.kind.as_lower(), &drift.name, paint.arrow());
             let _ = writeln!(out, "  {kind}/{name}  {path}: {recorded} {arrow} {observed}");
         }
@@ -131,18 +132,19 @@ fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
     for change in &step.changes {
         // The size of a new object is in its own line.
         if !(step.action == Verb::Create && change.path == "size") {
-            render_change(out, step.action, change, paint);
+            render_change(out, step, change, paint);
         }
     }
 }
 
-fn render_change(out: &mut String, verb: Verb, change: &FieldChange, paint: Paint) {
-    let (before, after) = (value(&change.path, &change.before), value(&change.path, &change.after));
+fn render_change(out: &mut String, step: &StepView, change: &FieldChange, paint: Paint) {
+    let shown = |of: &Value| value(&change.path, of, step.declared);
+    let (before, after) = (shown(&change.before), shown(&change.after));
     let path = escape(&change.path);
     let _ = match &change.before {
         Value::Null => writeln!(out, "      {path}: {after}"),
         // Of what goes, the values are shown: nothing is resized.
-        _ if change.after.is_null() && matches!(verb, Verb::Remove | Verb::Destroy) => {
+        _ if change.after.is_null() && matches!(step.action, Verb::Remove | Verb::Destroy) => {
             writeln!(out, "      {path}: {before}")
         }
         _ => writeln!(out, "      {path}: {before} {} {after}", paint.arrow()),
@@ -154,12 +156,13 @@ fn is_bytes(path: &str) -> bool {
     path == "size" || path.strip_prefix("qos.").is_some_and(|limit| limit.to_lowercase().contains("bps"))
 }
 
-/// Returns a field's value for people.
-pub(super) fn value(path: &str, value: &Value) -> String {
+/// Returns a field's value for people. `declared`: the declared size of the object.
+pub(super) fn value(path: &str, value: &Value, declared: Option<DeclaredSize>) -> String {
     match value {
         Value::Null => "none".to_owned(),
         Value::Number(number) if is_bytes(path) => {
-            number.as_u64().map_or_else(|| number.to_string(), |bytes| exact(Size(bytes)))
+            let declared = declared.filter(|_| path == "size");
+            number.as_u64().map_or_else(|| number.to_string(), |bytes| as_declared(declared, Size(bytes)))
         }
         Value::String(text) => escape(text).into_owned(),
         other => escape(&other.to_string()).into_owned(),

@@ -11,11 +11,11 @@ use super::Commands;
 use super::approval_text::{digest_changes, waiting, waiting_after_run};
 use super::folded::{Fact, Folded, TellsFact, ToldVerb, fold, where_all_are};
 use crate::model::{
-    Action, ApprovalSet, Endpoint, FieldChange, InnerSnapshot, Kind, Name, NativeName, Origin, ProblemView,
-    Provisioning, Risk, Size, Specs, Step, Verb,
+    Action, ApprovalSet, DeclaredSize, Endpoint, FieldChange, InnerSnapshot, Kind, Name, NativeName, Origin,
+    ProblemView, Provisioning, Risk, Size, Specs, Step, Verb,
 };
 use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
-use crate::text::exact;
+use crate::text::{as_declared, exact};
 
 /// The `format` of the JSON form.
 pub const PLAN_FORMAT: &str = "kiln.plan/v1";
@@ -88,6 +88,9 @@ pub struct StepView {
     /// The declared size and what the backend makes of it, in one sentence, if it rounds the size up.
     #[serde(skip)]
     pub rounding: Option<String>,
+    /// The declared size of a volume.
+    #[serde(skip)]
+    pub declared: Option<DeclaredSize>,
 }
 
 /// A change made outside of Kiln, as shown.
@@ -420,7 +423,8 @@ impl StepView {
             after_completion: _,
             parent_volume: _,
         } = step;
-        let rounded = rounded_from(step, specs);
+        let declared = declared_size(step, specs);
+        let rounded = rounded_from(step, declared);
         Self {
             action: action.verb(),
             word: action.word(),
@@ -433,9 +437,10 @@ impl StepView {
             risk: *risk,
             reason: format!("{reason:?}"),
             changes: changes.clone(),
-            detail: detail(step, rounded.is_some()),
+            detail: detail(step, declared, rounded.is_some()),
             rounding: rounded
                 .map(|(declared, size)| format!("{declared}, rounded up by the backend to {}", exact(size))),
+            declared,
         }
     }
 
@@ -446,9 +451,9 @@ impl StepView {
 }
 
 /// Returns the details of a step, shown after its verb. `is_rounded`: whether its size is shown below, too.
-fn detail(step: &Step, is_rounded: bool) -> String {
+fn detail(step: &Step, declared: Option<DeclaredSize>, is_rounded: bool) -> String {
     let at = &step.endpoint;
-    let shown = |size: Size| if is_rounded { size.rounded() } else { exact(size) };
+    let shown = |size: Size| if is_rounded { size.rounded() } else { as_declared(declared, size) };
     match &step.action {
         Action::Create { size, provisioning, origin, tags: _, settings, n: _ } => {
             let encrypted = if settings.encrypted { ", encrypted" } else { "" };
@@ -503,8 +508,12 @@ fn short(native: &NativeName) -> String {
 }
 
 /// Returns the declared size and that of the step, if it rounds the size up to the granularity of the backend.
-fn rounded_from(step: &Step, specs: &Specs) -> Option<(Size, Size)> {
+fn rounded_from(step: &Step, declared: Option<DeclaredSize>) -> Option<(DeclaredSize, Size)> {
     let (Action::Create { size, .. } | Action::Grow { to: size }) = &step.action else { return None };
-    let declared = specs.volumes.get(&step.identity.name).filter(|_| step.identity.kind == Kind::Volume)?.size;
-    (declared < *size).then_some((declared, *size))
+    declared.filter(|declared| **declared < *size).map(|declared| (declared, *size))
+}
+
+/// Returns the declared size of the volume of a step.
+fn declared_size(step: &Step, specs: &Specs) -> Option<DeclaredSize> {
+    specs.volumes.get(&step.identity.name).filter(|_| step.identity.kind == Kind::Volume).map(|spec| spec.size)
 }

@@ -81,6 +81,9 @@ pub struct Status<'a> {
     pub path: Option<Cow<'a, Path>>,
     /// The size for clients, in bytes; for a Backend, its capacity.
     pub size: Option<u64>,
+    /// The declared size as its document writes it, if it is not the shortest form of that size: `2048Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_size: Option<SmolStr>,
     /// The allocated bytes, if cheap to know.
     pub used: Option<u64>,
     /// When a snapshot was created, if its backend reports it.
@@ -477,6 +480,7 @@ impl<'a> StatusIndex<'a> {
                     Some(Cow::Borrowed(self.overview.paths.get(backend?)?.get(&object.address())?.as_path()))
                 }),
                 size: object.map(|object| object.size.bytes()),
+                written_size: declared.and_then(Declared::written_size).map(SmolStr::from),
                 used: object.and_then(|object| object.used),
                 created_at: object.and_then(|object| object.created).map(Moment),
                 place: object.map(|object| match object.place {

@@ -15,6 +15,6 @@ pub use escape::{escape, is_unsafe};
 pub use paint::Paint;
 pub use places::{split_places, without_places};
 pub use shell::quoted;
-pub use size::{counted, exact, sized};
+pub use size::{as_declared, counted, exact, sized};
 pub use table::{Cell, table};
 pub use time::{Moment, age, rfc3339};

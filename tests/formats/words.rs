@@ -604,7 +604,7 @@ fn reading() -> Reading {
     let volume = VolumeSpec {
         meta: meta("db"),
         backend: name("fast"),
-        size: Size(4096),
+        size: Size(4096).into(),
         provisioning: Some(Provisioning::Thin),
         source: Some(SourceSpec::Image(image()).into()),
         protected: Some(true),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::model::{
-    Absence, BackendRecord, DriverError, Identity, JournalAction, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView,
-    Name, Object, ObjectId, ObjectRecord, OpenIntent, Place, Size, Specs, Step, Uid,
+    Absence, BackendRecord, DeclaredSize, DriverError, Identity, JournalAction, JournalEntry, Kind, Ledger,
+    LedgerEntry, LedgerView, Name, Object, ObjectId, ObjectRecord, OpenIntent, Place, Size, Specs, Step, Uid,
 };
 use crate::plan::{self, Observation, SettledState};
 use crate::store::Batch;
@@ -138,7 +138,8 @@ async fn accept_as_it_is(
     // Only what is smaller than the ledger says is accepted.
     let smaller =
         ledger.filter(|ledger| ledger.complete.get(&identity.uid).is_some_and(|entry| entry.size > object.size));
-    let was = smaller.and_then(|ledger| ledger::accept_smaller(ledger, identity.uid, object, declared, None));
+    let was =
+        smaller.and_then(|ledger| ledger::accept_smaller(ledger, identity.uid, object, declared.map(Size::from), None));
     let Some(was) = was else {
         return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
     };
@@ -147,7 +148,7 @@ async fn accept_as_it_is(
     let batch = Batch { objects: vec![(identity.uid, None)], journal: vec![line], ..Batch::default() };
     remember(session, batch).await?;
     let mut said = format!("{kind} {name} is accepted as it is, with {}", object.size);
-    if let Some(declared) = declared.filter(|declared| *declared > object.size) {
+    if let Some(declared) = declared.filter(|declared| **declared > object.size) {
         said.push_str(&format!(
             "; it is not grown back to {declared} until that is approved or another size is declared"
         ));
@@ -156,7 +157,7 @@ async fn accept_as_it_is(
 }
 
 /// The size that is declared for a volume, by its name or by a document that renames it.
-fn declared_size(specs: &Specs, identity: &Identity) -> Option<Size> {
+fn declared_size(specs: &Specs, identity: &Identity) -> Option<DeclaredSize> {
     let renamed = || specs.volumes.values().find(|volume| volume.meta.renamed_from.as_ref() == Some(&identity.name));
     let volume = || specs.volumes.get(&identity.name).or_else(renamed);
     (identity.kind == Kind::Volume).then(volume).flatten().map(|volume| volume.size)
@@ -297,7 +298,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         let stored = known.as_ref().and_then(|ledger| Some(ledger.complete.get(uid)?.size));
         let known = stored.into_iter().chain(remembered.get(uid).map(|record| record.size)).max();
         let declared = declared_size(specs, identity);
-        if let Some(was) = ledger::accept_smaller(&mut ledger, *uid, object, declared, known) {
+        if let Some(was) = ledger::accept_smaller(&mut ledger, *uid, object, declared.map(Size::from), known) {
             batch.journal.push(line(identity, accepted(object.size, was)));
             smaller.push(format!("{} {} ({}, was {was})", identity.kind.as_lower(), identity.name, object.size));
         }

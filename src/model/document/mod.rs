@@ -49,7 +49,7 @@ mod tests {
             FieldForm::Bool => Setting::Bool(true),
             FieldForm::Whole { min, .. } => Setting::Whole(min + 1),
             FieldForm::Factor => Setting::Factor(Percent(150)),
-            FieldForm::Size { min, .. } => Setting::Size(Size(min + 1)),
+            FieldForm::Size { min, .. } => Setting::Size(Size(min + 1).into()),
             FieldForm::Duration { min } => Setting::Duration(Seconds(min + 1)),
             FieldForm::Share { min, .. } => Setting::Share(Percent(min + 1)),
             FieldForm::Text(_) => Setting::Text("text".to_owned()),

@@ -8,7 +8,7 @@ use crate::model::table::{
     Choices, Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, FieldValue, Setting, Settings,
     Text, choices, fields,
 };
-use crate::model::{ImageRef, Kind, Name, Size};
+use crate::model::{DeclaredSize, ImageRef, Kind, Name, Size};
 
 pub(super) const VOLUME: DocumentTable = DocumentTable {
     doc: "A volume.",
@@ -27,7 +27,7 @@ fields! {
         /// The Backend of the volume. Default: the Stack's.
         "backend" => backend: Name = FieldRule::optional(FieldForm::Name(Some(Kind::Backend))),
         /// At least one byte; rounded up to the granularity of the backend. It can only grow.
-        "size" => size: Size = FieldRule::required("write a size, like 10Gi", FieldForm::size(1)),
+        "size" => size: DeclaredSize = FieldRule::required("write a size, like 10Gi", FieldForm::size(1)),
         /// When space is allocated. Default: thin where the driver can.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "provisioning" => provisioning: Option<Provisioning> = FieldRule::optional(FieldForm::Choice(&Provisioning::CHOICES)),

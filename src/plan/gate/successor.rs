@@ -234,7 +234,7 @@ fn unused_volumes<'a>(inventory: &Inventory<'a>) -> HashMap<(&'a Name, Size, &'a
     for ((kind, name), objects) in &inventory.by_name {
         let Some(spec) = inventory.specs().volumes.get(*name).filter(|_| *kind == Kind::Volume) else { continue };
         // A volume that this plan changes is compared after the change.
-        let settled = |object: &&OwnedObject<'_>| spec.meta.labels == object.tags.labels && spec.size <= object.size;
+        let settled = |object: &&OwnedObject<'_>| spec.meta.labels == object.tags.labels && *spec.size <= object.size;
         for object in objects.iter().filter(settled) {
             // As far as a listing shows: reserved room looks like data.
             let thick = object.tags.provisioning == Some(Provisioning::Thick);

@@ -114,7 +114,7 @@ pub(super) fn create<'a>(
     let changes = changes(spec, size, &tags, &settings);
     let action = Action::Create { size, provisioning, origin, tags, settings, n };
     let created = Step::new(spec.backend.clone(), identity, action, Reason::NotThere);
-    if spec.size < SMALLEST {
+    if *spec.size < SMALLEST {
         let place = inventory.place_of_field(subject.kind, subject.name, PlacedField::Size);
         let (name, bytes) = (&spec.meta.name, spec.size.bytes());
         let message = format!(

@@ -71,7 +71,7 @@ fn restore<'a>(
     let (snapshot, made) = snapshot_to_restore(inventory, draft, &subject, &request.snapshot, volume.uid)?;
     if snapshot.size > size {
         let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(size));
-        let fix = match spec.size < snapshot.size {
+        let fix = match *spec.size < snapshot.size {
             true => format!("write at least `size: {}`{}", snapshot.size, place_of(PlacedField::Size)),
             false => format!("grow the volume first: `kiln describe volume/{name}` shows what holds it"),
         };

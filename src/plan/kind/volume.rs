@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, Growth, Kind, Name, NativeName, ObjectRef, Place, PlacedField, Provisioning, Reason, Size, Step,
-    Verb, VolumeSpec,
+    Action, DeclaredSize, Expect, Growth, Kind, Name, NativeName, ObjectRef, Place, PlacedField, Provisioning, Reason,
+    Size, Step, Verb, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -50,7 +50,7 @@ pub(super) fn update<'a>(
     retag(inventory, draft, subject, &wanted, object, &mut after);
     let configured = configure(inventory, draft, usable, subject, spec, (object, &native), &mut after);
     draft.accept(configured);
-    let would_grow_back = spec.size > object.whole_size() && inventory.settled(object).accepted == Some(spec.size);
+    let would_grow_back = *spec.size > object.whole_size() && inventory.settled(object).accepted == Some(*spec.size);
     let size = match would_grow_back {
         true => {
             draft.to_grow_back.push((&spec.meta.name, *object));
@@ -142,7 +142,7 @@ pub(super) fn grow<'a>(
     subject: &Subject<'_>,
     object: &OwnedObject<'_>,
     native: &NativeName,
-    declared: Size,
+    declared: DeclaredSize,
     after: &mut Vec<usize>,
 ) -> Result<Size, Hold> {
     let to = declared.round_up(usable.capabilities.granularity);
@@ -155,7 +155,7 @@ pub(super) fn grow<'a>(
         return Err(subject.hold(HeldReason::ShrinkRefused, message, fix));
     }
     // An adopted object may have a size between two multiples of the granularity: it need not grow.
-    if declared <= size {
+    if *declared <= size {
         return Ok(object.size);
     }
     let idle = match usable.capabilities.grow {
