@@ -23,7 +23,7 @@ use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, JournalEntry, ObjectId, Owner, Reading};
 use crate::plan::Overview;
 use crate::report::{history_of, same_problems};
-use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
+use crate::store::{self, MemoryStore, OpenedStore, Store, StoreCondition, StoreError};
 use crate::text::{counted, escape};
 
 /// The context of a command.
@@ -313,15 +313,18 @@ impl Context {
         Ok(self.setup(reading, Some(self.open_store()?)))
     }
 
-    /// Returns a setup that writes. A store that does not exist is made by the first change.
+    /// Returns a setup that writes. The store is made, or opened for writing, by the first change.
     ///
     /// # Errors
     /// As [`Context::writing`].
     pub(crate) fn writing_after_question(&self, reading: Arc<Reading>) -> Result<Setup, Failure> {
-        if self.state.exists() {
-            return self.writing(reading);
-        }
-        let store = LateStore::new(self.state.clone(), self.terminal.clone());
+        let seen = match store::open_read_only(&self.state, 0)? {
+            None => Arc::new(MemoryStore::new()),
+            Some(opened) if opened.found == StoreCondition::Whole => self.with_notes(opened),
+            // Opening it for writing sets it aside, or says why that is impossible.
+            Some(_) => return self.writing(reading),
+        };
+        let store = LateStore::new(self.state.clone(), self.terminal.clone(), seen);
         Ok(self.setup(reading, Some(Arc::new(store))))
     }
 
@@ -461,7 +464,10 @@ impl Context {
         operation: Operation,
     ) -> Result<OperationResult, Failure> {
         let Some(daemon) = self.daemon()? else {
-            let setup = self.writing(declared)?;
+            let setup = match matches!(operation, Operation::ListPurge(_)) {
+                true => self.writing_after_question(declared)?,
+                false => self.writing(declared)?,
+            };
             return Ok(block_on(async { engine::operate(&setup, operation).await })??);
         };
         let request = OperationRequest { specs: real(specs), operation };

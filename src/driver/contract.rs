@@ -48,6 +48,10 @@ pub trait PoolMetadata: Send + Sync {
     /// `OtherWriter`, naming the process, if a living process holds it; `Unreachable`.
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError>;
 
+    /// Names this process to others as the holder of the writer lock of `owner`, where they see that. Taking the lock leaves the pool as it
+    /// was: a person may still answer that nothing is to be changed. Every step and every change of a ledger names the process, too.
+    async fn announce(&self, _owner: &Owner) {}
+
     /// Reads the ledger of an owner. `None` if there is none, or the pool does not have its identity yet.
     ///
     /// # Errors

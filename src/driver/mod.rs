@@ -31,6 +31,7 @@
 //! `tests/conformance` tests every driver for these guarantees.
 
 mod contract;
+mod flock;
 pub mod image;
 mod local;
 mod newfile;

@@ -183,6 +183,18 @@ impl BackendSession {
         }
     }
 
+    /// Names this process as the holder of the writer lock, if it has it.
+    pub(super) async fn announce(&self, owner: &Owner) {
+        if self.lock.is_some() {
+            let announced = async {
+                self.driver.metadata().announce(owner).await;
+                Ok(())
+            };
+            // It is only for messages.
+            let _ = self.within(announced).await;
+        }
+    }
+
     /// Takes the writer lock of `owner` for the length of the session.
     pub(super) async fn lock(&mut self, owner: &Owner) -> Result<(), DriverError> {
         self.lock = Some(Arc::from(self.lock_of(owner).await?));

@@ -107,6 +107,10 @@ async fn carry_out<'s>(
     let postponed = to_run.as_ref().map_or(0, |rest| plan.steps.len() - rest.steps.len());
     let to_run = to_run.as_ref().unwrap_or(&plan);
     tracing::debug!(steps = to_run.steps.len(), postponed, held = plan.held.len(), "planned");
+    if options.unattended {
+        // A process that stays is named before it has something to do.
+        session.announce().await;
+    }
     reporter.planned(to_run);
     if report.breaches.is_empty() {
         report.postponed = postponed;

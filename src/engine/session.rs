@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tracing::Span;
 
 use tokio::task::JoinSet;
@@ -215,6 +216,12 @@ impl<'s> Session<'s> {
             self.images.insert(image, look);
         }
         any
+    }
+
+    /// Names this process on every pool whose writer lock it has.
+    pub(super) async fn announce(&self) {
+        let owner = &self.specs().stack.owner;
+        join_all(self.observations.backends.values().map(|backend| backend.announce(owner))).await;
     }
 
     /// Prepares a backend for writing: initialises its pool, takes its lock and begins its ledger.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use rustix::fs::{Mode, OFlags};
@@ -57,9 +58,18 @@ fn at_a_terminal(sandbox: &Sandbox, arguments: &str, answer: &str) -> (i32, Stri
     (child.wait().unwrap().code().unwrap(), shown)
 }
 
-/// One volume to grow, and one to destroy.
+fn names(trees: &[Vec<(PathBuf, Vec<u8>)>]) -> Vec<&PathBuf> {
+    trees.iter().flatten().map(|(path, _)| path).collect()
+}
+
+/// One volume to grow, and one to destroy; and one on another pool.
 fn with_a_step_that_cannot_be_undone() -> Sandbox {
     let sandbox = Sandbox::with_volumes(&["db"]);
+    sandbox.write(
+        "specs/sim.yaml",
+        "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: sim}\nspec: {driver: sim, sim: {path: ../simulated/pool}}\n\
+         ---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {name: other}\nspec: {backend: sim, size: 1Mi}\n",
+    );
     sandbox.volume("gone", "size: 1Mi, onRemove: Delete");
     sandbox.kiln("apply").ends(0);
     sandbox.volume("db", "size: 2Mi");
@@ -70,13 +80,9 @@ fn with_a_step_that_cannot_be_undone() -> Sandbox {
 #[test]
 fn no_to_the_question_executes_nothing_at_all() {
     let sandbox = with_a_step_that_cannot_be_undone();
-    let pool = || {
-        let mut files = sandbox.tree("pool");
-        // The lock names the process that had it last.
-        files.retain(|(path, _)| !path.ends_with("prod.lock"));
-        files
-    };
-    let before = pool();
+    let files = || ["pool", "state", "simulated"].map(|tree| sandbox.tree(tree));
+    let before = files();
+    assert!(before.iter().all(|tree| !tree.is_empty()), "there is a pool, a store and a simulated pool");
     let digest = sandbox.kiln("plan -o json").json()["approval"].as_str().unwrap().to_owned();
     for answer in ["no", "y", ""] {
         let (code, shown) = at_a_terminal(&sandbox, "apply", answer);
@@ -86,12 +92,66 @@ fn no_to_the_question_executes_nothing_at_all() {
         assert!(plan.contains("1 step cannot be undone: destroy volume/gone."), "{shown}");
         assert!(!plan.contains(&digest) && !plan.contains("Waiting for approval"), "the answer decides: {shown}");
         assert!(rest.contains("the plan was not confirmed; nothing was changed"), "{shown}");
-        assert!(pool() == before, "the pool was changed");
+        assert_eq!(names(&files()), names(&before));
+        assert!(files() == before, "a pool or the store was changed");
     }
+    // Of a Stack that nothing has been written for, neither.
+    sandbox.write("other/stack.yaml", &STACK.replace("prod", "other").replace("5c1d2e8a90", "ab23456789"));
+    let own = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: own}\nspec: {backend: fast, size: 1Mi}\n";
+    sandbox.write("other/own.yaml", own);
+    let (code, shown) = at_a_terminal(&sandbox, "apply other --ask", "no");
+    assert!(code == 4 && shown.contains("Execute this plan?"), "{shown}");
+    assert_eq!(names(&files()), names(&before));
+    assert!(files() == before, "a pool or the store was changed");
     let (code, shown) = at_a_terminal(&sandbox, "apply", "yes");
     assert_eq!(code, 0, "{shown}");
     assert_eq!(shown.matches("Steps:").count(), 1, "the plan is shown once: {shown}");
     assert!(shown.contains("grew volume/db") && shown.contains("destroyed volume/gone"), "{shown}");
+}
+
+#[test]
+fn while_a_question_is_open_others_read_the_store_and_no_one_writes() {
+    let sandbox = with_a_step_that_cannot_be_undone();
+    let simulated = std::fs::read_to_string(sandbox.path("specs/sim.yaml")).unwrap().replace("1Mi", "2Mi");
+    sandbox.write("specs/sim.yaml", &simulated);
+    let question = "any other answer changes nothing: ";
+    let (mut child, mut terminal) = start_at_a_terminal(&sandbox, "apply");
+    let asked = shown_until(&mut terminal, Some(question));
+    assert!(asked.ends_with(question), "{asked}");
+    assert_eq!(sandbox.kiln("log").ends(0).err, "");
+    assert!(sandbox.kiln("log").ends(0).out.contains("volume/gone"));
+    assert_eq!(sandbox.kiln("get volume/db").ends(0).err, "");
+    // The lock of the pool is held, and its holder is found although it has not written its name.
+    let refused = sandbox.kiln("apply --yes").ends(4).says("OtherWriter");
+    let pid = child.id();
+    assert!(refused.out.contains(&format!("pid {pid} on ")), "{}", refused.out);
+    assert!(refused.out.contains(&format!("process {pid} is writing")), "{}", refused.out);
+    terminal.write_all(b"yes\n").unwrap();
+    let shown = shown_until(&mut terminal, None);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{shown}");
+    assert!(shown.contains("destroyed volume/gone"), "{shown}");
+}
+
+#[test]
+fn a_store_that_changed_during_the_question_is_not_written_to() {
+    let sandbox = with_a_step_that_cannot_be_undone();
+    let pool = sandbox.tree("pool");
+    let (mut child, mut terminal) = start_at_a_terminal(&sandbox, "apply");
+    let asked = shown_until(&mut terminal, Some("any other answer changes nothing: "));
+    // Another Stack with the same store.
+    let other = [("prod", "other"), ("5c1d2e8a90", "ab23456789"), ("../pool", "../pool2"), ("fast", "slow")];
+    let stack = other.into_iter().fold(STACK.to_owned(), |stack, (from, to)| stack.replace(from, to));
+    sandbox.write("elsewhere/stack.yaml", &stack);
+    let own = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: own}\nspec: {backend: slow, size: 1Mi}\n";
+    sandbox.write("elsewhere/own.yaml", own);
+    sandbox.kiln("apply elsewhere").ends(0);
+    terminal.write_all(b"yes\n").unwrap();
+    let shown = asked + &shown_until(&mut terminal, None);
+    assert_eq!(child.wait().unwrap().code(), Some(7), "{shown}");
+    assert!(shown.contains("another process changed it during this run, which changed nothing"), "{shown}");
+    assert!(sandbox.tree("pool") == pool, "the pool was changed");
+    let (code, shown) = at_a_terminal(&sandbox, "apply", "yes");
+    assert_eq!(code, 0, "{shown}");
 }
 
 #[test]
@@ -170,6 +230,8 @@ fn what_follows_an_unanswered_question_begins_a_line() {
         sandbox.remove("specs/trashed.yaml");
         sandbox.kiln("apply").ends(0);
         sandbox.remove("specs/gone.yaml");
+        let files = || ["pool", "state"].map(|tree| sandbox.tree(tree));
+        let before = files();
         let (mut child, mut terminal) = start_at_a_terminal(&sandbox, arguments);
         let asked = shown_until(&mut terminal, Some(question));
         match is_interrupted {
@@ -183,6 +245,8 @@ fn what_follows_an_unanswered_question_begins_a_line() {
         assert!(after.starts_with('\n') && after.contains(end), "{shown}");
         assert!(!after.contains("stopping") && !after.contains("Ctrl-C again"), "nothing ran: {shown}");
         assert!(!after.trim_start_matches('\n').contains("\n\n"), "one line feed ends the question: {shown}");
+        assert_eq!(names(&files()), names(&before));
+        assert!(files() == before, "the pool or the store was changed");
     }
 }
 

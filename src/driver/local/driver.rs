@@ -130,7 +130,10 @@ impl LocalState {
     fn pool_for(&self, owner: &Owner) -> Result<LocalPool, DriverError> {
         let pool = LocalPool::reach(&self.path).map_err(|closed| self.why(closed))?;
         match self.lock_of(owner) {
-            Some(lock) => lock.check(&pool)?,
+            Some(lock) => {
+                lock.check(&pool)?;
+                lock.note();
+            }
             None => drop(lock::identity(&pool)?),
         }
         Ok(pool)
@@ -236,6 +239,16 @@ impl PoolMetadata for Local {
             Ok(Box::new(lock::LocalLock(held)) as Box<dyn WriterLock>)
         })
         .await
+    }
+
+    async fn announce(&self, owner: &Owner) {
+        let lock = self.0.lock_of(owner);
+        let noting = blocking(move || {
+            lock.iter().for_each(|lock| lock.note());
+            Ok(())
+        });
+        // It is only for messages.
+        let _ = noting.await;
     }
 
     async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {

@@ -4,17 +4,17 @@
 //! be ended from outside) keeps the lock until it has ended, so that no other writer starts beside it.
 
 use std::collections::BTreeMap;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::pool::{self, FILE_MODE, LocalPool, MARK};
 use super::{fail, ledger};
-use crate::driver::WriterLock;
+use crate::driver::{WriterLock, flock};
 use crate::model::{DriverError, ErrorKind, Owner, PoolId, Writer};
 
 const ENDING: &str = ".lock";
@@ -30,6 +30,10 @@ pub(super) struct HeldLock {
     file: OwnedFd,
     /// Device and inode of the file.
     which: (u64, u64),
+    /// The directory of a file that this process has made.
+    made_in: Option<OwnedFd>,
+    /// Whether the file names this process.
+    noted: AtomicBool,
     owner: Owner,
     id: PoolId,
     /// Whether the engine has released it, so that only running steps keep it.
@@ -38,6 +42,13 @@ pub(super) struct HeldLock {
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
+        // What was made to be locked, and is locked, excludes no other process: one that has opened it finds that it lost its name.
+        if let (Some(dir), false) = (&self.made_in, self.noted.load(Ordering::SeqCst)) {
+            let name = lock_file(&self.owner);
+            if is_at(dir.as_fd(), &name, self.which) == Ok(true) {
+                let _ = fs::unlinkat(dir, name, AtFlags::empty());
+            }
+        }
         // A child process between fork and exec may have a copy of the descriptor, so closing ours would not release the lock.
         let _ = fs::flock(&self.file, FlockOperation::Unlock);
     }
@@ -51,20 +62,59 @@ fn only_lingering(which: (u64, u64)) -> bool {
     held.iter().filter_map(Weak::upgrade).any(|lock| lock.which == which && lock.released.load(Ordering::SeqCst))
 }
 
+fn lock_file(owner: &Owner) -> String {
+    format!("{owner}{ENDING}")
+}
+
+/// Whether a name is that of the file with this device and inode.
+fn is_at(dir: BorrowedFd<'_>, name: &str, which: (u64, u64)) -> Result<bool, Errno> {
+    Ok(pool::stat_in(dir, name)?.is_some_and(|stat| (stat.st_dev, stat.st_ino) == which))
+}
+
+/// Opens the file of a lock; makes it if there is none. Returns whether it was made.
+fn open_or_make(mark: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool), Errno> {
+    loop {
+        match pool::open_in(mark, name, OFlags::RDWR, Mode::empty()) {
+            Err(Errno::NOENT) => {}
+            other => return other.map(|file| (file, false)),
+        }
+        match pool::open_in(mark, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, FILE_MODE) {
+            // Another process was faster.
+            Err(Errno::EXIST) => {}
+            other => return other.map(|file| (file, true)),
+        }
+    }
+}
+
 /// Takes the lock. See [`crate::driver::PoolMetadata::lock`].
 pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, DriverError> {
-    let name = format!("{owner}{ENDING}");
+    take_opened(pool, owner, open_or_make)
+}
+
+/// Takes the lock. `open` opens its file at first.
+fn take_opened(
+    pool: &LocalPool,
+    owner: &Owner,
+    open: impl FnOnce(BorrowedFd<'_>, &str) -> Result<(OwnedFd, bool), Errno>,
+) -> Result<Arc<HeldLock>, DriverError> {
+    let name = lock_file(owner);
     let shown = format!("{}/{MARK}/{name}", pool.path.display());
     let failed = |errno| fail::before(format!("taking the lock {shown}"), errno);
     let id = identity(pool)?;
     let mark = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
-    let file = pool::open_in(mark, &name, OFlags::RDWR | OFlags::CREATE, FILE_MODE).map_err(failed)?;
-    let stat = fs::fstat(&file).map_err(failed)?;
-    let which = (stat.st_dev, stat.st_ino);
     let begun = Instant::now();
-    loop {
+    let (mut file, mut made) = open(mark, &name).map_err(failed)?;
+    let which = loop {
+        let stat = fs::fstat(&file).map_err(failed)?;
+        let which = (stat.st_dev, stat.st_ino);
         match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
+            Ok(()) if is_at(mark, &name, which).map_err(failed)? => break which,
+            // Its holder has changed nothing and has removed it.
+            Ok(()) if begun.elapsed() <= PATIENCE => {
+                (file, made) = open_or_make(mark, &name).map_err(failed)?;
+                continue;
+            }
+            Ok(()) => return Err(failed(Errno::NOENT)),
             Err(Errno::AGAIN) => {}
             Err(errno) => return Err(failed(errno)),
         }
@@ -80,14 +130,18 @@ pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, Dri
         if !(looked_at || only_lingering(which)) || begun.elapsed() > PATIENCE {
             return Err(DriverError::before(
                 ErrorKind::OtherWriter,
-                format!("another process is writing to {} for {owner}: {}", pool.path.display(), holder(mark, &name)),
+                format!(
+                    "another process is writing to {} for {owner}: {}",
+                    pool.path.display(),
+                    holder(mark, &name, &file)
+                ),
             ));
         }
         std::thread::sleep(PAUSE);
-    }
-    // Errors are ignored: removals must be possible on a full pool.
-    let _ = note_holder(&file, &read_notes(mark, &name));
-    let held = Arc::new(HeldLock { file, which, owner: owner.clone(), id, released: AtomicBool::new(false) });
+    };
+    let made_in = made.then(|| mark.try_clone_to_owned()).transpose().map_err(|error| failed(pool::errno_of(error)))?;
+    let (noted, released) = (AtomicBool::new(false), AtomicBool::new(false));
+    let held = Arc::new(HeldLock { file, which, made_in, noted, owner: owner.clone(), id, released });
     let mut all = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|lock| lock.strong_count() > 0);
     all.push(Arc::downgrade(&held));
@@ -108,6 +162,8 @@ pub(super) fn identity(pool: &LocalPool) -> Result<PoolId, DriverError> {
 /// A line of the lock's file is `pid 12 on host, begun 34`. The first is the process that took it last, the others took it before and
 /// still live. A process's number can be used again, but not with the time at which it began (in ticks since the host did).
 const BEGUN: &str = ", begun ";
+/// The most bytes of the file that are read.
+const NOTES: usize = 4096;
 /// The number of processes in the file.
 const MOST_NOTED: usize = 16;
 /// The length of a command line in messages.
@@ -142,8 +198,15 @@ fn begun(pid: u32) -> Option<u64> {
     fields.nth(18).filter(|_| !has_ended)?.parse().ok()
 }
 
+/// The text of the file, which is short.
+fn notes_in(file: &OwnedFd) -> String {
+    let mut text = [0; NOTES];
+    let len = rustix::io::pread(file, &mut text, 0).unwrap_or(0);
+    String::from_utf8_lossy(text.get(..len).unwrap_or_default()).into_owned()
+}
+
 fn read_notes(mark: BorrowedFd<'_>, name: &str) -> String {
-    let text = pool::read_small(mark, name, 4096).ok().flatten().unwrap_or_default();
+    let text = pool::read_small(mark, name, NOTES as u64).ok().flatten().unwrap_or_default();
     String::from_utf8_lossy(&text).into_owned()
 }
 
@@ -176,10 +239,16 @@ fn command(pid: u32) -> String {
     line.trim_end().chars().take(SHOWN).collect()
 }
 
-fn holder(mark: BorrowedFd<'_>, name: &str) -> String {
+/// Names the holder: by the file, and if it has not written its name yet, by the kernel.
+fn holder(mark: BorrowedFd<'_>, name: &str, file: &OwnedFd) -> String {
     let notes = read_notes(mark, name);
     let who = notes.lines().next().unwrap_or_default();
     let who = who.rsplit_once(BEGUN).map_or(who, |(who, _)| who);
+    if let Some(by_kernel) = flock::holder(file).map(|pid| format!("pid {pid} on {}", host()))
+        && who != by_kernel
+    {
+        return by_kernel;
+    }
     let since = pool::stat_in(mark, name).ok().flatten();
     let since = since.and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
     match since {
@@ -228,6 +297,13 @@ impl Drop for LocalLock {
 impl WriterLock for LocalLock {}
 
 impl HeldLock {
+    /// Names this process in the file, once. Errors are ignored: removals must be possible on a full pool.
+    pub(super) fn note(&self) {
+        if !self.noted.swap(true, Ordering::SeqCst) {
+            let _ = note_holder(&self.file, &notes_in(&self.file));
+        }
+    }
+
     /// Checks that the locked file still has its name, in the same pool: a lock on an unlinked file excludes no other process, and
     /// another pool at the path (for example the directory below a file system that is no longer mounted) must not be written to.
     pub(super) fn check(&self, pool: &LocalPool) -> Result<(), DriverError> {
@@ -237,14 +313,14 @@ impl HeldLock {
                 format!("{} is no longer the pool on which the lock was taken", pool.path.display()),
             ));
         }
-        let name = format!("{}{ENDING}", self.owner);
+        let name = lock_file(&self.owner);
         let there = pool.mark().and_then(|mark| match mark {
-            Some(mark) => pool::stat_in(mark, &name),
-            None => Ok(None),
+            Some(mark) => is_at(mark, &name, self.which),
+            None => Ok(false),
         });
         match there {
-            Ok(Some(stat)) if (stat.st_dev, stat.st_ino) == self.which => Ok(()),
-            Ok(_) => Err(DriverError::before(
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DriverError::before(
                 ErrorKind::OtherWriter,
                 format!("the lock {}/{MARK}/{name} was removed or replaced", pool.path.display()),
             )),
@@ -253,5 +329,28 @@ impl HeldLock {
                 format!("the lock {}/{MARK}/{name} cannot be checked: {}", pool.path.display(), fail::describe(errno)),
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_whose_file_was_removed_before_it_was_locked_is_taken_on_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || LocalPool::open(dir.path()).ok().unwrap();
+        open().mark_made().unwrap();
+        let pool = open();
+        let (owner, file): (Owner, _) = ("prod".parse().unwrap(), dir.path().join(".kiln-pool/prod.lock"));
+        let ended = take(&pool, &owner).unwrap();
+        assert!(file.exists());
+        // Between the opening and the locking, the process that made the file ends without a change.
+        let held = take_opened(&pool, &owner, |mark, name| {
+            let opened = open_or_make(mark, name);
+            drop(ended);
+            opened
+        });
+        held.unwrap().check(&pool).unwrap();
     }
 }

@@ -164,7 +164,10 @@ impl SimDriver {
         let lock = self.lock_of(owner);
         let guard = lock.clone();
         let changed = self.with(true, move |world| {
-            guard.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
+            if let Some(lock) = &guard {
+                lock.check(world)?;
+                lock.note();
+            }
             act(world)
         });
         let answer = changed.await.and_then(|answer| answer);
@@ -434,6 +437,14 @@ impl PoolMetadata for SimDriver {
 impl WriterLock for Arc<SimLock> {}
 
 impl SimLock {
+    /// Names this process to others.
+    fn note(&self) {
+        match self {
+            SimLock::File(lock) => lock.note(),
+            SimLock::Memory { .. } => {}
+        }
+    }
+
     /// Checks that the lock is still held. Called within the access that it guards.
     fn check(&self, world: &SimWorld) -> Result<(), DriverError> {
         match self {

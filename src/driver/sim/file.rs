@@ -9,14 +9,16 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::driver::flock::holder;
 use crate::model::{
     DriverError, ErrorKind, Ledger, LedgerCommit, NativeName, Owner, PoolId, Suspension, SuspensionId, Uid,
 };
@@ -256,24 +258,24 @@ impl SimFile {
         let io = |error: io::Error| self.unreachable(&error);
         // Hold the file lock meanwhile: an observation that tries the same lock briefly is no writer.
         let _guard = self.guard(true).map_err(io)?;
+        let made = !path.exists();
         let mut file = open_lock(&path).map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(io)?;
-                let holder = if holder.is_empty() { "another process" } else { holder.trim() };
+                let by_kernel = holder(&file);
+                let mut noted = String::new();
+                file.read_to_string(&mut noted).map_err(io)?;
+                let holder = match by_kernel {
+                    Some(pid) => format!("process {pid}"),
+                    None if noted.is_empty() => "another process".to_owned(),
+                    None => noted.trim().to_owned(),
+                };
                 let message = format!("{holder} is writing for {owner}");
                 return Err(DriverError::before(ErrorKind::OtherWriter, message));
             }
             other => other.map_err(|error| io(error.into()))?,
         }
-        let (ours, mut noted) = (format!("process {}\n", std::process::id()), String::new());
-        file.read_to_string(&mut noted).map_err(io)?;
-        if noted != ours {
-            file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-            file.write_all(ours.as_bytes()).map_err(io)?;
-        }
-        Ok(FileLock { file, path })
+        Ok(FileLock { file, made, noted: AtomicBool::new(false), pool: SimFile::new(&self.path), path })
     }
 
     /// Returns the owners whose writer locks are held by any process. Called within [`SimFile::access`].
@@ -307,16 +309,38 @@ impl SimFile {
 pub(super) struct FileLock {
     file: File,
     path: PathBuf,
+    /// Whether this process has made the file.
+    made: bool,
+    /// Whether the file names this process.
+    noted: AtomicBool,
+    /// Taken while the file is removed: under it, locks are taken.
+    pool: SimFile,
 }
 
 impl Drop for FileLock {
     fn drop(&mut self) {
+        // A run that changed nothing leaves no file.
+        if self.made
+            && !self.noted.load(Ordering::SeqCst)
+            && let Ok(_guard) = self.pool.guard(true)
+            && self.check().is_ok()
+        {
+            let _ = fs::remove_file(&self.path);
+        }
         // Unlocks explicitly: a child process that is being started may have a copy of the file descriptor.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
 impl FileLock {
+    /// Names this process in the file, once. Errors are ignored: it is only for messages.
+    pub(super) fn note(&self) {
+        if !self.noted.swap(true, Ordering::SeqCst) {
+            let ours = format!("process {}\n", std::process::id());
+            let _ = self.file.write_all_at(ours.as_bytes(), 0).and_then(|()| self.file.set_len(ours.len() as u64));
+        }
+    }
+
     /// Checks that the file still has its name.
     pub(super) fn check(&self) -> Result<(), DriverError> {
         let ours = self.file.metadata().map(|m| (m.dev(), m.ino()));
