@@ -263,3 +263,20 @@ fn trash_restore_needs_a_kind_while_a_backend_is_not_observed() {
     assert_eq!(sandbox.tree("pool"), before);
     sandbox.kiln("trash restore volume/db-twin").ends(0).says("brought volume db-twin back");
 }
+
+#[test]
+fn snapshots_on_the_simulator_have_an_age() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "specs/all.yaml",
+        "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: sim}\nspec: {driver: sim, sim: {path: ../pool}}\n---\n\
+         apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: db}\nspec: {backend: sim, size: 1Mi}\n---\n\
+         apiVersion: kiln/v1\nkind: Snapshot\nmetadata: {name: monday}\nspec: {volume: db}\n",
+    );
+    let begun = jiff::Timestamp::now().as_second();
+    sandbox.kiln("apply").ends(0);
+    let created = sandbox.object("snapshot/monday")["status"]["createdAt"].clone();
+    let created: jiff::Timestamp = created.as_str().unwrap().parse().unwrap();
+    assert!((begun..=jiff::Timestamp::now().as_second()).contains(&created.as_second()), "{created}");
+    assert_eq!(sandbox.object("volume/db")["status"].get("createdAt"), None);
+}

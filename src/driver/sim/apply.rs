@@ -24,7 +24,7 @@ fn conflict<T>(message: impl Into<String>) -> Result<T> {
 /// Executes a step. An error changes nothing. `half`: leaves a new object under its temporary name, or a restore incomplete, as a crash
 /// would.
 pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64, half: bool) -> Result<Outcome> {
-    let mut call = SimCall { world, can, step };
+    let mut call = SimCall { world, can, step, now };
     can.check(step)?;
     match &step.action {
         Action::Create { size, provisioning, origin, tags, settings, n: _ } => {
@@ -55,6 +55,8 @@ struct SimCall<'a> {
     world: &'a mut SimWorld,
     can: &'a Capabilities,
     step: &'a Step,
+    /// In seconds since 1970.
+    now: u64,
 }
 
 impl SimCall<'_> {
@@ -287,7 +289,8 @@ impl SimCall<'_> {
         self.is_quiet(volume)?;
         let content = self.copied(volume, &source);
         let settings = source.settings.of_snapshot();
-        Ok(Some(SimObject { tags: tags.clone(), settings, content, ..SimObject::empty(source.size) }))
+        let (tags, created) = (tags.clone(), self.now);
+        Ok(Some(SimObject { tags, settings, content, created, ..SimObject::empty(source.size) }))
     }
 
     /// Checks that a volume can be copied although clients may have it open.

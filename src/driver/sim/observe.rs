@@ -73,6 +73,7 @@ fn describe(world: &SimWorld, key: &SimKey, object: &SimObject, closely: bool) -
     Object {
         id: object.id(),
         used: Some(object.used()),
+        created: (object.created > 0).then_some(object.created),
         tags: object.tags.clone(),
         settings: object.settings.clone(),
         provisioning: is_volume.then_some(if object.thick { Provisioning::Thick } else { Provisioning::Thin }),

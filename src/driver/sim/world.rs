@@ -53,10 +53,13 @@ pub struct SimObject {
     /// Whether the driver knows that it made it, where it shows only such objects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recorded: bool,
+    /// When a snapshot was created, in seconds since 1970; 0: by hand, or by an earlier version.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub created: u64,
 }
 
-fn is_zero(id: &u64) -> bool {
-    *id == 0
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn is_empty(content: &Arc<BTreeMap<u64, u64>>) -> bool {
@@ -79,6 +82,7 @@ impl SimObject {
             blocker: None,
             of_volume: None,
             recorded: false,
+            created: 0,
         }
     }
 
