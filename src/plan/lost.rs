@@ -81,7 +81,8 @@ pub(super) fn check_not_lost<'a>(
     if let Some(usable) = inventory.usable(backend).filter(|usable| !usable.proves_gone(kind, uid, Some(&at))) {
         return Err(not_proven_absent(inventory, &subject, usable));
     }
-    let message = format!("{at} is missing from {backend}; Kiln does not recreate a lost object as an empty one");
+    let message =
+        format!("{at} is missing from backend {backend}; Kiln does not recreate a lost object as an empty one");
     let fix = format!(
         "restore it on the backend; or accept the loss with `kiln forget {}/{name}`, which frees the name",
         kind.as_lower()

@@ -44,6 +44,11 @@ const COMMANDS: [&str; 9] = ["kiln", "mkdir", "chown", "chmod", "mount", "mv", "
 /// What native names begin with: the name and the uid of the object are after the owner.
 const NATIVE: [&str; 3] = ["kiln.", "kiln-tmp.", "kiln-snap."];
 
+/// What is counted: a number and its noun are one value, because the noun of one has another form.
+const COUNTED: [&str; 5] = ["client", "clone", "object", "snapshot", "volume"];
+
+const NUMBER_OF: &str = "number of ";
+
 /// The most bytes of a command for several objects: 25 lines of a terminal.
 const LONGEST: usize = 2_000;
 
@@ -72,7 +77,8 @@ impl<'t> TextForm<'t> {
 
     /// Returns what texts of the same form have in common.
     pub(super) fn key(&self) -> String {
-        self.filled(|_| "\0", |_| None)
+        let is_counted = |index: &usize| self.label(*index).starts_with(NUMBER_OF);
+        self.filled(|index| Some(index).filter(is_counted).map_or("\0", |index| self.label(index)), |_| None)
     }
 
     /// Returns the text with something in place of each value, and of each text between backticks for which there is something.
@@ -276,6 +282,16 @@ fn in_prose(text: &str, range: Range<usize>, found: &mut Vec<FoundValue>) {
         for (index, word) in in_token.into_iter().enumerate() {
             let word = token.start + word.start..token.start + word.end;
             let last = before.replace(word.clone());
+            if let Some(number) = found.last_mut().filter(|number| number.label.as_deref() == Some("number"))
+                && text.get(number.at.end..word.start) == Some(" ")
+                && let noun = text[word.clone()].strip_suffix('s').unwrap_or(&text[word.clone()])
+                && COUNTED.contains(&noun)
+            {
+                *number =
+                    FoundValue { at: number.at.start..word.end, label: Some(format!("{NUMBER_OF}{noun}s").into()) };
+                before = None;
+                continue;
+            }
             let last = last.filter(|last| matches!(&text[last.end..word.start], " " | "/"));
             let last = last.map(|last| &text[last]);
             let of_kind = last.filter(|_| whole != Some("path")).and_then(label_of_kind);
@@ -431,6 +447,7 @@ mod tests {
             ("prod.db.7np53nfs is missing", "prod.object.object is missing", &["db", "7np53nfs"]),
             ("kiln.prod.web.8x is missing", "kiln.prod.object.uid is missing", &["web", "8x"]),
             ("write a name that is 2 bytes shorter", "write a name that is number bytes shorter", &["2"]),
+            ("1 snapshot of volume db is left", "number of snapshots of volume volume is left", &["1 snapshot", "db"]),
             ("it is open by qemu (pid 12)", "object is open by qemu (pid pid)", &["it", "12"]),
             (
                 "/mnt/a is away (failures: 3; again at 2026-11-27T10:00:00Z, in 30s)",
@@ -463,6 +480,8 @@ mod tests {
         let key = |text: &str| TextForm::of(text.into(), &HashSet::default()).key();
         assert_eq!(key("volume a needs volume b"), key("volume c needs volume d"));
         assert_eq!(key("it has 2 of them"), key("it has 30 of them"));
+        assert_eq!(key("it has 1 snapshot left"), key("it has 2 snapshots left"));
+        assert_ne!(key("it has 1 snapshot left"), key("it has 1 clone left"));
         assert_eq!(key("`mkdir -p a`"), key("`mkdir -p /b/c`"));
         assert_ne!(key("write `size: 1Gi`"), key("write `quota: 1Gi`"));
         assert_ne!(key("remove `via`"), key("remove `qos`"), "what to write is not the same");

@@ -501,7 +501,7 @@ fn doctor_folds_texts_with_native_names() {
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
     let told = sandbox.kiln("doctor").out;
-    let lost = "  2 volumes  Lost: kiln.prod.<name>.<uid> is missing from fast; Kiln does not recreate a lost object as an empty one\n";
+    let lost = "  2 volumes  Lost: kiln.prod.<name>.<uid> is missing from backend fast; Kiln does not recreate a lost object as an empty one\n";
     assert!(told.contains(lost), "{told}");
     for name in ["db", "web"] {
         assert!(told.contains(&format!("volume/{name}")), "{told}");
