@@ -133,6 +133,7 @@ fn step_row(step: &StepView) -> Vec<String> {
         Risk::Recoverable => "recoverable",
         Risk::Irreversible => "**irreversible**",
     };
+    let approved = if step.approved { ", approved" } else { "" };
     let rounding = step.rounding.iter().map(|rounding| safe(&format!("size: {rounding}")));
     let fields: Vec<String> = rounding.chain(step.changes.iter().map(|of| change(step, of))).collect();
     vec![
@@ -141,7 +142,7 @@ fn step_row(step: &StepView) -> Vec<String> {
         step.word.to_owned(),
         safe(&step.detail),
         fields.join("<br>"),
-        risk.to_owned(),
+        format!("{risk}{approved}"),
     ]
 }
 

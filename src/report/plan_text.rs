@@ -117,10 +117,13 @@ fn section(out: &mut String, paint: Paint, title: &str) {
 
 /// Writes the line of a step, and a line for each field below it.
 fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
-    let risk = match step.risk {
-        Risk::None | Risk::Recoverable => "",
-        Risk::Disruptive => "  (disrupts clients)",
-        Risk::Irreversible => "  (irreversible)",
+    let risk = match (step.risk, step.approved) {
+        (Risk::None | Risk::Recoverable, false) => "",
+        (Risk::None | Risk::Recoverable, true) => "  (approved)",
+        (Risk::Disruptive, false) => "  (disrupts clients)",
+        (Risk::Disruptive, true) => "  (disrupts clients; approved)",
+        (Risk::Irreversible, false) => "  (irreversible)",
+        (Risk::Irreversible, true) => "  (irreversible; approved)",
     };
     let (name, word, detail) = (step.object_name(), step.word, escape(&step.detail));
     let lead = format!("  {} {name}", paint.glyph(step.action));

@@ -79,6 +79,9 @@ pub struct StepView {
     pub reason: String,
     /// The changed fields.
     pub changes: Vec<FieldChange>,
+    /// Whether it belongs to a set that was approved.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approved: bool,
     /// The verb for people: see [`Action::word`].
     #[serde(skip)]
     pub word: &'static str,
@@ -252,8 +255,7 @@ impl PlanView {
             warnings,
             unobserved,
             awaiting,
-            // Used approvals are internal to the engine: the steps that they allow are in `steps`.
-            used: _,
+            used,
             too_much: _,
             doubted: _,
             unsettled: _,
@@ -266,7 +268,7 @@ impl PlanView {
             owner: Some(owner.to_string()),
             revision: Some(revision.clone()),
             approval: awaiting.as_ref().map(|set| set.digest.clone()),
-            steps: Some(steps.iter().map(|step| StepView::new(step, specs)).collect()),
+            steps: Some(steps.iter().map(|step| StepView::new(step, specs, used)).collect()),
             held: Some(held),
             drift: Some(drift.iter().map(DriftView::new).collect()),
             warnings: Some(warnings.iter().map(|warning| completed(warning, commands)).collect()),
@@ -406,8 +408,8 @@ impl TellsFact for HeldView {
 }
 
 impl StepView {
-    /// Makes the shown form of a step.
-    pub fn new(step: &Step, specs: &Specs) -> Self {
+    /// Makes the shown form of a step. `used`: the approvals that the plan uses.
+    pub fn new(step: &Step, specs: &Specs, used: &[ApprovalSet]) -> Self {
         let at = step.address();
         let Step {
             endpoint,
@@ -437,6 +439,7 @@ impl StepView {
             risk: *risk,
             reason: format!("{reason:?}"),
             changes: changes.clone(),
+            approved: !used.is_empty() && used.iter().any(|set| set.covers(&step.approval_item())),
             detail: detail(step, declared, rounded.is_some()),
             rounding: rounded
                 .map(|(declared, size)| format!("{declared}, rounded up by the backend to {}", exact(size))),

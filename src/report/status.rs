@@ -77,7 +77,7 @@ pub struct Status<'a> {
     /// The native name.
     pub object: Option<Cow<'a, NativeName>>,
     /// The path under which clients on this host open it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub path: Option<Cow<'a, Path>>,
     /// The size for clients, in bytes; for a Backend, its capacity.
     pub size: Option<u64>,

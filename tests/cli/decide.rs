@@ -181,7 +181,10 @@ fn an_approval_waits_on_the_pools_for_the_next_apply_and_covers_no_more() {
     assert!(sandbox.data_file("volume/b").exists(), "nothing is run");
     assert_eq!(sandbox.object("volume/x")["status"]["condition"], "Removing");
     sandbox.kiln(&format!("approve {digest}")).ends(0).says("approved already");
-    sandbox.kiln("plan").ends(0);
+    let plan = sandbox.kiln("plan").ends(0).out;
+    assert_eq!(plan.matches("  (approved)\n").count(), 2, "{plan}");
+    let steps = sandbox.kiln("plan -o json").ends(0).json()["steps"].clone();
+    assert!(steps.as_array().unwrap().iter().all(|step| step["approved"] == true), "{steps}");
     // Whatever becomes of the store; what joins the set waits.
     sandbox.remove("state");
     sandbox.remove("specs/y.yaml");
