@@ -139,6 +139,18 @@ impl<'a> At<'a> {
         if self.secret { kind.to_owned() } else { format!("{kind} {}", quote(self.written())) }
     }
 
+    /// Returns what stands after `KEY: ` and is a comment without a blank after `#`: `#1`.
+    fn value_in_comment(&self) -> Option<&str> {
+        let span = self.span();
+        if self.secret || self.file.may_be_secret(span.line) {
+            return None;
+        }
+        let line = self.file.line(span.line);
+        let (_, rest) = line.split_once(&format!("{}:", self.field))?;
+        let value = rest.trim();
+        (value.starts_with('#') && value.len() > 1 && !value.contains(char::is_whitespace)).then_some(value)
+    }
+
     fn written(&self) -> &'a str {
         match &self.node.content {
             NodeContent::Scalar { text, .. } => text,
@@ -148,7 +160,16 @@ impl<'a> At<'a> {
 
     pub(super) fn expected(&self, what: &str, hint: impl Into<String>) {
         if self.node.is_null() {
-            return self.wrong("has no value", format!("write {what} after the colon"));
+            return match self.value_in_comment() {
+                Some(value) => {
+                    let hint = match value.contains(['"', '\\', '`']) {
+                        true => "put the value in quotes".to_owned(),
+                        false => format!("write `{}: \"{value}\"`", self.field),
+                    };
+                    self.wrong("has no value: `#` begins a comment", hint)
+                }
+                None => self.wrong("has no value", format!("write {what} after the colon")),
+            };
         }
         if !self.secret && mentions_secret(self.node) {
             return self.secret().expected(what, format!("write {what}"));

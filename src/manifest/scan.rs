@@ -247,12 +247,19 @@ impl<'a> Scan<'a, '_> {
             let line = self.file.line(span.line);
             match line.find("{{").filter(|_| !self.file.may_be_secret(span.line)) {
                 Some(at) => {
-                    let at = Span { column: line[..at].chars().count() as u32 + 1, len: 2, ..span };
-                    self.file.report(
-                        at,
-                        "Kiln does not fill in templates",
-                        "write the value, or render the file first",
-                    );
+                    let place = Span { column: line[..at].chars().count() as u32 + 1, len: 2, ..span };
+                    match doubled_map(&line[at..]) {
+                        Some(pairs) => self.file.report(
+                            place,
+                            "these braces are doubled, so that a map is the key of another",
+                            format!("write `{{{pairs}}}`"),
+                        ),
+                        None => self.file.report(
+                            place,
+                            "Kiln does not fill in templates",
+                            "write the value, or render the file first",
+                        ),
+                    }
                 }
                 None => {
                     self.file.report(span, "a key must be text, not a list or a map", "put text like `{…}` in quotes")
@@ -375,4 +382,11 @@ fn reserved_at(text: &str, first_line: u32, span: Span) -> Option<usize> {
         return None;
     }
     Some(line.as_ptr() as usize - text.as_ptr() as usize + byte)
+}
+/// Returns the pairs of a map in double braces: `team: shop` of `{{team: shop}}`. A template has no key before a colon.
+fn doubled_map(text: &str) -> Option<&str> {
+    let pairs = text.strip_prefix("{{")?.split_once("}}")?.0.trim();
+    let (key, value) = pairs.split_once(": ")?;
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '/' | '"'));
+    (is_key && !value.trim().is_empty() && !pairs.contains(['{', '}', '`'])).then_some(pairs)
 }
