@@ -6,7 +6,7 @@ use super::args::{DescribeArgs, DescribeFormat};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::get::{ask, is_in_doubt, observable};
+use super::get::{all_exist, ask, is_in_doubt, observable};
 use crate::engine::{Clock, SystemClock};
 use crate::report::{JournalLine, LabelSelector, ObjectStatus, ObjectsAnswer, ObjectsQuestion, described};
 
@@ -29,7 +29,9 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
     if let Some(ambiguous) = answer.ambiguous {
         return Err(Failure::new(Exit::Usage, ambiguous).hint("name one of them as KIND/NAME"));
     }
+    let named = all_exist(&answer);
     if answer.objects.is_empty() {
+        named?;
         let message = format!("nothing matches {}", args.what.join(" "));
         return Err(Failure::new(Exit::Usage, message).hint("`kiln get` lists all objects"));
     }
@@ -40,13 +42,13 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
         DescribeFormat::Text => {}
         DescribeFormat::Json => {
             context.json(&Described { objects, history });
-            return Ok(exit);
+            return named.map(|()| exit);
         }
         DescribeFormat::Yaml => {
             context.yaml(&Described { objects, history });
-            return Ok(exit);
+            return named.map(|()| exit);
         }
     }
     context.terminal.out(&described(&objects, &history, SystemClock.now(), context.terminal.paint));
-    Ok(exit)
+    named.map(|()| exit)
 }

@@ -26,6 +26,9 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let (answer, standing) = ask(context, &args.specs.specs, &question, &mut kept)?;
     let answer = ManuallyDrop::new(answer);
     let (shown, now, paint) = (&answer.objects, SystemClock.now(), context.terminal.paint);
+    if shown.is_empty() {
+        all_exist(&answer)?;
+    }
     match args.format {
         GetFormat::Json => context.json(shown),
         GetFormat::Name => shown.iter().for_each(|object| context.terminal.line(&object.full_name())),
@@ -40,7 +43,20 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         GetFormat::Table => context.terminal.out(&objects_table(shown, now, paint)),
         GetFormat::Wide => context.terminal.out(&wide_objects_table(shown, now, paint)),
     }
+    all_exist(&answer)?;
     Ok(Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&answer, &question.selection))]))
+}
+
+/// Checks that every named object exists.
+///
+/// # Errors
+/// Exit code 2 for a name that is neither declared nor observed.
+pub(crate) fn all_exist(answer: &ObjectsAnswer<'_>) -> Result<(), Failure> {
+    match answer.unmatched.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Usage, answer.unmatched.join("; "))
+            .hint("`kiln get` lists all objects; the kinds are volume, snapshot, export and backend")),
+    }
 }
 
 /// Parses arguments that name objects of the kinds that have a status.
@@ -70,7 +86,7 @@ pub(crate) fn observable(words: &[String]) -> Result<ObjectSelection, Failure> {
 /// Asks for objects: the daemon that follows these manifests, or else the backends, which `kept` holds.
 ///
 /// # Errors
-/// Exit code 2 for a name that is neither declared nor observed; those of [`Context::overview`].
+/// Those of [`Context::overview`].
 pub(crate) fn ask<'a>(
     context: &Context,
     specs: &Path,
@@ -95,11 +111,7 @@ pub(crate) fn ask<'a>(
             *fix = commands.complete_for(&id, fix).into();
         }
     }
-    match answer.unmatched.is_empty() {
-        true => Ok((answer, standing)),
-        false => Err(Failure::new(Exit::Usage, answer.unmatched.join("; "))
-            .hint("`kiln get` lists all objects; the kinds are volume, snapshot, export and backend")),
-    }
+    Ok((answer, standing))
 }
 
 /// Encodes a value of a query.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::get::ask;
+use super::get::{all_exist, ask};
 use super::objects;
 use crate::manifest::Loaded;
 use crate::model::ObjectId;
@@ -35,6 +35,7 @@ pub(super) fn one(
     let question = ObjectsQuestion { selection, labels: LabelSelector::default(), details: None };
     let mut kept = None;
     let (answer, _) = ask(context, specs, &question, &mut kept)?;
+    all_exist(&answer)?;
     let mut names: Vec<String> =
         answer.objects.iter().filter(|one| is_meant(one)).map(ObjectStatus::full_name).collect();
     names.sort();

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::objects;
-use crate::model::{ObjectId, Owner};
+use crate::model::{Identity, ObjectId, Owner};
 use crate::report::{JournalLine, journal_table};
 use crate::text::did_you_mean;
 
@@ -16,22 +16,37 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
     let lines: Vec<JournalLine> = entries.iter().map(JournalLine::new).collect();
     if args.output.is_json() {
         context.json(&lines);
+        if let (Some(what), true) = (&what, lines.is_empty()) {
+            context.terminal.note(&nothing_on(context, owner.as_ref(), what)?);
+        }
     } else if lines.is_empty() {
-        context.terminal.line(&match what {
+        context.terminal.line(&match &what {
             None => "No steps recorded.".to_owned(),
-            Some(what) => {
-                let entries = context.journal(owner.as_ref(), None, usize::MAX)?;
-                let known = entries.iter().filter(|entry| entry.kind == what.kind).map(|entry| entry.name.as_str());
-                match did_you_mean(what.name.as_str(), known).as_str() {
-                    "" => format!("No steps recorded on {what}."),
-                    meant => format!("No steps recorded on {what}{meant}"),
-                }
-            }
+            Some(what) => nothing_on(context, owner.as_ref(), what)?,
         });
     } else {
         context.terminal.out(&journal_table(&lines, what.is_some(), context.terminal.paint));
     }
     Ok(Exit::Done)
+}
+
+/// Says that the journal has nothing on an object, and whether the store knows it at all.
+fn nothing_on(context: &Context, owner: Option<&Owner>, what: &ObjectId) -> Result<String, Failure> {
+    let entries = context.journal(owner, None, usize::MAX)?;
+    let known = entries.iter().filter(|entry| entry.kind == what.kind).map(|entry| entry.name.as_str());
+    let meant = did_you_mean(what.name.as_str(), known);
+    if !meant.is_empty() {
+        return Ok(format!("No steps recorded on {what}{meant}"));
+    }
+    let records = context.open_store_quietly()?.map(|opened| opened.store.records()).transpose()?;
+    let is_it = |identity: &Identity| identity.kind == what.kind && identity.name == what.name;
+    let is_known = records.is_some_and(|records| records.objects.values().any(|record| is_it(&record.identity)));
+    Ok(match is_known {
+        true => format!("No steps recorded on {what}."),
+        false => {
+            format!("No steps recorded on {what}, and the store does not know it; `kiln get` lists what there is.")
+        }
+    })
 }
 
 /// Returns the object that arguments name: in full, or by a name that only one object of the journal has.

@@ -198,6 +198,11 @@ impl Words<'_> {
                 while let Some((_, c)) = self.chars.next_if(is_inside) {
                     word.push(c);
                 }
+                if let Some(star) = word.find('*') {
+                    let message = "labels are not compared with patterns: name each value, as in `key in (a,b)`, \
+                                   or put a value that contains `*` in double quotes";
+                    return Err(self.error(at + star, message));
+                }
                 Token::Word(word)
             }
         };
@@ -282,6 +287,7 @@ mod tests {
     fn values_that_kubernetes_would_refuse_can_be_quoted() {
         let selector = LabelSelector::parse("note=\"a, b (c)\"").unwrap();
         assert!(selector.matches(&labels(&[("note", "a, b (c)")])));
+        assert!(LabelSelector::parse("note=\"a*\"").unwrap().matches(&labels(&[("note", "a*")])));
         assert!(LabelSelector::parse("path=a/b.c_d-e").unwrap().matches(&labels(&[("path", "a/b.c_d-e")])));
     }
 
@@ -303,6 +309,9 @@ mod tests {
             ("a=!b", 2),
             ("!", 1),
             ("!a=b", 2),
+            ("a=sh*", 4),
+            ("a in (b,*)", 8),
+            ("te*", 2),
             ("ä=\"b", 3),
         ] {
             let error = LabelSelector::parse(selector).expect_err(selector);

@@ -38,7 +38,7 @@ fn get_takes_objects_in_every_form() {
     }
     sandbox.kiln("get volume/x*").ends(0).says("No such objects.");
     let refused = sandbox.kiln("get volume/db volume/bd web -o name").ends(2);
-    assert_eq!(refused.out, "", "nothing is listed if a name is wrong");
+    assert_eq!(refused.out, "volume/db\nvolume/web\nsnapshot/web\n", "the others are listed");
     refused.warns("there is no volume/bd; did you mean volume/db?").warns("hint: ");
 }
 
@@ -279,4 +279,5 @@ fn snapshots_on_the_simulator_have_an_age() {
     let created: jiff::Timestamp = created.as_str().unwrap().parse().unwrap();
     assert!((begun..=jiff::Timestamp::now().as_second()).contains(&created.as_second()), "{created}");
     assert_eq!(sandbox.object("volume/db")["status"].get("createdAt"), None);
+    assert_eq!(sandbox.object("volume/db")["status"]["path"], Value::Null, "it has no path, and says so");
 }

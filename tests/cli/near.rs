@@ -68,6 +68,9 @@ fn a_renamed_and_a_restored_volume_are_shown_with_their_paths() {
     let restored = sandbox.kiln("trash restore volume/data").ends(0);
     restored.says(&path("volume/data"));
     sandbox.kiln("log volume/dat").ends(0).says("No steps recorded on volume/dat; did you mean data?");
+    let unknown = "No steps recorded on volume/zzzzzz, and the store does not know it";
+    sandbox.kiln("log volume/zzzzzz").ends(0).says(unknown);
+    assert_eq!(sandbox.kiln("log volume/zzzzzz -o json").ends(0).warns(unknown).out, "[]\n");
 }
 
 #[test]

@@ -336,6 +336,10 @@ fn get_shows_declared_and_observed_objects() {
     assert_eq!((&db["status"]["condition"], &db["status"]["owner"]), (&json!("Settled"), &json!("prod")));
     assert_eq!(sandbox.kiln("get volumes -o name").ends(0).out, "volume/db\nvolume/other\nvolume/third\n");
     sandbox.kiln("get volume/none").ends(2).warns("there is no volume/none: it is neither declared nor observed");
+    for command in ["get", "describe", "get -o json"] {
+        let some = sandbox.kiln(&format!("{command} volume/db volume/none")).ends(2).says("db");
+        assert!(some.err.contains("there is no volume/none: it is neither"), "{}", some.err);
+    }
     sandbox.kiln("get backends").ends(0).says("backend/fast").says("Settled");
     assert_eq!(sandbox.kiln("get snapshots -o json").ends(0).json(), json!([]));
     sandbox.volume("new", "size: 1Mi");
