@@ -124,3 +124,37 @@ impl Capabilities {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{identity, name};
+    use crate::model::{ObjectRef, Reason, SnapshotAbility, Tags};
+
+    fn step(kind: Kind, action: Action) -> Step {
+        Step::new(name("fast"), identity(kind, "db"), action, Reason::NotThere)
+    }
+
+    #[test]
+    fn a_size_is_a_multiple_of_the_granularity_up_to_the_largest() {
+        let can = Capabilities { granularity: 4096, max_size: 1 << 20, ..Capabilities::everything() };
+        let answer = |bytes| can.check(&step(Kind::Volume, Action::Grow { to: Size(bytes) })).err().map(|e| e.kind);
+        assert_eq!([4096, 1 << 20].map(answer), [None; 2]);
+        assert_eq!([0, 1, 4097, (1 << 20) + 4096].map(answer), [Some(ErrorKind::Permanent); 4]);
+    }
+
+    #[test]
+    fn a_snapshot_has_the_address_that_its_backend_gives() {
+        let volume = identity(Kind::Volume, "db");
+        let object = ObjectRef::new(volume.native(), volume.uid, Size(4096));
+        let snapshot = Action::Snapshot { volume: object, tags: Tags::default(), n: 0 };
+        let flat = step(Kind::Snapshot, snapshot);
+        let inside = Step { parent_volume: Some(volume.native()), ..flat.clone() };
+        for (nested, addresses) in [(false, [&flat, &inside]), (true, [&inside, &flat])] {
+            let snapshots = Some(SnapshotAbility { nested, while_open: true, adopt: true });
+            let can = Capabilities { snapshots, ..Capabilities::everything() };
+            let answers = addresses.map(|step| can.check(step).err().map(|error| error.kind));
+            assert_eq!(answers, [None, Some(ErrorKind::Permanent)], "nested: {nested}");
+        }
+    }
+}
