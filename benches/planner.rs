@@ -78,7 +78,7 @@ fn made(reading: &Reading) -> (World, Records) {
         let entry = identity.ledger_entry(n, kiln::model::Address::flat(&native), size);
         ledger.complete.insert(uid, entry);
         let object = Object {
-            tags: tags.clone(),
+            tags: tags.clone().into(),
             identity: Some(identity.clone()),
             ..Object::new(native.clone(), Place::Live, size)
         };

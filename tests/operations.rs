@@ -820,7 +820,7 @@ fn a_half_restore_is_completed_without_another_approval_even_if_it_is_withdrawn(
                 assert_eq!(read(&rig), [Some(11), Some(11), Some(0)], "{said}");
                 let db = rig.native("db");
                 let tags = rig.world().live(&db).unwrap().tags.clone();
-                assert_eq!((tags.restored.as_deref(), tags.restoring), (Some("one"), None), "{said}");
+                assert_eq!((tags.restored.as_deref(), &tags.restoring), (Some("one"), &None), "{said}");
                 // A client writes again: nothing restores that.
                 rig.world().write(&db, 1, 33);
                 let plan = unattended(&rig, later).await;

@@ -102,7 +102,7 @@ mod tests {
 
     fn trashed(volume: &str, expires: u64) -> Trashed {
         let object = Object {
-            tags: Tags { expires: Some(expires), ..Tags::default() },
+            tags: Tags { expires: Some(expires), ..Tags::default() }.into(),
             ..Object::of(fixtures::volume(volume), Place::Trash, Size(1))
         };
         Trashed { backend: name("fast"), object, expires: Some(expires), clients_unseen: false }

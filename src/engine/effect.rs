@@ -88,9 +88,7 @@ impl<'o> ObservedObjects<'o> {
         let inner_in = |place, inner: &InnerSnapshot| self.is_in(place, &inner.native, inner.identity.uid);
         // A restore that was begun since is not of these steps.
         let comparable = |tags: &Tags| Tags { restoring: None, ..tags.clone() };
-        let tagged = |tags: &Tags| {
-            live.is_some_and(|object| Tags { expires: None, ..comparable(&object.tags) } == comparable(tags))
-        };
+        let tagged = |tags: &Tags| live.is_some_and(|object| comparable(&object.tags).lasting() == comparable(tags));
         Some(match &step.action {
             Action::Create { size, settings, .. } => {
                 live.is_some_and(|object| object.size >= *size && object.settings == *settings)
@@ -183,7 +181,7 @@ mod tests {
             };
             let tags =
                 Tags { restored: restored.map(ToOwned::to_owned), restoring: begun.map(restoring), ..Tags::default() };
-            let objects = vec![Object { tags, ..object(Place::Live) }];
+            let objects = vec![Object { tags: tags.into(), ..object(Place::Live) }];
             ObservedObjects::new(&Observed { objects, ..Observed::nothing() }).shows(&step)
         };
         assert_eq!(shows(Some("r"), None), Some(true));

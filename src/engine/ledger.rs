@@ -101,7 +101,7 @@ pub(super) fn settle(
             Some(_) => {}
         }
         // Name and size stay: a rename or cut from outside Kiln must remain visible. Only a step of this owner lifts protection.
-        let (Tags { protected, restored, .. }, parent_volume) = (&object.tags, &object.parent_volume);
+        let (Tags { protected, restored, .. }, parent_volume) = (&*object.tags, &object.parent_volume);
         let is_known = ledger.complete.get(uid).is_none_or(|entry| {
             (entry.protected || !protected)
                 && entry.parent_volume == *parent_volume
@@ -479,7 +479,7 @@ pub(super) fn declare(ledger: &mut Ledger, uid: Uid, reading: &Reading) {
     let Some(entry) = ledger.complete.get_mut(&uid) else { return };
     let is_known = reading.coverage.extent == Extent::Partial && entry.declared_in.is_some();
     if let Some(file) = reading.declared_in(entry.kind, &entry.name).filter(|_| !is_known) {
-        entry.declared_in = Some(file);
+        entry.declared_in = Some(file.into());
     }
 }
 

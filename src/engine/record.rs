@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{
     Action, BackendRecord, Clients, DriverError, Identity, JournalEntry, JournalOutcome, Ledger, Name, Object,
-    ObjectRecord, Outcome, Place, Step, Tags, Uid, Written,
+    ObjectRecord, Outcome, Place, Step, Uid, Written,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
@@ -61,7 +61,7 @@ impl Session<'_> {
                     known = known.filter(|record| {
                         record.size == object.size
                             && record.settings == object.settings
-                            && record.tags == Tags { expires: None, ..object.tags.clone() }
+                            && record.tags == object.tags.lasting()
                             && record.native == object.native
                             && record.identity == *identity
                     });

@@ -204,7 +204,7 @@ fn as_reported(step: &Step) -> Option<Object> {
         | Action::Detach => return None,
     };
     Some(Object {
-        tags: tags.clone(),
+        tags: tags.clone().into(),
         settings: settings.clone(),
         identity: Some(step.identity.clone()),
         parent_volume: step.parent_volume.clone(),

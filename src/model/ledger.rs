@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use smol_str::SmolStr;
 
 use super::approval::ApprovalSet;
 use super::{Address, Kind, LastReading, Name, NativeName, Owner, Size, Uid};
@@ -119,7 +120,7 @@ pub struct LedgerEntry {
     pub restored: BTreeSet<String>,
     /// The file that last declared it: its path relative to SPECS, or absolute if SPECS was that file. `None`: unknown.
     #[serde(default, rename = "declaredIn", skip_serializing_if = "Option::is_none")]
-    pub declared_in: Option<String>,
+    pub declared_in: Option<SmolStr>,
     /// The declared size when a person accepted the object although it had shrunk. It is not grown while its document declares this size,
     /// because growing it back would put zeroes where data was.
     #[serde(default, skip_serializing_if = "Option::is_none")]

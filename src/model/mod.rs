@@ -15,6 +15,7 @@ mod error;
 mod field_place;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod identity;
 mod image;
 mod journal;
 mod known_address;
@@ -33,6 +34,7 @@ mod spec;
 mod step;
 mod suspension;
 pub mod table;
+mod tags;
 mod verb;
 mod volume_settings;
 
@@ -51,6 +53,7 @@ pub use document::{
 pub use endpoint::Endpoint;
 pub use error::{DriverError, DriverFix, Effect, ErrorKind};
 pub use field_place::{FieldPlace, PlacedField};
+pub use identity::Identity;
 pub use image::{ImageFormat, ImageObservation, ImageRef, Images};
 pub use journal::{JournalAction, JournalEntry, JournalOutcome};
 pub use ledger::{Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
@@ -60,8 +63,8 @@ pub use name_rules::{NameAlphabet, NameFault, NameRules};
 #[cfg(test)]
 pub(crate) use observed::COMPARED;
 pub use observed::{
-    Blocker, BlockerReason, Capacity, ClientVisibility, Clients, Identity, Listed, Object, Observed, Place, Resource,
-    Scope, Tags, Writer, Written,
+    Blocker, BlockerReason, Capacity, ClientVisibility, Clients, Listed, Object, Observed, Place, Resource, Scope,
+    Writer, Written,
 };
 pub use origin::{ObjectRef, Origin};
 pub use problem::ProblemView;
@@ -73,5 +76,6 @@ pub use spec::Specs;
 pub use step::{Action, Expect, FieldChange, InnerSnapshot, Outcome, Reason, Risk, Step};
 pub use suspension::{Suspension, SuspensionId, Suspensions};
 pub use table::DocumentTable;
+pub use tags::{ObjectTags, Tags};
 pub use verb::Verb;
 pub use volume_settings::VolumeSettings;

@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 
 use super::table::choices;
 use super::{
-    Address, Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId,
-    Provisioning, Restoring, Size, Uid, VolumeSettings,
+    Address, Identity, Kind, LedgerView, Name, NativeName, ObjectTags, Owner, PoolId, Provisioning, Size, Uid,
+    VolumeSettings,
 };
 
 /// What to observe.
@@ -313,69 +313,6 @@ impl Blocker {
     }
 }
 
-/// The identity of an object: its owner, kind, name and uid.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Identity {
-    /// The name of the Stack.
-    pub owner: Owner,
-    /// Volume or Snapshot.
-    pub kind: Kind,
-    /// `metadata.name`.
-    pub name: Name,
-    /// Its uid among all objects of this name.
-    pub uid: Uid,
-}
-
-impl Identity {
-    /// Returns the identity that a name contains. Under a temporary name it is that of a volume, whatever the object was to become.
-    pub fn of(native: &NativeName) -> Option<Self> {
-        let (form, owner, name, uid) = native.parse()?;
-        let kind = match form {
-            NativeForm::Snapshot => Kind::Snapshot,
-            NativeForm::Volume | NativeForm::Temporary => Kind::Volume,
-        };
-        Some(Self { owner, kind, name, uid })
-    }
-
-    /// Returns the id of the document that declares the object.
-    pub fn id(&self) -> ObjectId {
-        ObjectId::new(self.kind, &self.name)
-    }
-
-    /// Returns the ledger's entry of an object of which only this is known.
-    pub fn ledger_entry(&self, n: u32, at: Address, size: Size) -> LedgerEntry {
-        let Address { native, parent_volume } = at;
-        LedgerEntry {
-            kind: self.kind,
-            name: self.name.clone(),
-            n,
-            native,
-            size,
-            protected: false,
-            restored: BTreeSet::new(),
-            declared_in: None,
-            accepted: None,
-            parent_volume,
-        }
-    }
-
-    /// Returns the temporary name under which the object is created before it is published.
-    pub fn temporary(&self) -> NativeName {
-        NativeName::temporary(&self.owner, &self.name, self.uid)
-    }
-
-    /// Returns the native name that Kiln gives to an object of this identity.
-    pub fn native(&self) -> NativeName {
-        let form = match self.kind {
-            Kind::Snapshot => NativeForm::Snapshot,
-            Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => {
-                NativeForm::Volume
-            }
-        };
-        NativeName::of(form, &self.owner, &self.name, self.uid)
-    }
-}
-
 /// One object on a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
@@ -399,9 +336,9 @@ pub struct Object {
     #[serde(default = "volume", skip_serializing_if = "is_volume")]
     pub unowned_kind: Kind,
     /// Of a snapshot that is inside of no volume, and has no owner: the native name of the volume that it was taken of, as far as the
-    /// backend shows it.
+    /// backend shows it. (Boxed, because it is rare.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of_volume: Option<NativeName>,
+    pub of_volume: Option<Box<NativeName>>,
     /// The identity that it would have, if it is a copy of an object on another pool: it has no owner then. Set by the planner, never by a
     /// driver. (Boxed, because it is rare.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -418,7 +355,7 @@ pub struct Object {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioning: Option<Provisioning>,
     /// Its tags.
-    pub tags: Tags,
+    pub tags: ObjectTags,
     /// Its settings.
     #[serde(default, skip_serializing_if = "VolumeSettings::is_plain")]
     pub settings: VolumeSettings,
@@ -478,7 +415,7 @@ impl Object {
             used: None,
             created: None,
             provisioning: None,
-            tags: Tags::default(),
+            tags: ObjectTags::default(),
             settings: VolumeSettings::default(),
             conflict: None,
             blocker: None,
@@ -510,7 +447,7 @@ impl Object {
 
     /// Returns the native name of the volume that a snapshot is of, as far as the backend shows it.
     pub fn volume_native(&self) -> Option<&NativeName> {
-        self.parent_volume.as_ref().or(self.of_volume.as_ref())
+        self.parent_volume.as_ref().or(self.of_volume.as_deref())
     }
 
     /// Returns what the backend finds it by.
@@ -549,58 +486,5 @@ impl Object {
         #[cfg(test)]
         COMPARED.set(COMPARED.get() + 1);
         self.identity.as_ref().map(|id| id.uid)
-    }
-}
-
-/// Metadata that a backend stores beside an object because its name does not contain it. A plain volume has no tags (`Tags::default()`),
-/// and nothing is stored for it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct Tags {
-    /// `metadata.labels`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// Blocks every step that could lose data.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub protected: bool,
-    /// What happens when its document is removed; `None` means Trash.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_remove: Option<OnRemove>,
-    /// Thick if it was created so, or its space was reserved later; `None` means thin or unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provisioning: Option<Provisioning>,
-    /// It was released when its document was removed. It stays, and nothing is planned for it until it is declared again.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub retained: bool,
-    /// In the trash: when it may be purged, in seconds since 1970 by the clock of the host. Ignored on a live object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires: Option<u64>,
-    /// Its identity, if it has a native name of its own. (Boxed, because it is rare and tags are many.)
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Box<Identity>>,
-    /// It was adopted.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub adopted: bool,
-    /// The uid of the volume, for a snapshot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub volume: Option<Uid>,
-    /// The request of the last executed restore.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub restored: Option<String>,
-    /// The restore that was begun and is not complete, on backends where a restore takes several steps: the content is partly that of
-    /// the snapshot, partly that from before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub restoring: Option<Box<Restoring>>,
-}
-
-impl Tags {
-    /// Returns what happens when the document is removed.
-    pub fn on_remove(&self) -> OnRemove {
-        self.on_remove.unwrap_or(OnRemove::Trash)
-    }
-
-    /// Whether there is nothing to store.
-    pub fn is_plain(&self) -> bool {
-        *self == Self::default()
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Address, Identity, Kind, Ledger, Name, NativeName, Object, Owner, Place, PoolId, Provisioning, Size, Step,
-    Suspension, Tags, Uid, VolumeSettings,
+    Address, Identity, Kind, Ledger, Name, NativeName, Object, ObjectTags, Owner, Place, PoolId, Provisioning, Size,
+    Step, Suspension, Tags, Uid, VolumeSettings,
 };
 
 /// Everything that the planner reads from the store.
@@ -64,7 +64,7 @@ pub struct ObjectRecord {
     /// Its size when it was last reconciled. Another observed size is drift.
     pub size: Size,
     /// Its tags when it was last reconciled.
-    pub tags: Tags,
+    pub tags: ObjectTags,
     /// Its settings when it was last reconciled.
     pub settings: VolumeSettings,
     /// Its last observation, in as far as it differs from the fields above.
@@ -136,7 +136,7 @@ impl ObjectRecord {
 
     /// Returns the record of an object as it is observed.
     pub fn of(identity: Identity, backend: Name, object: &Object, seen_at: u64) -> Self {
-        let tags = Tags { expires: None, ..object.tags.clone() };
+        let tags = object.tags.lasting();
         let settled = (object.native.clone(), object.size, tags, object.settings.clone());
         Self::new(identity, backend, settled, Some(object), seen_at)
     }
@@ -150,6 +150,7 @@ impl ObjectRecord {
         seen: Option<&Object>,
         seen_at: u64,
     ) -> Self {
+        let tags = tags.into();
         Self { identity, backend, native, size, tags, settings, seen: LastSeen::Absent, seen_at }.with_seen(seen)
     }
 
@@ -158,8 +159,8 @@ impl ObjectRecord {
     pub fn with_seen(mut self, seen: Option<&Object>) -> Self {
         self.seen = LastSeen::Absent;
         if let Some(object) = seen {
-            let Object { place, used, created, tags: Tags { expires, .. }, .. } = object;
-            self.seen = LastSeen::AsRecorded { place: *place, used: *used, created: *created, expires: *expires };
+            let Object { place, used, created, tags, .. } = object;
+            self.seen = LastSeen::AsRecorded { place: *place, used: *used, created: *created, expires: tags.expires };
             // The tags say whether it is thick; what blocks it is of now.
             let without_id = Object { id: None, provisioning: None, blocker: None, ..object.clone() };
             if self.seen_object().as_ref() != Some(&without_id) {
@@ -202,7 +203,7 @@ impl ObjectRecord {
             LastSeen::AsRecorded { place, used, created, expires } => Some(Object {
                 used: *used,
                 created: *created,
-                tags: Tags { expires: *expires, ..self.tags.clone() },
+                tags: Tags { expires: *expires, ..Tags::clone(&self.tags) }.into(),
                 settings: self.settings.clone(),
                 identity: Some(self.identity.clone()),
                 ..Object::new(self.native.clone(), *place, self.size)
@@ -237,7 +238,7 @@ impl From<ObjectRecord> for StoredRecord {
     fn from(record: ObjectRecord) -> Self {
         let seen = record.seen_object();
         let ObjectRecord { identity, backend, native, size, tags, settings, seen: _, seen_at } = record;
-        Self { identity, backend, native, size, tags, settings, seen, seen_at }
+        Self { identity, backend, native, size, tags: tags.into(), settings, seen, seen_at }
     }
 }
 

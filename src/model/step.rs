@@ -430,7 +430,7 @@ impl Expect {
             place: Some(Place::Live),
             id: object.id.clone(),
             size: Some(object.size),
-            tags: Some(Tags { expires: None, ..object.tags.clone() }),
+            tags: Some(object.tags.lasting()),
             settings: None,
             idle: false,
             unwritten: false,
@@ -454,8 +454,7 @@ impl Expect {
         if let Some(wanted) = size.filter(|wanted| *wanted != there.size) {
             return conflict(format!("its size is {} and not {wanted}", there.size));
         }
-        let lasting = |tags: &Tags| Tags { expires: None, ..tags.clone() };
-        if tags.as_ref().is_some_and(|wanted| lasting(wanted) != lasting(&there.tags)) {
+        if tags.as_ref().is_some_and(|wanted| wanted.lasting() != there.tags.lasting()) {
             return conflict("its tags have changed since it was observed".to_owned());
         }
         if settings.as_ref().is_some_and(|wanted| *wanted != there.settings) {
@@ -560,16 +559,17 @@ mod tests {
         let settings = Some(observed.settings.clone());
         let expect = Expect { idle: true, unwritten: true, settings, ..Expect::live(&observed) };
         assert_eq!(expect.check(&observed, ClientVisibility::All), Ok(()));
-        let expired = Object { tags: Tags { expires: Some(9), ..observed.tags.clone() }, ..observed.clone() };
+        let tagged = |tags: Tags| Object { tags: tags.into(), ..observed.clone() };
+        let expired = tagged(Tags { expires: Some(9), ..observed.tags.lasting() });
         assert_eq!(expect.check(&expired, ClientVisibility::All), Ok(()), "when it expires is not compared");
-        let tags = Tags { protected: true, ..observed.tags.clone() };
+        let protected = Tags { protected: true, ..observed.tags.lasting() };
         let settings = VolumeSettings { encrypted: true, ..observed.settings.clone() };
         let clients = Clients::Some(vec!["qemu (pid 7)".to_owned()]);
         for (changed, kind, why) in [
             (Object { place: Place::Trash, ..observed.clone() }, ErrorKind::Conflict, "it is Trash and not Live"),
             (Object { id: None, ..observed.clone() }, ErrorKind::Conflict, "it was replaced by another object"),
             (Object { size: Size(8192), ..observed.clone() }, ErrorKind::Conflict, "its size is 8Ki and not 4Ki"),
-            (Object { tags, ..observed.clone() }, ErrorKind::Conflict, "its tags have changed"),
+            (tagged(protected), ErrorKind::Conflict, "its tags have changed"),
             (Object { settings, ..observed.clone() }, ErrorKind::Conflict, "its settings have changed"),
             (Object { written: Written::Yes, ..observed.clone() }, ErrorKind::Conflict, "it was written to"),
             (Object { written: Written::Unknown, ..observed.clone() }, ErrorKind::Conflict, "it was written to"),

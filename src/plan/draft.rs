@@ -341,7 +341,7 @@ impl<'a> Draft<'a> {
             return Cow::Borrowed(&object.tags);
         }
         let last = self.steps_of(before, object).rev().find_map(|step| step.action.replaced_tags().cloned());
-        Cow::Owned(last.unwrap_or_else(|| Tags { expires: None, ..object.tags.clone() }))
+        Cow::Owned(last.unwrap_or_else(|| object.tags.lasting()))
     }
 
     /// Whether an object is known to be unwritten. If that is unknown, the caller is asked to observe it by name.

@@ -64,7 +64,7 @@ fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {
         volume: _,
         restored,
         restoring: _,
-    } = &object.tags;
+    } = &*object.tags;
     let then = &record.tags;
     if *labels != then.labels {
         found.push(entry(record, "labels", json!(then.labels), json!(labels)));

@@ -175,7 +175,7 @@ fn snapshots_without_an_owner_are_listed_as_such_and_adopted_with_their_volumes(
                         true => world.make_inside_by_hand(&volume, &s, snapshot),
                         false => {
                             let native = NativeName::new(format!("{volume}-s"));
-                            world.make_by_hand(&native, SimObject { of_volume: Some(volume), ..snapshot });
+                            world.make_by_hand(&native, SimObject { of_volume: Some(Box::new(volume)), ..snapshot });
                         }
                     }
                 }

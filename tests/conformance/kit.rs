@@ -308,8 +308,3 @@ impl<'a> Kit<'a> {
         }
     }
 }
-
-/// Tags without what means something only in the trash.
-pub(crate) fn lasting(tags: &Tags) -> Tags {
-    Tags { expires: None, ..tags.clone() }
-}

@@ -119,7 +119,7 @@ impl ToyVolume {
         let mut object = Object::new(native.clone(), place, Size(self.size));
         object.identity = Identity::of(native);
         object.id = Some(self.serial.to_string().into());
-        object.tags = self.tags.clone();
+        object.tags = self.tags.clone().into();
         if is_named {
             object.clients = match self.clients {
                 0 => Clients::None,

@@ -100,7 +100,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
     let new = |size, tags: &Tags, settings: VolumeSettings, parent| Object {
         settings,
         identity: Some(step.identity.clone()),
-        tags: tags.clone(),
+        tags: tags.clone().into(),
         parent,
         parent_volume: step.parent_volume.clone(),
         ..Object::new(step.native.clone(), Place::Live, size)
@@ -121,7 +121,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         }
         Action::Adopt { tags, .. } => {
             let object = objects.iter_mut().find(|o| o.is_at(&step.address()) && o.place == Place::Live).unwrap();
-            (object.identity, object.tags) = (Some(step.identity.clone()), tags.clone());
+            (object.identity, object.tags) = (Some(step.identity.clone()), tags.clone().into());
             return;
         }
         Action::Destroy => return objects.retain(|object| !is(object, step)),
@@ -138,7 +138,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
             object.size = object.whole_size();
             (object.tags.restored, object.tags.restoring) = (Some(request.clone()), None);
         }
-        Action::SetTags { tags } => object.tags = tags.clone(),
+        Action::SetTags { tags } => object.tags = tags.clone().into(),
         Action::Reserve => {
             object.provisioning = Some(Provisioning::Thick);
             object.used = Some(object.size.bytes());
@@ -146,10 +146,10 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         Action::Configure { settings } => object.settings = settings.clone(),
         Action::Rename { tags, .. } => {
             (object.native, object.identity) = (step.native.clone(), Some(step.identity.clone()));
-            (object.tags, object.unfinished) = (tags.clone(), false);
+            (object.tags, object.unfinished) = (tags.clone().into(), false);
         }
         Action::Trash { ttl, .. } => (object.place, object.tags.expires) = (Place::Trash, Some(ttl.0)),
-        Action::Undelete { tags, .. } => (object.place, object.tags) = (Place::Live, tags.clone()),
+        Action::Undelete { tags, .. } => (object.place, object.tags) = (Place::Live, tags.clone().into()),
         other => panic!("{other} is never part of a plan"),
     }
 }

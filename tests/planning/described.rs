@@ -14,6 +14,7 @@ use kiln::model::{
 };
 use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, answer_by_ledger, disown_copies, names_to_ask};
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -240,7 +241,7 @@ pub(crate) struct Thing {
     /// The ledger and the store know it as it was then.
     was: Was,
     /// The file that declared it, by the ledger.
-    declared_in: Option<String>,
+    declared_in: Option<SmolStr>,
     /// Only the store does: the ledger was written by another machine since.
     newer: bool,
 }
@@ -605,7 +606,7 @@ impl Pool {
         Object {
             unowned_kind: if thing.foreign.is_some() && of.is_some() { Kind::Snapshot } else { Kind::Volume },
             parent_volume: volume.clone().filter(|_| nested),
-            of_volume: volume.filter(|_| !nested && thing.foreign.is_some()),
+            of_volume: volume.filter(|_| !nested && thing.foreign.is_some()).map(Box::new),
             id: Some(format!("id-{native}").into()),
             needed_by: thing.needed_by.clone(),
             settings: VolumeSettings { qos: thing.qos.clone().map(Box::new), encrypted: thing.encrypted },
@@ -630,7 +631,8 @@ impl Pool {
                         size: begun.size.as_ref().map(|size| size.parse().unwrap()),
                     })
                 }),
-            },
+            }
+            .into(),
             identity,
             conflict: thing.conflict.clone(),
             blocker: thing.blocker.clone().map(Box::new),
@@ -696,8 +698,7 @@ impl Thing {
         let tags = Tags {
             labels: self.was.labels.clone().unwrap_or_else(|| object.tags.labels.clone()),
             protected: self.was.protected.unwrap_or(object.tags.protected),
-            expires: None,
-            ..object.tags.clone()
+            ..object.tags.lasting()
         };
         let size = self.was.size.as_ref().map_or(object.size, |text| text.parse().unwrap());
         let place = if self.unannounced { Place::Live } else { object.place };

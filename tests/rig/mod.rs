@@ -429,7 +429,7 @@ pub fn snapshot(name: &str, volume: &str, more: &str) -> String {
 type Seen = (Size, Tags, VolumeSettings, BTreeMap<u64, u64>);
 
 fn seen(object: &kiln::driver::sim::SimObject) -> Seen {
-    let tags = Tags { expires: None, ..object.tags.clone() };
+    let tags = object.tags.lasting();
     (object.size, tags, object.settings.clone(), object.content.as_ref().clone())
 }
 

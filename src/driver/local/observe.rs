@@ -14,7 +14,7 @@ use super::{content, fail, lease, ledger, lock};
 use crate::driver::image;
 use crate::model::{
     Address, Capacity, Clients, DriverError, ErrorKind, Kind, LedgerView, Listed, NativeForm, NativeName, Object,
-    Observed, Owner, Place, Provisioning, Resource, Scope, Size, Tags, Written,
+    ObjectTags, Observed, Owner, Place, Provisioning, Resource, Scope, Size, Written,
 };
 use crate::text::quoted;
 
@@ -59,7 +59,7 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
         let ledger = read.entry(identity.owner.clone()).or_insert_with_key(|owner| ledger::read_of(&pool, owner));
         // Its mark outlived it: the file is another one.
         if matches!(ledger, Some(LedgerView::Good(ledger)) if ledger.has_tombstone(identity.uid)) {
-            (object.identity, object.tags) = (None, Tags::default());
+            (object.identity, object.tags) = (None, ObjectTags::default());
         }
     }
     let ledger = match scope {
@@ -330,7 +330,7 @@ impl FoundObject {
             used: Some(self.used),
             created: self.created(),
             provisioning: self.provisioning(),
-            tags: self.tags,
+            tags: self.tags.into(),
             conflict: self.conflict,
             clients,
             identity: self.identity,

@@ -286,7 +286,7 @@ async fn an_adopted_file_stays_where_it_is_and_comes_back_there() {
     assert_eq!((seen.place, seen.identity, seen.tags.expires), (Place::Trash, Some(db.clone()), Some(NOW + 9)));
     assert!(!file.exists());
     bench.twice(&at(Action::Undelete { tags: labelled("c"), with: Vec::new() }, Place::Trash)).await;
-    assert_eq!((bench.only().await.tags.labels, file.exists()), (labelled("c").labels, true));
+    assert_eq!((&bench.only().await.tags.labels, file.exists()), (&labelled("c").labels, true));
     bench.twice(&at(Action::Destroy, Place::Live)).await;
     assert_eq!(bench.objects().await, Vec::new());
 

@@ -250,7 +250,7 @@ impl SimCall<'_> {
                 (false, _) => conflict(format!("it exists with a size of {}", there.size)),
             };
         }
-        let mut object = SimObject { tags: tags.clone(), settings: settings.clone(), ..SimObject::empty(size) };
+        let mut object = SimObject { tags: tags.clone().into(), settings: settings.clone(), ..SimObject::empty(size) };
         object.thick = provisioning == Provisioning::Thick;
         if let Some((kind, from)) = origin.and_then(Origin::object) {
             if kind == Kind::Volume {
@@ -289,7 +289,7 @@ impl SimCall<'_> {
         self.is_quiet(volume)?;
         let content = self.copied(volume, &source);
         let settings = source.settings.of_snapshot();
-        let (tags, created) = (tags.clone(), self.now);
+        let (tags, created) = (tags.clone().into(), self.now);
         Ok(Some(SimObject { tags, settings, content, created, ..SimObject::empty(source.size) }))
     }
 
@@ -338,7 +338,8 @@ impl SimCall<'_> {
         if self.ours()?.is_some() {
             let identity = Some(Box::new(self.id().clone()));
             let second = NativeName::new(format!("second-{}", self.world.events.len()));
-            let object = SimObject { tags: Tags { identity, ..object.tags }, ..object };
+            let tags = Tags { identity, ..object.tags.into() }.into();
+            let object = SimObject { tags, ..object };
             self.world.put(SimKey::live(&second), Some(object));
         } else {
             self.world.put(self.key(), Some(object));
@@ -461,11 +462,11 @@ impl SimCall<'_> {
     }
 
     fn retag(&mut self, object: &SimObject, tags: &Tags, effect: SimEffect) -> Result<Outcome> {
-        if lasting(&object.tags) == lasting(tags) {
+        if object.tags.lasting() == tags.lasting() {
             return Ok(Outcome::Unchanged);
         }
         self.expected(Place::Live, object)?;
-        self.world.change(&self.key(), |object| object.tags = lasting(tags));
+        self.world.change(&self.key(), |object| object.tags = tags.lasting().into());
         self.done(effect)
     }
 
@@ -476,7 +477,7 @@ impl SimCall<'_> {
         let Some(object) = self.world.get(&old).cloned() else {
             // Without the old name it can only be done already.
             let object = self.ours_to_change()?;
-            return match lasting(&object.tags) == lasting(tags) {
+            return match object.tags.lasting() == tags.lasting() {
                 true => Ok(Outcome::Unchanged),
                 false => conflict(format!("{from} does not exist, and {to} has other tags")),
             };
@@ -498,7 +499,7 @@ impl SimCall<'_> {
             self.idle(&old.address(), Place::Live)?;
         }
         self.world.rename(&old, to);
-        self.world.change(&self.key(), |object| object.tags = lasting(tags));
+        self.world.change(&self.key(), |object| object.tags = tags.lasting().into());
         self.done(SimEffect::Renamed)
     }
 
@@ -516,7 +517,7 @@ impl SimCall<'_> {
         if is_snapshot(&self.key(), &object) != (self.id().kind == Kind::Snapshot) {
             return conflict(format!("{native} is not a {}", self.id().kind.as_lower()));
         }
-        let volume = self.step.parent_volume.as_ref().or(object.of_volume.as_ref());
+        let volume = self.step.parent_volume.as_ref().or(object.of_volume.as_deref());
         let volume = volume.and_then(|volume| Some((volume, self.world.get(&SimKey::live(volume))?)));
         let uid = volume.and_then(|(native, volume)| identity_of(native, volume).0).map(|id| id.uid);
         if tags.volume != uid {
@@ -621,13 +622,13 @@ impl SimCall<'_> {
         };
         for (key, inner, uid) in inside {
             let released = with.iter().any(|one| one.identity.uid == uid && one.released);
-            let tags = Tags { retained: released, ..lasting(&inner.tags) };
+            let tags = Tags { retained: released, ..inner.tags.lasting() }.into();
             self.world.put(key.clone(), None);
             self.world
                 .put(SimKey { trashed: None, ..key.clone() }, Some(SimObject { tags, ..SimObject::clone(&inner) }));
             self.world.record(uid, &key.native, SimEffect::Undeleted);
         }
-        let object = SimObject { tags: lasting(tags), ..SimObject::clone(&object) };
+        let object = SimObject { tags: tags.lasting().into(), ..SimObject::clone(&object) };
         self.world.put(self.trash_key(), None);
         self.world.put(self.key(), Some(object));
         self.done(SimEffect::Undeleted)
@@ -688,9 +689,4 @@ impl SimCall<'_> {
         }
         self.done(SimEffect::Detached)
     }
-}
-
-/// Tags without what means something only in the trash.
-fn lasting(tags: &Tags) -> Tags {
-    Tags { expires: None, ..tags.clone() }
 }

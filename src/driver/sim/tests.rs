@@ -262,7 +262,7 @@ async fn tags_that_contradict_the_name_are_a_conflict_and_nothing_is_done_to_the
         assert_eq!(run(&driver, &step("db", action)).await.unwrap_err().kind, ErrorKind::Conflict);
     }
     assert_eq!(world(&driver), before);
-    change(|object| object.tags = Tags::default());
+    change(|object| object.tags = Tags::default().into());
     change(|object| object.tags_unreadable = true);
     assert!(all(&driver).await.objects[0].conflict.is_some());
 }

@@ -9,7 +9,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::copies::Copies;
 use crate::model::{
     Address, Blocker, Capacity, DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeName, Object,
-    Owner, Place, PoolId, Resource, Size, Suspension, SuspensionId, Tags, Uid, VolumeSettings,
+    ObjectTags, Owner, Place, PoolId, Resource, Size, Suspension, SuspensionId, Uid, VolumeSettings,
 };
 
 /// The block size in bytes. A block contains one stamp.
@@ -24,8 +24,8 @@ pub struct SimObject {
     /// The size in bytes.
     pub size: Size,
     /// The tags.
-    #[serde(default, skip_serializing_if = "Tags::is_plain")]
-    pub tags: Tags,
+    #[serde(default, skip_serializing_if = "ObjectTags::is_plain")]
+    pub tags: ObjectTags,
     /// The settings.
     #[serde(default, skip_serializing_if = "VolumeSettings::is_plain")]
     pub settings: VolumeSettings,
@@ -49,7 +49,7 @@ pub struct SimObject {
     pub blocker: Option<Box<Blocker>>,
     /// Of a snapshot of another program that is inside of no volume: the volume that it was taken of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of_volume: Option<NativeName>,
+    pub of_volume: Option<Box<NativeName>>,
     /// Whether the driver knows that it made it, where it shows only such objects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recorded: bool,
@@ -72,7 +72,7 @@ impl SimObject {
         Self {
             id: 0,
             size,
-            tags: Tags::default(),
+            tags: ObjectTags::default(),
             settings: VolumeSettings::default(),
             tags_unreadable: false,
             thick: false,
@@ -593,9 +593,9 @@ impl SimWorld {
             }
             self.put(new, object);
         }
-        let of_it = self.content.objects.iter().filter(|(_, object)| object.of_volume.as_ref() == Some(&from.native));
+        let of_it = self.content.objects.iter().filter(|(_, object)| object.of_volume.as_deref() == Some(&from.native));
         for key in of_it.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-            self.change(&key, |object| object.of_volume = Some(to.clone()));
+            self.change(&key, |object| object.of_volume = Some(Box::new(to.clone())));
         }
     }
 

@@ -247,7 +247,7 @@ fn a_settled_ledger_is_not_copied() {
     let mut shared = SharedLedger::from(Arc::clone(&before));
     super::settle(&mut shared, &observed, &specs(), |_| SettledState::default(), NOW + 3 * 86_400);
     assert!(Arc::ptr_eq(&shared.0, &before));
-    let protected = Object { tags: Tags { protected: true, ..kept.tags.clone() }, ..kept };
+    let protected = Object { tags: Tags { protected: true, ..Tags::clone(&kept.tags) }.into(), ..kept };
     super::settle(
         &mut shared,
         &Observed { objects: vec![protected], ..observed },

@@ -224,7 +224,7 @@ impl Giving {
             return self.live(backend, object, mine);
         }
         let with = inside.iter().filter_map(|inner| InnerSnapshot::of(inner, inner.tags.retained)).collect();
-        let before = Tags { expires: None, ..object.tags.clone() };
+        let before = object.tags.lasting();
         let trashed = Trashed {
             backend: backend.clone(),
             object: object.clone(),
@@ -316,7 +316,7 @@ fn check_native(
 
 /// The step that gives a live object to another owner.
 fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
-    let before = Tags { expires: None, ..object.tags.clone() };
+    let before = object.tags.lasting();
     let own_name = before.identity.is_some();
     let native: NativeName = if own_name { object.native.clone() } else { mine.native() };
     let tags = Tags { identity: own_name.then(|| Box::new(mine.clone())), ..before.clone() };

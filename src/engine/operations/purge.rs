@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, Identity, Kind, Ledger, LedgerView, Name, Object, ObjectId, Place, Reading, Reason, Risk, Step, Tags, Uid,
+    Action, Identity, Kind, Ledger, LedgerView, Name, Object, ObjectId, Place, Reading, Reason, Risk, Step, Uid,
     Withdrawal,
 };
 use crate::plan::{self, Observation, Referenced};
@@ -229,7 +229,7 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
             continue;
         }
         let mut step = by_hand(trashed, identity, Action::Purge, Reason::Purged, Risk::Irreversible);
-        step.expect.tags = Some(Tags { expires: None, ..trashed.object.tags.clone() });
+        step.expect.tags = Some(trashed.object.tags.lasting());
         match (step.identity.kind, trashed.object.tags.volume) {
             (Kind::Volume, _) => step.after = snapshots.remove(&step.identity.uid).unwrap_or_default(),
             (Kind::Snapshot, Some(volume)) => snapshots.entry(volume).or_default().push(steps.len()),

@@ -149,7 +149,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         .filter_map(|(index, trashed)| {
             let identity = trashed.object.identity.clone()?;
             let declared = setup.reading.specs.declares(identity.kind, &identity.name);
-            let before = Tags { expires: None, ..trashed.object.tags.clone() };
+            let before = trashed.object.tags.lasting();
             let tags = Tags { retained: !declared, ..before.clone() };
             let with = if identity.kind == Kind::Volume { with.clone() } else { Vec::new() };
             let mut step = by_hand(trashed, identity, Action::Undelete { tags, with }, Reason::InTrash, Risk::None);

@@ -319,7 +319,7 @@ fn check_leaves<'a>(
 
 /// Returns the step that releases an object: it stays, and Kiln no longer reconciles it.
 fn release(object: &OwnedObject<'_>) -> Step {
-    let tags = Tags { retained: true, expires: None, ..object.tags.clone() };
+    let tags = Tags { retained: true, ..object.tags.lasting() };
     let changes = vec![change("retained", json!(false), json!(true))];
     Step { changes, ..step_on(object, Action::SetTags { tags }, Reason::NotDeclared, Expect::live(object)) }
 }

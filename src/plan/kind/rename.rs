@@ -39,7 +39,7 @@ pub(super) fn rename<'a>(
     let identity = subject.identity(old);
     let own_name = object.tags.identity.is_some();
     let native = if own_name { object.native.clone() } else { identity.native() };
-    let now = Tags { expires: None, ..object.tags.clone() };
+    let now = object.tags.lasting();
     let tags = Tags { identity: own_name.then(|| Box::new(identity.clone())), ..now.clone() };
     if native != object.native {
         check_made_names(inventory, usable, subject, &identity)?;
@@ -141,7 +141,7 @@ fn complete_rename<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, object:
     let before = old.map(|old| Identity { name: old.clone(), ..identity.clone() });
     let from = before.map_or_else(|| object.native.clone(), |before| before.native());
     let changes = old.map(|old| change("metadata.name", json!(old), json!(identity.name)));
-    let action = Action::Rename { from, tags: Tags { expires: None, ..object.tags.clone() } };
+    let action = Action::Rename { from, tags: object.tags.lasting() };
     let reason = if old.is_some() { Reason::RenamedFrom } else { Reason::LeftOver };
     let step = step_on(object, action, reason, Expect::live(object));
     let step = draft.add(Step { changes: changes.into_iter().collect(), ..step });

@@ -23,7 +23,7 @@ pub(super) fn undelete<'a>(
     after: Vec<usize>,
 ) -> Result<usize, Hold> {
     check_place_is_free(inventory, usable, subject, object)?;
-    let now = Tags { expires: None, ..object.tags.clone() };
+    let now = object.tags.lasting();
     let changes = tag_changes(&now, &tags);
     let expect = Expect { place: Some(Place::Trash), ..Expect::live(object) };
     let with = come_along(inventory, draft, usable, subject, object)?;

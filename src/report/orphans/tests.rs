@@ -19,7 +19,11 @@ fn declared(volumes: &[&str]) -> Reading {
 
 fn object(text: &str, place: Place, tags: Tags) -> Object {
     let identity = volume(text);
-    Object { used: (place == Place::Temporary).then_some(512), tags, ..Object::of(identity, place, Size(1 << 30)) }
+    Object {
+        used: (place == Place::Temporary).then_some(512),
+        tags: tags.into(),
+        ..Object::of(identity, place, Size(1 << 30))
+    }
 }
 
 fn live(text: &str) -> Object {

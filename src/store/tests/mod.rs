@@ -41,7 +41,7 @@ fn object(n: u64) -> ObjectRecord {
     let identity = identity(n);
     let native = identity.native();
     let seen = Object {
-        tags: tags(n),
+        tags: tags(n).into(),
         clients: Clients::Some(vec!["host-1".to_owned()]),
         ..Object::of(identity.clone(), Place::Live, Size(n << 20))
     };

@@ -9,7 +9,7 @@ use kiln::model::{
 
 use crate::suite::Bench;
 use crate::suite::bench::BLOCK;
-use crate::suite::kit::{Kit, TTL, lasting};
+use crate::suite::kit::{Kit, TTL};
 
 pub(crate) async fn grow_keeps_content_and_adds_zeroes(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
@@ -106,7 +106,7 @@ pub(crate) async fn restore_keeps_size_and_tags(bench: &dyn Bench) {
     }
     let seen = kit.one(&db).await;
     assert_eq!(seen.size, kit.double());
-    assert_eq!(lasting(&seen.tags), Tags { restored: Some("once".to_owned()), ..tags });
+    assert_eq!(seen.tags.lasting(), Tags { restored: Some("once".to_owned()), ..tags });
     kit.write(&db, 0, 41);
     assert_eq!(kit.read(&monday, 0), Some(11), "the volume writes into its snapshot");
 }
@@ -161,7 +161,7 @@ pub(crate) async fn a_half_restore_is_completed_never_reported_as_done_and_never
     assert_ne!(error.effect, Effect::No, "{error}");
     let begun = Restoring { request: "once".to_owned(), snapshot: Some(monday.uid), size: Some(kit.double()) };
     let seen = kit.one(&db).await;
-    assert_eq!((seen.tags.restored, seen.tags.restoring.map(|begun| *begun)), (None, Some(begun)));
+    assert_eq!((&seen.tags.restored, seen.tags.restoring.as_deref()), (&None, Some(&begun)));
 
     let four = Size(kit.double().bytes() * 2);
     let (tuesday, clone) = (kit.identity(Kind::Snapshot, "tuesday"), kit.identity(Kind::Volume, "clone"));
@@ -184,7 +184,7 @@ pub(crate) async fn a_half_restore_is_completed_never_reported_as_done_and_never
         assert_eq!(kit.read(&db, block), Some(stamp), "block {block}");
     }
     let seen = kit.one(&db).await;
-    assert_eq!((seen.size, seen.tags.restored.as_deref(), seen.tags.restoring), (kit.double(), Some("once"), None));
+    assert_eq!((seen.size, seen.tags.restored.as_deref(), &seen.tags.restoring), (kit.double(), Some("once"), &None));
     assert_eq!(kit.act(&db, restore("once")).await, Ok(Outcome::Unchanged));
 }
 
@@ -226,7 +226,7 @@ pub(crate) async fn tags_round_trip(bench: &dyn Bench) {
     for tags in all {
         assert_eq!(kit.act(&db, Action::SetTags { tags: tags.clone() }).await, Ok(Outcome::Changed), "{tags:?}");
         let seen = kit.one(&db).await;
-        assert_eq!((seen.tags, seen.conflict, seen.identity), (tags.clone(), None, Some(db.clone())));
+        assert_eq!((seen.tags, seen.conflict, seen.identity), (tags.clone().into(), None, Some(db.clone())));
         let listed = kit.all().await.objects.remove(0);
         assert_eq!(listed.tags, tags, "in a listing");
     }
@@ -414,7 +414,7 @@ pub(crate) async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
     assert_eq!(kit.run(&rename).await, Ok(Outcome::Unchanged));
     assert_eq!(kit.place(&db).await, None);
     let seen = kit.one(&new).await;
-    assert_eq!((seen.identity, seen.size, seen.tags), (Some(new.clone()), kit.size, labels()));
+    assert_eq!((seen.identity, seen.size, seen.tags), (Some(new.clone()), kit.size, labels().into()));
     assert_eq!((kit.read(&new, 0), kit.read(&new, 3)), (Some(21), Some(23)));
     // A snapshot knows its volume by its uid, which stays.
     if kit.can().snapshots.is_some() {

@@ -5,7 +5,7 @@ use kiln::model::{
 };
 
 use crate::suite::Bench;
-use crate::suite::kit::{Kit, NOW, TTL, lasting};
+use crate::suite::kit::{Kit, NOW, TTL};
 
 pub(crate) async fn remove_twice_succeeds(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
@@ -80,13 +80,13 @@ pub(crate) async fn trash_and_undelete_keep_content_and_tags(bench: &dyn Bench) 
             (Place::Trash, &Some(identity.clone()), live.size)
         );
         assert_eq!(trashed.tags.expires, Some(NOW + TTL.0));
-        assert_eq!(lasting(&trashed.tags), tags);
+        assert_eq!(trashed.tags.lasting(), tags);
         assert_eq!(
             kit.act(identity, Action::Undelete { tags: tags.clone(), with: Vec::new() }).await,
             Ok(Outcome::Changed)
         );
         let back = kit.one(identity).await;
-        assert_eq!((back.place, back.size, lasting(&back.tags)), (Place::Live, live.size, tags));
+        assert_eq!((back.place, back.size, back.tags.lasting()), (Place::Live, live.size, tags));
         assert_eq!((kit.read(identity, 0), kit.read(identity, 7)), (Some(stamp), Some(17)));
     }
 }

@@ -85,7 +85,10 @@ pub(crate) async fn new_volumes_are_zeroes_of_the_exact_size(bench: &dyn Bench) 
     }
     assert_eq!(kit.read(&db, last + 1), None);
     let seen = kit.one(&db).await;
-    assert_eq!((seen.size, seen.place, seen.tags, seen.conflict), (kit.size, Place::Live, Tags::default(), None));
+    assert_eq!(
+        (seen.size, seen.place, seen.tags, seen.conflict),
+        (kit.size, Place::Live, Tags::default().into(), None)
+    );
 }
 
 pub(crate) async fn sizes_are_rounded_up_or_refused(bench: &dyn Bench) {

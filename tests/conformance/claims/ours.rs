@@ -89,7 +89,7 @@ pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
         }
         let seen = kit.one(&db).await;
         // An expiry is of no meaning to the living, whatever is expected of it.
-        let tags = Tags { expires: Some(1), ..seen.tags };
+        let tags = Tags { expires: Some(1), ..seen.tags.lasting() };
         assert!(seen.id.is_some());
         step.expect = Expect {
             place: Some(Place::Live),
@@ -102,7 +102,7 @@ pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
         assert_eq!(kit.run(&step).await, Ok(Outcome::Changed), "{:?}", step.action);
         if matches!(step.action, Action::Trash { .. }) {
             let seen = kit.one(&db).await;
-            let tags = Tags { expires: None, ..seen.tags };
+            let tags = seen.tags.lasting();
             let mut back = kit.step(&db, Action::Undelete { tags: tags.clone(), with: Vec::new() });
             back.expect = Expect {
                 place: Some(Place::Trash),

@@ -31,7 +31,7 @@ fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
         size: kit.size,
         protected: true,
         restored: ["once".to_owned()].into(),
-        declared_in: Some("storage/db.yaml".to_owned()),
+        declared_in: Some("storage/db.yaml".into()),
         accepted: None,
         parent_volume: None,
     };

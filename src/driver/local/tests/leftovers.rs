@@ -53,7 +53,7 @@ async fn a_rename_cut_short_is_seen_under_the_new_name_and_finished() {
     bench.twice(&rename).await;
     assert!(bench.image(&renamed).exists());
     let seen = bench.only().await;
-    assert_eq!((seen.tags, seen.unfinished), (labelled("t"), false));
+    assert_eq!((seen.tags, seen.unfinished), (labelled("t").into(), false));
     // Any other step finishes it as well.
     let again = Identity { name: "db3".parse().unwrap(), ..db.clone() };
     fs::rename(bench.dir(&renamed), bench.dir(&again)).unwrap();
@@ -203,7 +203,7 @@ async fn an_object_without_its_data_file_is_absent_and_back_once_the_file_is() {
         bench.refused(&at(native, Action::SetTags { tags: Tags::default() }, live), ErrorKind::Conflict).await;
         fs::rename(&aside, &image).unwrap();
         let seen = bench.only().await;
-        assert_eq!((seen.tags.labels, seen.conflict), (labelled("a").labels, None));
+        assert_eq!((&seen.tags.labels, seen.conflict), (&labelled("a").labels, None));
 
         // In the trash it counts as absent, and blocks nothing.
         let trash = at(native, Action::Trash { ttl: Seconds(60), with: Vec::new() }, live);
@@ -219,7 +219,7 @@ async fn an_object_without_its_data_file_is_absent_and_back_once_the_file_is() {
         fs::copy(bench.trashed(native).join("tags.json"), dir.join("tags.json")).unwrap();
         bench.twice(&undelete).await;
         let seen = bench.only().await;
-        assert_eq!((seen.place, seen.tags.labels), (Place::Live, labelled("u").labels));
+        assert_eq!((seen.place, &seen.tags.labels), (Place::Live, &labelled("u").labels));
 
         // Created again, unless there is something that Kiln cannot identify.
         fs::remove_file(&image).unwrap();
@@ -228,7 +228,7 @@ async fn an_object_without_its_data_file_is_absent_and_back_once_the_file_is() {
         fs::remove_file(dir.join("notes.txt")).unwrap();
         bench.twice(&at(native, create(2 * MIB), None)).await;
         let seen = bench.only().await;
-        assert_eq!((seen.size, seen.tags.labels), (Size(2 * MIB), Tags::default().labels));
+        assert_eq!((seen.size, &seen.tags.labels), (Size(2 * MIB), &Tags::default().labels));
         bench.twice(&at(native, Action::Destroy, live)).await;
     }
 }

@@ -76,7 +76,7 @@ async fn another_file_under_the_name_of_an_adopted_one_is_foreign() {
         // The adopted one put back is ours, with its tags.
         fs::rename(&away, &file).unwrap();
         let back = bench.only().await;
-        assert_eq!((back.identity, back.tags.labels), (Some(volume("db")), labelled("a").labels), "{way}");
+        assert_eq!((back.identity, &back.tags.labels), (Some(volume("db")), &labelled("a").labels), "{way}");
     }
 }
 
@@ -144,7 +144,7 @@ async fn a_tombstone_outweighs_a_mark_that_an_earlier_version_left() {
     bench.driver.write_ledger(&ledger).await.unwrap();
     fs::write(mark_of(&bench), &text).unwrap();
     let seen = bench.only().await;
-    assert_eq!((seen.identity, seen.tags), (None, Tags::default()));
+    assert_eq!((seen.identity, seen.tags), (None, Tags::default().into()));
     let close = bench.driver.observe(&Scope::Objects(vec![Address::flat(&NativeName::new(FILE))])).await.unwrap();
     assert_eq!(close.objects[0].identity, None);
     drop(bench.driver.lock(&owner()).await.unwrap());
