@@ -136,7 +136,10 @@ impl Rows {
                 self.records.backends.insert(text.parse().map_err(|_| impossible(key))?, codec::decode(json)?);
             }
             kind::OBJECT => {
-                self.more.push((text.parse().map_err(|_| impossible(key))?, codec::decode(json)?));
+                let uid = text.parse().map_err(|_| impossible(key))?;
+                let mut record: ObjectRecord = codec::decode(json)?;
+                self.share_native(uid, &mut record);
+                self.more.push((uid, record));
                 // This rebuilds the whole map.
                 if self.more.len() > 1000 + self.records.objects.len() / 4 {
                     self.append();
@@ -152,6 +155,15 @@ impl Rows {
             _ => return Err(impossible(key)),
         }
         Ok(())
+    }
+
+    /// Lets a record and the entry of its object have the text of their native name together.
+    fn share_native(&self, uid: Uid, record: &mut ObjectRecord) {
+        let ledgers = self.records.backends.values().filter_map(|backend| backend.ledger.as_ref());
+        let mut natives = ledgers.filter_map(|ledger| Some(&ledger.complete.get(&uid)?.native));
+        if let Some(native) = natives.find(|native| **native == record.native) {
+            record.native = native.clone();
+        }
     }
 
     fn append(&mut self) {
