@@ -32,6 +32,11 @@ const MAGIC: &str = "kiln-sim 2 ";
 const MAGIC_1: &str = "kiln-sim 1 ";
 /// Length of the header: magic, 16 digits, line feed.
 const HEADER: usize = MAGIC.len() + 17;
+/// Bytes of a buffer that is large.
+const LARGE: usize = 1 << 20;
+/// Bytes of a buffer that glibc gives back to the system whatever was allocated before: more than its largest `M_MMAP_THRESHOLD`. Memory that
+/// is not used takes none.
+const GIVEN_BACK: usize = (32 << 20) + 1;
 /// Bytes of changes after which the log is rewritten, in addition to three times its first line.
 const SPARE: u64 = 64 << 10;
 
@@ -188,8 +193,10 @@ impl SimFile {
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(position.offset))?;
         let mut file = BufReader::with_capacity(1 << 16, file);
-        // Allocated once: a buffer that grows leaves gaps in the memory of the process.
-        let mut line = Vec::with_capacity(usize::try_from(len.saturating_sub(position.offset)).unwrap_or(0));
+        // Allocated once: a buffer that grows leaves gaps in the memory of the process. A large one leaves a gap where it was, unless it is so large that
+        // the C library gives it back to the system.
+        let unread = usize::try_from(len.saturating_sub(position.offset)).unwrap_or(0);
+        let mut line = Vec::with_capacity(if unread < LARGE { unread } else { unread.max(GIVEN_BACK) });
         let known = position.offset;
         // A line without a line feed is torn.
         while file.read_until(b'\n', &mut line)? > 0 && line.last() == Some(&b'\n') {
