@@ -103,11 +103,11 @@ fn a_snapshot_without_an_outcome_is_not_made_in_another_volume() {
         let old = volume("old", "size: 1Mi").replace("name: old", "name: old, renamedFrom: db");
         rig.settle(&join(std::slice::from_ref(&old)), 3, "renamed").await;
         let owner = "prod".parse().unwrap();
-        let volumes: Vec<Option<NativeName>> = {
+        let volumes: Vec<Option<Box<NativeName>>> = {
             let world = rig.world();
             world.ledger(&owner).unwrap().creating.values().map(|entry| entry.parent_volume.clone()).collect()
         };
-        assert_eq!(volumes, [Some(rig.native("old"))]);
+        assert_eq!(volumes, [Some(Box::new(rig.native("old")))]);
         let both = join(&[volume("old", "size: 1Mi"), volume("db", "size: 2Mi"), s("db")]);
         rig.settle(&both, 3, "declared").await;
         assert_eq!(is_held(&rig, &both).await, [("s".to_owned(), HeldReason::Unobserved)]);

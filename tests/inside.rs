@@ -113,7 +113,7 @@ fn a_volume_renamed_by_hand_takes_its_snapshots_along_and_nothing_is_lost() {
         }
         rig.settle(&with(", protected: true"), 3, "a step finds it at its new address").await;
         let monday = ledger(&rig).complete[&uid(&rig, "monday")].clone();
-        assert_eq!(monday.parent_volume, Some(NativeName::new("moved")));
+        assert_eq!(monday.parent_volume, Some(Box::new(NativeName::new("moved"))));
         assert!(monday.protected);
     });
 }

@@ -104,14 +104,14 @@ pub(super) fn settle(
         let (Tags { protected, restored, .. }, parent_volume) = (&*object.tags, &object.parent_volume);
         let is_known = ledger.complete.get(uid).is_none_or(|entry| {
             (entry.protected || !protected)
-                && entry.parent_volume == *parent_volume
+                && entry.parent_volume.as_deref() == parent_volume.as_ref()
                 && restored.iter().all(|request| entry.restored.contains(request))
         });
         if !is_known && let Some(entry) = ledger.complete.get_mut(uid) {
             entry.protected |= protected;
             entry.restored.extend(restored.clone());
             // A volume that is renamed takes the snapshots inside of it along.
-            entry.parent_volume.clone_from(parent_volume);
+            entry.parent_volume = parent_volume.clone().map(Box::new);
         }
         let (leaves, is_destroyed) = (ledger.leaving.contains(uid), ledger.destroying.contains(uid));
         match object.place {
@@ -236,8 +236,8 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
     // A volume that is renamed takes the snapshots inside of it along.
     if let Some(from) = moved {
         let entries = ledger.complete.values_mut().chain(ledger.creating.values_mut());
-        for entry in entries.filter(|entry| entry.parent_volume.as_ref() == Some(&from)) {
-            entry.parent_volume = Some(object.native.clone());
+        for entry in entries.filter(|entry| entry.parent_volume.as_deref() == Some(&from)) {
+            entry.parent_volume = Some(Box::new(object.native.clone()));
         }
     }
     // An observation that lagged may have given it a tombstone.

@@ -53,7 +53,7 @@ impl<'s> OpenPass<'s> {
             let is_inside = |volume: &NativeName| addresses.contains(&Address::flat(volume));
             let ledgers = session.ledgers.get(*name).into_iter();
             let entries = ledgers.flat_map(|ledger| ledger.complete.values().chain(ledger.creating.values()));
-            let inner = entries.filter(|entry| entry.parent_volume.as_ref().is_some_and(is_inside));
+            let inner = entries.filter(|entry| entry.parent_volume.as_deref().is_some_and(is_inside));
             let inner: Vec<Address> = inner.map(LedgerEntry::address).collect();
             // A snapshot stays while something blocks its volume.
             let volumes: Vec<Address> =

@@ -48,7 +48,7 @@ impl Identity {
             restored: BTreeSet::new(),
             declared_in: None,
             accepted: None,
-            parent_volume,
+            parent_volume: parent_volume.map(Box::new),
         }
     }
 

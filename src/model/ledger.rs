@@ -125,15 +125,15 @@ pub struct LedgerEntry {
     /// because growing it back would put zeroes where data was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Size>,
-    /// The native name of the volume that it is inside of, for a snapshot on a backend that nests them.
+    /// The native name of the volume that it is inside of, for a snapshot on a backend that nests them. (Boxed, because it is rare.)
     #[serde(default, rename = "parentVolume", skip_serializing_if = "Option::is_none")]
-    pub parent_volume: Option<NativeName>,
+    pub parent_volume: Option<Box<NativeName>>,
 }
 
 impl LedgerEntry {
     /// Returns what the backend finds the object by.
     pub fn address(&self) -> Address {
-        Address { native: self.native.clone(), parent_volume: self.parent_volume.clone() }
+        Address { native: self.native.clone(), parent_volume: self.parent_volume.as_deref().cloned() }
     }
 }
 

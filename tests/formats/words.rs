@@ -542,7 +542,7 @@ fn ledger() -> Ledger {
         restored: texts("monday"),
         declared_in: Some("db.yaml".into()),
         accepted: Some(Size(8192)),
-        parent_volume: Some(native("kiln.prod.web.7np53nfs")),
+        parent_volume: Some(Box::new(native("kiln.prod.web.7np53nfs"))),
     };
     Ledger {
         pool: PoolId("cb12cf9fd46301f5a3daf7c58680a216".to_owned()),

@@ -231,7 +231,7 @@ fn snapshots_inside_of_a_renamed_volume_are_entered_there() {
     let mut ledger = knows(&[volume.clone(), inside.clone()]);
     let renamed = Object { native: NativeName::new("renamed"), ..volume };
     enter(&mut ledger, renamed.identity.as_ref().unwrap(), &renamed, 0);
-    assert_eq!(ledger.complete[&inside.uid().unwrap()].parent_volume, Some(renamed.native));
+    assert_eq!(ledger.complete[&inside.uid().unwrap()].parent_volume, Some(Box::new(renamed.native)));
 }
 
 #[test]
