@@ -61,23 +61,22 @@ impl Copies {
         if newest.pool != commit.pool || commit.to <= commit.from {
             return false;
         }
-        let Some(before) = newest.excerpt(commit) else { return false };
-        if newest.serial == commit.to {
+        // The change is made of an excerpt first: one that cannot be read changes nothing. Excerpts, which may be as large as the ledger, are
+        // gone before the ledger grows.
+        let undo = {
+            let Some(before) = newest.excerpt(commit) else { return false };
             let mut after = before.clone();
-            return after.apply(commit).is_ok() && after == before;
-        }
-        if newest.serial != commit.from {
-            return false;
-        }
-        let newest = Arc::make_mut(newest);
-        let changed = newest.apply(commit).is_ok();
-        let Some(undo) = newest.excerpt(commit).and_then(|after| before.commit_from(&after)) else { return false };
-        if changed {
-            self.older = Some(OlderCopy::Undo(undo));
-        } else {
-            // A change that cannot be read changes nothing.
-            let _ = newest.apply(&undo);
-        }
+            if after.apply(commit).is_err() {
+                return false;
+            }
+            if newest.serial == commit.to {
+                return after == before;
+            }
+            before.commit_from(&after)
+        };
+        let (true, Some(undo)) = (newest.serial == commit.from, undo) else { return false };
+        let changed = Arc::make_mut(newest).apply(commit).is_ok();
+        self.older = Some(OlderCopy::Undo(undo));
         changed
     }
 
