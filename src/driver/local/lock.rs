@@ -4,12 +4,12 @@
 //! be ended from outside) keeps the lock until it has ended, so that no other writer starts beside it.
 
 use std::collections::BTreeMap;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::pool::{self, FILE_MODE, LocalPool, MARK};
@@ -30,6 +30,8 @@ pub(super) struct HeldLock {
     file: OwnedFd,
     /// Device and inode of the file.
     which: (u64, u64),
+    /// The directory of a file that this process has made.
+    made_in: Option<OwnedFd>,
     /// Whether the file names this process.
     noted: AtomicBool,
     owner: Owner,
@@ -40,6 +42,13 @@ pub(super) struct HeldLock {
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
+        // What was made to be locked, and is locked, excludes no other process: one that has opened it finds that it lost its name.
+        if let (Some(dir), false) = (&self.made_in, self.noted.load(Ordering::SeqCst)) {
+            let name = lock_file(&self.owner);
+            if is_at(dir.as_fd(), &name, self.which) == Ok(true) {
+                let _ = fs::unlinkat(dir, name, AtFlags::empty());
+            }
+        }
         // A child process between fork and exec may have a copy of the descriptor, so closing ours would not release the lock.
         let _ = fs::flock(&self.file, FlockOperation::Unlock);
     }
@@ -57,20 +66,60 @@ fn lock_file(owner: &Owner) -> String {
     format!("{owner}{ENDING}")
 }
 
+/// Whether a name is that of the file with this device and inode. Opens it: a network file system may answer other questions about a name
+/// from memory, after another host has removed the file.
+fn is_at(dir: BorrowedFd<'_>, name: &str, which: (u64, u64)) -> Result<bool, Errno> {
+    let Some(file) = pool::absent_is_none(pool::open_in(dir, name, OFlags::RDONLY, Mode::empty()))? else {
+        return Ok(false);
+    };
+    let stat = fs::fstat(&file)?;
+    Ok((stat.st_dev, stat.st_ino) == which)
+}
+
+/// Opens the file of a lock; makes it if there is none. Returns whether it was made.
+fn open_or_make(mark: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool), Errno> {
+    loop {
+        match pool::open_in(mark, name, OFlags::RDWR, Mode::empty()) {
+            Err(Errno::NOENT) => {}
+            other => return other.map(|file| (file, false)),
+        }
+        match pool::open_in(mark, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, FILE_MODE) {
+            // Another process was faster.
+            Err(Errno::EXIST) => {}
+            other => return other.map(|file| (file, true)),
+        }
+    }
+}
+
 /// Takes the lock. See [`crate::driver::PoolMetadata::lock`].
 pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, DriverError> {
+    take_opened(pool, owner, open_or_make)
+}
+
+/// Takes the lock. `open` opens its file at first.
+fn take_opened(
+    pool: &LocalPool,
+    owner: &Owner,
+    open: impl FnOnce(BorrowedFd<'_>, &str) -> Result<(OwnedFd, bool), Errno>,
+) -> Result<Arc<HeldLock>, DriverError> {
     let name = lock_file(owner);
     let shown = format!("{}/{MARK}/{name}", pool.path.display());
     let failed = |errno| fail::before(format!("taking the lock {shown}"), errno);
     let id = identity(pool)?;
     let mark = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
-    let file = pool::open_in(mark, &name, OFlags::RDWR | OFlags::CREATE, FILE_MODE).map_err(failed)?;
-    let stat = fs::fstat(&file).map_err(failed)?;
-    let which = (stat.st_dev, stat.st_ino);
     let begun = Instant::now();
-    loop {
+    let (mut file, mut made) = open(mark, &name).map_err(failed)?;
+    let which = loop {
+        let stat = fs::fstat(&file).map_err(failed)?;
+        let which = (stat.st_dev, stat.st_ino);
         match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
+            Ok(()) if is_at(mark, &name, which).map_err(failed)? => break which,
+            // Its holder has changed nothing and has removed it.
+            Ok(()) if begun.elapsed() <= PATIENCE => {
+                (file, made) = open_or_make(mark, &name).map_err(failed)?;
+                continue;
+            }
+            Ok(()) => return Err(failed(Errno::NOENT)),
             Err(Errno::AGAIN) => {}
             Err(errno) => return Err(failed(errno)),
         }
@@ -94,9 +143,10 @@ pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, Dri
             ));
         }
         std::thread::sleep(PAUSE);
-    }
+    };
+    let made_in = made.then(|| mark.try_clone_to_owned()).transpose().map_err(|error| failed(pool::errno_of(error)))?;
     let (noted, released) = (AtomicBool::new(false), AtomicBool::new(false));
-    let held = Arc::new(HeldLock { file, which, noted, owner: owner.clone(), id, released });
+    let held = Arc::new(HeldLock { file, which, made_in, noted, owner: owner.clone(), id, released });
     let mut all = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|lock| lock.strong_count() > 0);
     all.push(Arc::downgrade(&held));
@@ -270,12 +320,12 @@ impl HeldLock {
         }
         let name = lock_file(&self.owner);
         let there = pool.mark().and_then(|mark| match mark {
-            Some(mark) => pool::stat_in(mark, &name),
-            None => Ok(None),
+            Some(mark) => is_at(mark, &name, self.which),
+            None => Ok(false),
         });
         match there {
-            Ok(Some(stat)) if (stat.st_dev, stat.st_ino) == self.which => Ok(()),
-            Ok(_) => Err(DriverError::before(
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DriverError::before(
                 ErrorKind::OtherWriter,
                 format!("the lock {}/{MARK}/{name} was removed or replaced", pool.path.display()),
             )),
@@ -284,5 +334,28 @@ impl HeldLock {
                 format!("the lock {}/{MARK}/{name} cannot be checked: {}", pool.path.display(), fail::describe(errno)),
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_whose_file_was_removed_before_it_was_locked_is_taken_on_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || LocalPool::open(dir.path()).ok().unwrap();
+        open().mark_made().unwrap();
+        let pool = open();
+        let (owner, file): (Owner, _) = ("prod".parse().unwrap(), dir.path().join(".kiln-pool/prod.lock"));
+        let ended = take(&pool, &owner).unwrap();
+        assert!(file.exists());
+        // Between the opening and the locking, the process that made the file ends without a change.
+        let held = take_opened(&pool, &owner, |mark, name| {
+            let opened = open_or_make(mark, name);
+            drop(ended);
+            opened
+        });
+        held.unwrap().check(&pool).unwrap();
     }
 }

@@ -265,6 +265,7 @@ impl SimFile {
         let io = |error: io::Error| self.unreachable(&error);
         // Hold the file lock meanwhile: an observation that tries the same lock briefly is no writer.
         let _guard = self.guard(true).map_err(io)?;
+        let made = !path.exists();
         let mut file = open_lock(&path).map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
@@ -281,7 +282,7 @@ impl SimFile {
             }
             other => other.map_err(|error| io(error.into()))?,
         }
-        Ok(FileLock { file, noted: AtomicBool::new(false), path })
+        Ok(FileLock { file, made, noted: AtomicBool::new(false), pool: SimFile::new(&self.path), path })
     }
 
     /// Returns the owners whose writer locks are held by any process. Called within [`SimFile::access`].
@@ -315,12 +316,24 @@ impl SimFile {
 pub(super) struct FileLock {
     file: File,
     path: PathBuf,
+    /// Whether this process has made the file.
+    made: bool,
     /// Whether the file names this process.
     noted: AtomicBool,
+    /// Taken while the file is removed: under it, locks are taken.
+    pool: SimFile,
 }
 
 impl Drop for FileLock {
     fn drop(&mut self) {
+        // A run that changed nothing leaves no file.
+        if self.made
+            && !self.noted.load(Ordering::SeqCst)
+            && let Ok(_guard) = self.pool.guard(true)
+            && self.check().is_ok()
+        {
+            let _ = fs::remove_file(&self.path);
+        }
         // Unlocks explicitly: a child process that is being started may have a copy of the file descriptor.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }

@@ -1,5 +1,7 @@
 //! The pool as a whole: its mark, its locks and ledgers, its listings, and what else is in the directory.
 
+use std::sync::atomic::AtomicUsize;
+
 use super::super::claims::StepClaims;
 use super::*;
 use crate::model::Resource;
@@ -110,6 +112,8 @@ async fn a_lock_that_nothing_was_written_under_leaves_the_pool_as_it_was() {
     let bench = Bench::new().await;
     let file = bench.path.join(".kiln-pool/prod.lock");
     let step = step(volume("a"), create(MIB));
+    drop(bench.driver.lock(&owner()).await.unwrap());
+    assert!(!file.exists(), "the file was made for this lock");
     let noted = "pid 1 on another-host, begun 3\n";
     fs::write(&file, noted).unwrap();
     let lock = bench.driver.lock(&owner()).await.unwrap();
@@ -123,6 +127,30 @@ async fn a_lock_that_nothing_was_written_under_leaves_the_pool_as_it_was() {
     bench.driver.execute(&step, &StepContext::at(NOW)).await.unwrap();
     drop(lock);
     assert!(fs::read_to_string(&file).unwrap().starts_with(&holder), "a step names the process");
+}
+
+/// Its file is made for the lock and removed after it.
+#[tokio::test]
+async fn a_lock_whose_file_comes_and_goes_has_one_holder() {
+    let bench = Bench::new().await;
+    let (holders, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let pool = LocalPool::open(&bench.path).ok().unwrap();
+                for _ in 0..400 {
+                    let Ok(held) = lock::take(&pool, &owner()) else { continue };
+                    assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold the lock");
+                    held.check(&pool).unwrap();
+                    std::thread::yield_now();
+                    holders.fetch_sub(1, Ordering::SeqCst);
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    drop(held);
+                }
+            });
+        }
+    });
+    assert!(taken.into_inner() > 100);
 }
 
 /// A process that observes again and again must never make a writer believe that there is another writer.
