@@ -210,6 +210,24 @@ fn objects_that_are_called_like_words_are_folded() {
 }
 
 #[test]
+fn losses_on_several_backends_and_counts_of_one_are_one_entry() {
+    let lost = |object: &'static str, backend: &str| {
+        let message = format!("{object} is missing from backend {backend}; Kiln does not recreate it");
+        told(object, &message, &format!("accept the loss with `kiln forget {object}`"))
+    };
+    let told_once = shown(&[lost("volume/a", "fast"), lost("volume/b", "slow")]);
+    let cause = "  volume/<name> is missing from backend <backend>; Kiln does not recreate it: ";
+    assert!(told_once.len() == 2 && told_once[1].starts_with(cause), "{told_once:#?}");
+    assert!(told_once[1].contains("fast") && told_once[1].contains("slow"), "{told_once:#?}");
+    let counts = [told("volume/a", "it has 1 snapshot", "wait"), told("volume/b", "it has 2 snapshots", "wait")];
+    let told_once = shown(&counts);
+    assert!(told_once.len() == 2 && told_once[1].contains("it has <number of snapshots>: "), "{told_once:#?}");
+    assert!(told_once[1].contains("1 snapshot") && told_once[1].contains("2 snapshots"), "{told_once:#?}");
+    let one = [told("volume/a", "it has 1 snapshot", "wait"), told("volume/b", "it has 1 snapshot", "wait")];
+    assert_eq!(shown(&one)[1], "  it has 1 snapshot: volume/a, volume/b");
+}
+
+#[test]
 fn one_object_with_two_facts_is_one() {
     let facts = [told("store", "a note", "open it"), told("store", "another note", "open it")];
     assert_eq!(shown(&facts), ["store, open it", "  a note: store", "  another note: store"]);
