@@ -16,7 +16,7 @@ use crate::engine::{Confirmation, Event, Reporter, StepObject};
 use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
 use crate::plan::Plan;
 use crate::report::{HeldView, PlanView, render};
-use crate::text::{Paint, counted, escape, exact};
+use crate::text::{Paint, as_declared, counted, escape};
 
 /// What is special about a run.
 #[derive(Clone, Copy, Default)]
@@ -251,7 +251,7 @@ impl Reporter for Progress {
         let phrases = plan.steps.iter().map(|step| Phrases {
             word: step.action.word(),
             doing: doing(&step.action),
-            done: done(step),
+            done: done(step, &self.specs),
         });
         *self.phrases.lock().unwrap_or_else(PoisonError::into_inner) = phrases.collect();
         if !plan.steps.is_empty() {
@@ -356,11 +356,14 @@ fn doing(action: &Action) -> &'static str {
 }
 
 /// Returns a finished step as a sentence without its full stop: `created volume/db on fast`.
-fn done(step: &Step) -> String {
+fn done(step: &Step, specs: &Specs) -> String {
     let (object, at) = (step.identity.id(), &step.endpoint);
     let text = match &step.action {
         Action::Create { .. } | Action::Snapshot { .. } => format!("created {object} on {at}"),
-        Action::Grow { to } => format!("grew {object} on {at} to {}", exact(*to)),
+        Action::Grow { to } => {
+            let declared = specs.volumes.get(&step.identity.name).map(|spec| spec.size);
+            format!("grew {object} on {at} to {}", as_declared(declared, *to))
+        }
         Action::Restore { .. } => format!("restored {object} on {at}"),
         Action::SetTags { tags } if tags.retained => format!("released {object} on {at}"),
         Action::SetTags { .. } | Action::Configure { .. } => format!("updated {object} on {at}"),

@@ -42,9 +42,10 @@ fn a_declared_size_is_shown_as_its_document_writes_it() {
         .says("its size is 1.5Mi and the document says 1280Ki")
         .says("write `size: 1.5Mi`");
     sandbox.kiln("plan -o markdown").ends(4).says("size: 2Mi → 3072Ki");
+    sandbox.kiln("apply").ends(4).says("grew volume/ki on fast to 3072Ki");
     // How a size is written declares nothing.
     sandbox.volume("half", "size: 1536Ki");
-    sandbox.volume("ki", "size: 2Mi");
+    sandbox.volume("ki", "size: 3Mi");
     sandbox.kiln("plan").ends(0).says("Nothing to do");
     assert!(sandbox.kiln("get volume/half").ends(0).out.contains(" 1536Ki "));
 }
