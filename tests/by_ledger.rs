@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kiln::driver::sim::{FaultRates, SimEffect, SimObject};
-use kiln::engine::{forget_backend, forget_object};
+use kiln::engine::{OperationError, adopt_owner, forget_backend, forget_object};
 use kiln::model::{
     Absence, Action, Capabilities, Kind, Name, NativeName, OpenIntent, Outcome, Percent, Reading, Size,
     SnapshotAbility, Step, TrashAbility,
@@ -342,6 +342,69 @@ fn creations_that_a_crash_left_announced_are_forgotten_by_one_command() {
         }
         lost.settle(&declared, 3, "made").await;
         assert_eq!(lost.count(SimEffect::Created), 3);
+    });
+}
+
+/// Manifests of another Stack, or of another owner.
+fn of_another(owner: &str, parts: &[String]) -> Reading {
+    let head = HEAD.replace("{name: prod}", &format!("{{name: {owner}}}")).replace("5c1d2e8a90", "a123456789");
+    specs(&format!("{head}{}", parts.concat()))
+}
+
+#[test]
+fn a_takeover_keeps_what_only_the_ledger_knows() {
+    run(async {
+        let rig = rig_of(false);
+        let parts = ["a", "gone"].map(|name| volume(name, "size: 1Mi"));
+        rig.settle(&join(&parts), 3, "made").await;
+        let made = [parts.to_vec(), vec![volume("db", "size: 1Mi")]].concat();
+        without_reply(&rig, &join(&made)).await;
+        let (gone, ours) = (rig.native("gone"), of_another("neu", &made));
+        rig.world().delete_by_hand(&gone);
+        let rig = rig.fork(false);
+        let adopt = async || adopt_owner(&rig.setup(&ours), &name("pool"), &"prod".parse().unwrap()).await;
+        for both in [false, true] {
+            let damaged = rig.fork(false);
+            damaged.world().damage_ledger(&"prod".parse().unwrap(), both);
+            let before = damaged.world().clone();
+            let refused = adopt_owner(&damaged.setup(&ours), &name("pool"), &"prod".parse().unwrap()).await;
+            assert!(matches!(refused, Err(OperationError::Unobserved(_))), "{refused:?}");
+            assert!(rig::same_objects(&before, &damaged.world()));
+        }
+        assert!(adopt().await.unwrap().left.is_empty());
+        assert!(rig.native("a").as_str().contains("neu"));
+        let unknown = ["db", "gone"].map(|name| (name.to_owned(), HeldReason::Unobserved));
+        for rig in [&rig, &rig.fork(false)] {
+            assert_eq!(is_held(rig, &ours).await, unknown);
+        }
+        assert_eq!(rig.count(SimEffect::Created), 3);
+        for of in ["db", "gone"] {
+            forget_object(&rig.setup(&ours), Kind::Volume, &name(of), None).await.unwrap();
+        }
+        rig.settle(&ours, 3, "made").await;
+        assert_eq!(rig.count(SimEffect::Created), 5);
+    });
+}
+
+#[test]
+fn a_pool_of_another_stack_is_not_taken_over_with_an_older_ledger() {
+    run(async {
+        let rig = rig_of(false);
+        let parts = [volume("a", "size: 1Mi")];
+        rig.settle(&join(&parts), 3, "made").await;
+        let (rig, prod) = (rig.fork(false), "prod".parse().unwrap());
+        let ours = of_another("prod", &parts);
+        for damaged in [true, false] {
+            let rig = rig.fork(false);
+            if damaged {
+                rig.world().damage_ledger(&prod, false);
+            }
+            let taken = adopt_owner(&rig.setup(&ours), &name("pool"), &prod).await;
+            match damaged {
+                true => assert!(matches!(&taken, Err(OperationError::Unobserved(_))), "{taken:?}"),
+                false => drop(taken.unwrap()),
+            }
+        }
     });
 }
 

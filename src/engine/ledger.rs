@@ -525,7 +525,7 @@ pub(super) fn take_over(ours: &mut Ledger, theirs: &Ledger) {
         removals,
         spent,
         renaming,
-        // Those that exist were observed, and are entered when they are renamed.
+        // Those that exist were observed, and are entered when they are renamed; unless nothing but the ledger tells of them.
         creating: _,
         waiting,
         copies,

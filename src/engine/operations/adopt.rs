@@ -19,16 +19,23 @@ use crate::engine::setup::Setup;
 use crate::plan::Observation;
 use crate::text::did_you_mean;
 
-/// Returns the observation of a backend with all objects of another owner's ledger. Where lists need not show them, they are asked for.
+/// Returns the observation of a backend with all objects of another owner's ledger. Where lists need not show them, they are asked for;
+/// where nothing answers, what the records of the driver do not show stays in the ledger.
 async fn with_objects_of(
     session: &mut Session<'_>,
     backend: &Name,
     theirs: &Ledger,
     observed: Observed,
 ) -> Result<Observed, OperationError> {
-    let can = session.observations.world.get(backend).and_then(Observation::capabilities);
-    if can.is_none_or(|can| can.absence == Absence::ByList) {
-        return Ok(observed);
+    match absence_of(session, backend) {
+        Absence::ByList => return Ok(observed),
+        Absence::ByLedger if observed.gaps.is_empty() => return Ok(observed),
+        Absence::ByLedger => {
+            let message =
+                format!("the driver of {backend} cannot read all of its records: {}", observed.gaps.join("; "));
+            return Err(OperationError::Unobserved(message));
+        }
+        Absence::ByName => {}
     }
     let asked: Vec<Address> = theirs.addresses().collect();
     session.observations.ask_for([(backend.clone(), asked.clone())].into()).await;
@@ -40,6 +47,11 @@ async fn with_objects_of(
             theirs.owner
         ))),
     }
+}
+
+fn absence_of(session: &Session<'_>, backend: &Name) -> Absence {
+    let can = session.observations.world.get(backend).and_then(Observation::capabilities);
+    can.map_or(Absence::ByList, |can| can.absence)
 }
 
 /// Makes this Stack the owner of all objects of `from` on a declared backend; names and uids stay. Objects that `from` suspended stay
@@ -64,6 +76,13 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     };
     if let Some(LedgerView::Unreadable(why) | LedgerView::Damaged(why)) = theirs {
         return Err(OperationError::Unobserved(format!("{backend}: {why}")));
+    }
+    let is_by_ledger = absence_of(&session, backend) == Absence::ByLedger;
+    // An object that only the last write knows would be created again.
+    if let (true, Some(LedgerView::Older(_, why))) = (is_by_ledger, &theirs) {
+        return Err(OperationError::Unobserved(format!(
+            "{backend} cannot be asked for objects, and the newest ledger of {from} is not intact: {why}"
+        )));
     }
     let Some(theirs) = theirs.as_ref().and_then(LedgerView::ledger) else {
         if let Some(unobserved) = session.unobserved().into_iter().find(|unobserved| unobserved.backend == *backend) {
@@ -97,6 +116,11 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         None => ledger::first(pool, owner, specs),
     };
     ledger::take_over(&mut ours, theirs);
+    // Nothing else tells of a creation whose outcome is not known.
+    if is_by_ledger {
+        let unknown = theirs.creating.iter().filter(|(uid, _)| !theirs.complete.contains_key(uid));
+        ours.creating.extend(unknown.map(|(uid, entry)| (*uid, entry.clone())));
+    }
     // Copies of objects of another pool are not theirs to give.
     let gives = |id: &Identity| {
         id.owner == *from && (theirs.complete.contains_key(&id.uid) || !theirs.copies.contains(&id.uid))
