@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use kiln::driver::sim::{FaultRates, SimEffect, SimObject};
 use kiln::engine::{OperationError, adopt_owner, forget_backend, forget_object};
 use kiln::model::{
-    Absence, Action, Capabilities, Kind, Name, NativeName, OpenIntent, Outcome, Percent, Reading, Size,
-    SnapshotAbility, Step, TrashAbility,
+    Absence, Action, Capabilities, Kind, Name, NativeName, ObjectRef, OpenIntent, Outcome, Percent, Reading, Reason,
+    Restores, Restoring, Size, SnapshotAbility, Step, TrashAbility,
 };
-use kiln::plan::HeldReason;
+use kiln::plan::{HeldReason, Observation};
 use kiln::report::{Commands, HeldView, backend_status, fold};
 use kiln::store::{Batch, Store};
 use rig::spy::{Lie, Spy, spied};
@@ -81,6 +81,14 @@ fn lists_prove_nothing() {
         let rig = rig_of(false);
         let declared = db("");
         without_reply(&rig, &declared).await;
+        let (setup, spy) = spied(&rig, &declared, Spy { claims: true, ..Spy::default() });
+        assert_eq!(held(&once(&setup).await), [("db", HeldReason::Unobserved)]);
+        assert_eq!(spy.steps.load(Ordering::SeqCst), 0);
+        // Nor does a driver that lost its record of an object.
+        let rig = rig_of(false);
+        rig.settle(&declared, 3, "made").await;
+        let db = rig.native("db");
+        rig.world().change_by_hand(&db, |object| object.recorded = false);
         let (setup, spy) = spied(&rig, &declared, Spy { claims: true, ..Spy::default() });
         assert_eq!(held(&once(&setup).await), [("db", HeldReason::Unobserved)]);
         assert_eq!(spy.steps.load(Ordering::SeqCst), 0);
@@ -292,6 +300,33 @@ fn recovery_does_not_say_that_a_change_had_no_effect() {
         let message = "interrupted; the backend cannot show whether it had an effect";
         assert_eq!(told.iter().map(|entry| entry.message.as_deref()).collect::<Vec<_>>(), [Some(message)]);
         assert_eq!(rig.store.intents().unwrap(), []);
+    });
+}
+
+#[test]
+fn recovery_tells_of_a_restore_that_a_record_shows_to_be_incomplete() {
+    run(async {
+        let mut rig = rig_of(false);
+        rig.capabilities.restore = Restores::InSteps;
+        let declared = join(&[volume("db", "size: 1Mi"), snapshot("s", "db", ", onRemove: Delete")]);
+        rig.settle(&declared, 3, "made").await;
+        let world = rig.overview(&declared).await.world;
+        let identity = |native: NativeName| {
+            let object = world.values().flat_map(Observation::objects).find(|object| object.native == native);
+            object.unwrap().identity.clone().unwrap()
+        };
+        let (db, s) = (identity(rig.native("db")), identity(rig.native("s")));
+        let snapshot = ObjectRef::new(s.native(), s.uid, Size(1 << 20));
+        let restore = Action::Restore { snapshot, request: "r".to_owned() };
+        let begun = Restoring { request: "r".to_owned(), snapshot: Some(s.uid), size: None };
+        rig.world().change_by_hand(&db.native(), |object| object.tags.restoring = Some(Box::new(begun)));
+        let step = Step::new(name("pool"), db, restore.clone(), Reason::RestoreRequested);
+        let intent = OpenIntent { id: rig.store.next_intent(), step, at: 0 };
+        rig.store.commit(Batch { open: vec![intent], ..Batch::default() }).unwrap();
+        rig.settle(&declared, 3, "completed").await;
+        let journal = rig.store.journal(usize::MAX).unwrap();
+        let message = "interrupted; the backend shows that it is not complete";
+        assert!(journal.iter().any(|entry| entry.message.as_deref() == Some(message)), "{journal:#?}");
     });
 }
 

@@ -968,6 +968,10 @@ fn what_no_answer_proves_to_be_gone_is_not_given_up() {
             assert!(matches!(forgotten, Err(OperationError::Unobserved(_))), "{forgotten:?}");
             let accepted = forget_backend(&setup, &name("pool"), None).await;
             assert!(matches!(accepted, Err(OperationError::Unobserved(_))), "{accepted:?}");
+            // Without the store only the ledger knows it.
+            let (setup, _) = spied(&rig.fork(false), &declared, Spy { answer: Some(answer), ..Spy::default() });
+            let accepted = forget_backend(&setup, &name("pool"), None).await;
+            assert!(matches!(accepted, Err(OperationError::Unobserved(_))), "{accepted:?}");
             forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await.unwrap();
         });
     }

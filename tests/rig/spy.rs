@@ -40,7 +40,7 @@ pub struct Spy {
     pub before_step: Mutex<Option<Meanwhile>>,
     /// After the first step, nothing can be observed.
     pub blind: bool,
-    /// Each observation says that its lists are complete.
+    /// Each observation says that its lists are complete, and that every object which it does not show was asked for.
     pub claims: bool,
     /// What becomes of each answer about names.
     pub answer: Option<fn(&mut Observed)>,
@@ -102,6 +102,8 @@ impl Driver for Spied {
         let mut seen = self.sim.observe(scope).await?;
         if self.spy.claims {
             seen.listed = Listed::COMPLETE;
+            let world = self.sim.world();
+            seen.queried.extend(world.lock().unwrap().live_objects().map(|(native, _)| Address::flat(native)));
         }
         if let (Scope::Objects(_), Some(answer)) = (scope, self.spy.answer) {
             answer(&mut seen);
