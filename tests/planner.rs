@@ -615,6 +615,11 @@ fn scenes_that_were_wrong_once_get_a_sound_plan() {
             "{objects: [{volume: b, size: 1Gi, restoring: {request: q, snapshot: t}}, {snapshot: s, of: b, retained: true}, \
              {snapshot: t, of: a, half: true}]}",
         ),
+        // What is left of a creation has a temporary name: it is not where the lost volume was.
+        (
+            volume("name: a") + &volume("name: b"),
+            "{objects: [{volume: b, native: x.img, half: true, conflict: odd}, {volume: b, native: x.img, gone: true}]}",
+        ),
         // When its restore is complete, the volume is still known by the name that it had before a person renamed it.
         (
             volume("name: b"),

@@ -575,8 +575,9 @@ impl Pool {
         });
         let own_name = thing.native.is_some();
         let native = match (&thing.foreign, &thing.native, &identity) {
+            // It gets its own name when it is whole.
+            (None, _, Some(id)) if thing.half => id.temporary(),
             (Some(native), ..) | (None, Some(native), _) => NativeName::new(native),
-            (None, None, Some(id)) if thing.half => id.temporary(),
             (None, None, Some(id)) => id.native(),
             _ => panic!("an object is a volume, a snapshot or foreign"),
         };
