@@ -320,12 +320,12 @@ impl HeldLock {
         }
         let name = lock_file(&self.owner);
         let there = pool.mark().and_then(|mark| match mark {
-            Some(mark) => is_at(mark, &name, self.which),
-            None => Ok(false),
+            Some(mark) => pool::stat_in(mark, &name),
+            None => Ok(None),
         });
         match there {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(DriverError::before(
+            Ok(Some(stat)) if (stat.st_dev, stat.st_ino) == self.which => Ok(()),
+            Ok(_) => Err(DriverError::before(
                 ErrorKind::OtherWriter,
                 format!("the lock {}/{MARK}/{name} was removed or replaced", pool.path.display()),
             )),
