@@ -66,18 +66,27 @@ impl Size {
 
     /// Returns a size for people who compare it: with its bytes where the short form is rounded, so that different sizes never read alike.
     pub fn exact(self) -> String {
-        let short = self.rounded();
-        if short.parse() == Ok(self) { short } else { format!("{short} ({} bytes)", self.0) }
+        match self.short() {
+            (short, true) => short,
+            (short, false) => format!("{short} ({} bytes)", self.0),
+        }
     }
 
     /// Returns a size for people who need its magnitude: exact up to five digits, else rounded to two decimals of a binary unit.
     pub fn rounded(self) -> String {
+        self.short().0
+    }
+
+    /// Returns the form of [`Size::rounded`], and whether it is exact.
+    fn short(self) -> (String, bool) {
         let shortest = self.shortest();
         match UNITS.iter().find(|unit| unit.is_binary() && self.0 >= unit.bytes) {
             Some(unit) if shortest.number > MOST_EXACT => {
-                format!("{:.2}{}", self.0 as f64 / unit.bytes as f64, unit.name)
+                let rounded = format!("{:.2}{}", self.0 as f64 / unit.bytes as f64, unit.name);
+                let is_exact = rounded.parse() == Ok(self);
+                (rounded, is_exact)
             }
-            _ => shortest.to_string(),
+            _ => (shortest.to_string(), true),
         }
     }
 }
@@ -132,9 +141,14 @@ struct ExactForm {
 impl ExactForm {
     /// Returns a size as a number of this unit with so many digits after the point, if it is one.
     fn of(size: Size, unit: &'static SizeUnit, decimals: u8) -> Option<Self> {
-        let (scaled, unit_bytes) = (u128::from(size.0) * 10_u128.pow(decimals.into()), u128::from(unit.bytes));
-        let number = u64::try_from(scaled / unit_bytes).ok().filter(|_| scaled.is_multiple_of(unit_bytes))?;
-        Some(Self { number, decimals, unit: unit.name })
+        let number = match size.0.checked_mul(10_u64.pow(decimals.into())) {
+            Some(scaled) => scaled.is_multiple_of(unit.bytes).then(|| scaled / unit.bytes),
+            None => {
+                let (scaled, unit_bytes) = (u128::from(size.0) * 10_u128.pow(decimals.into()), u128::from(unit.bytes));
+                u64::try_from(scaled / unit_bytes).ok().filter(|_| scaled.is_multiple_of(unit_bytes))
+            }
+        };
+        Some(Self { number: number?, decimals, unit: unit.name })
     }
 
     /// The length of its number, which is at least 1.
@@ -430,9 +444,20 @@ mod tests {
 
     #[test]
     fn a_declared_size_is_shown_as_it_is_written() {
-        for written in
-            ["1.5Gi", "2048Mi", "1536Mi", "0.5Gi", "1.25Gi", "1.50Gi", "1500M", "1024k", "10Gi", "0.000000001G", "0"]
-        {
+        for written in [
+            "1.5Gi",
+            "2048Mi",
+            "1536Mi",
+            "0.5Gi",
+            "1.25Gi",
+            "1.50Gi",
+            "1500M",
+            "1024k",
+            "10Gi",
+            "0.000000001G",
+            "20.000000001G",
+            "0",
+        ] {
             let declared: DeclaredSize = written.parse().unwrap();
             assert_eq!(declared.to_string(), written);
             assert_eq!(declared.exact(*declared), written);
