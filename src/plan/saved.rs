@@ -115,12 +115,21 @@ pub fn differences(saved: &Plan, now: &Plan, mut is_done: impl FnMut(&Step) -> b
     let mut gone: Vec<String> = missing
         .filter(|step| judged.insert(step.identity.uid))
         // Done, but with another result: the hold says which.
-        .filter(|step| !is_done(step) || held(now, step).is_some_and(|held| !saved.held.contains(held)))
+        .filter(|step| {
+            !is_done(step) || held(now, step).is_some_and(|held| !saved.held.iter().any(|was| is_same(was, held)))
+        })
         .map(|step| format!("{} is no longer planned: {}", named(step), why_not(now, step)))
         .collect();
     gone.reverse();
     out.extend(gone);
     out
+}
+
+/// Whether two holds are of one change for one reason. Their texts may show a size in two ways: a saved plan does not keep how it was
+/// written.
+fn is_same(one: &Held, other: &Held) -> bool {
+    let key = |held: &Held| (held.reason, held.action, held.kind, held.name.clone(), held.uid);
+    key(one) == key(other)
 }
 
 /// Whether a step completes the restore that an interrupted run of the saved plan began with this saved step. It may run: the saved step
