@@ -56,8 +56,10 @@ impl Capabilities {
             Action::Detach => need(self.detaches_clones(), "making clones independent")?,
             Action::SetTags { tags: _ } | Action::Destroy | Action::Sweep => {}
         }
-        if action.is_first() || matches!(action, Action::Rename { .. }) {
+        if matches!(action, Action::Create { .. } | Action::Snapshot { .. }) {
             need(self.names.own || native.is_reserved(), "chosen names")?;
+        }
+        if action.is_first() || matches!(action, Action::Rename { .. }) {
             self.check_name(native, identity)?;
         }
         self.check_address(step)
