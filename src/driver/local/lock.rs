@@ -244,21 +244,21 @@ fn command(pid: u32) -> String {
     line.trim_end().chars().take(SHOWN).collect()
 }
 
-/// Names the holder: by the file, and if it has not written its name yet, by the kernel.
+/// Names the holder: by the kernel, which knows the locks of this host, else by the file.
 fn holder(mark: BorrowedFd<'_>, name: &str, file: &OwnedFd) -> String {
     let notes = read_notes(mark, name);
     let who = notes.lines().next().unwrap_or_default();
     let who = who.rsplit_once(BEGUN).map_or(who, |(who, _)| who);
-    if let Some(by_kernel) = flock::holder(file).map(|pid| format!("pid {pid} on {}", host()))
-        && who != by_kernel
-    {
-        return by_kernel;
-    }
     let since = pool::stat_in(mark, name).ok().flatten();
     let since = since.and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
-    match since {
-        Some(since) if !who.is_empty() => format!("{who}, since {since}"),
-        _ => "the lock does not name its holder".to_owned(),
+    match (flock::holder(file).map(|pid| format!("pid {pid} on {}", host())), since) {
+        (Some(by_kernel), Some(since)) if who == by_kernel => format!("{who}, since {since}"),
+        (Some(by_kernel), _) => by_kernel,
+        // A process writes its name only when it writes to the pool.
+        (None, Some(since)) if !who.is_empty() => {
+            format!("{who}, which wrote its name at {since}, or a process that has not written its name yet")
+        }
+        (None, _) => "the lock does not name its holder".to_owned(),
     }
 }
 
