@@ -46,6 +46,7 @@ impl From<StoreError> for Failure {
                 "start it again, which rebuilds the store from the backends; keep cleanup jobs away from its directory"
                     .to_owned()
             }
+            StoreError::Changed { .. } => "run the command again: it makes a new plan".to_owned(),
             StoreError::Io { .. } => {
                 "make it writable or free space on its file system, or use another store: --state DIR".to_owned()
             }

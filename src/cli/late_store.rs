@@ -1,7 +1,7 @@
 //! A store that is opened for writing by the first change: a run whose plan is not confirmed leaves none, and changes none.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::terminal::Terminal;
 use crate::engine::{Clock, SystemClock};
@@ -9,64 +9,48 @@ use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 use crate::store::{self, Batch, QueuedCommit, Store, StoreError};
 
 /// A store that was read and is not locked, so that others can read it while a question is open. The first change makes it if it does
-/// not exist, and locks it.
+/// not exist, and locks it. If that fails, every later change fails with the same error.
 pub(super) struct LateStore {
     dir: PathBuf,
     terminal: Terminal,
-    stage: Mutex<LateStage>,
-}
-
-enum LateStage {
     /// What was read, without the journal.
-    Read(Arc<dyn Store>),
-    /// Open for writing.
-    Open(Arc<dyn Store>),
+    seen: Arc<dyn Store>,
+    /// The store open for writing.
+    opened: OnceLock<Result<Arc<dyn Store>, StoreError>>,
 }
 
 impl LateStore {
     /// Returns the store in a directory, in which `seen` was read.
     pub(super) fn new(dir: PathBuf, terminal: Terminal, seen: Arc<dyn Store>) -> Self {
-        Self { dir, terminal, stage: Mutex::new(LateStage::Read(seen)) }
+        Self { dir, terminal, seen, opened: OnceLock::new() }
     }
 
-    fn stage(&self) -> MutexGuard<'_, LateStage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the store if it is open for writing.
+    fn opened(&self) -> Option<&Arc<dyn Store>> {
+        self.opened.get()?.as_ref().ok()
     }
 
     /// Returns the store if it is open for writing, else what was read.
-    fn current(&self) -> Arc<dyn Store> {
-        match &*self.stage() {
-            LateStage::Read(store) | LateStage::Open(store) => Arc::clone(store),
-        }
-    }
-
-    /// Returns the store, if it is open for writing.
-    fn opened(&self) -> Option<Arc<dyn Store>> {
-        match &*self.stage() {
-            LateStage::Read(_) => None,
-            LateStage::Open(store) => Some(Arc::clone(store)),
-        }
+    fn current(&self) -> &Arc<dyn Store> {
+        self.opened().unwrap_or(&self.seen)
     }
 
     /// Opens the store for writing, unless it is open.
     ///
     /// # Errors
-    /// Those of [`store::open`]; [`StoreError::Io`] if another process has changed it meanwhile.
-    fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
-        let mut stage = self.stage();
-        let seen = match &*stage {
-            LateStage::Open(store) => return Ok(Arc::clone(store)),
-            LateStage::Read(seen) => seen,
+    /// Those of [`store::open`]; [`StoreError::Changed`] if another process has changed it meanwhile.
+    fn open(&self) -> Result<&Arc<dyn Store>, StoreError> {
+        let open = || {
+            let opened = store::open(&self.dir, SystemClock.now())?;
+            opened.notes.iter().for_each(|note| self.terminal.note(note));
+            // What was planned does not know other records.
+            let is_as_read =
+                opened.store.records()? == self.seen.records()? && opened.store.intents()? == self.seen.intents()?;
+            is_as_read
+                .then_some(opened.store)
+                .ok_or_else(|| StoreError::Changed { path: self.dir.display().to_string() })
         };
-        let opened = store::open(&self.dir, SystemClock.now())?;
-        // What was planned does not know other records.
-        if opened.store.records()? != seen.records()? || opened.store.intents()? != seen.intents()? {
-            let message = "another process changed it during this run, which changed nothing: run the command again";
-            return Err(StoreError::Io { path: self.dir.display().to_string(), message: message.to_owned() });
-        }
-        opened.notes.iter().for_each(|note| self.terminal.note(note));
-        *stage = LateStage::Open(Arc::clone(&opened.store));
-        Ok(opened.store)
+        self.opened.get_or_init(open).as_ref().map_err(StoreError::clone)
     }
 }
 
@@ -80,8 +64,12 @@ impl Store for LateStore {
     }
 
     fn next_intent(&self) -> IntentId {
-        // If the store cannot be opened, the commit that opens this intent says so.
+        // If the store cannot be opened, the commit that opens this intent fails.
         self.open().map_or(IntentId(1), |store| store.next_intent())
+    }
+
+    fn prepare(&self) -> Result<(), StoreError> {
+        self.open().map(drop)
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {

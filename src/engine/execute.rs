@@ -30,6 +30,10 @@ impl Session<'_> {
         report: &mut Report,
     ) -> Result<(), StoreError> {
         let Some(store) = self.store.clone() else { return Ok(()) };
+        if !plan.steps.is_empty() {
+            // Before pools are initialised and ledgers announce the steps.
+            store.prepare()?;
+        }
         let mut unready: BTreeMap<Endpoint, DriverError> = BTreeMap::new();
         let concerned: BTreeSet<&Endpoint> = plan.steps.iter().map(|step| &step.endpoint).collect();
         for endpoint in concerned {

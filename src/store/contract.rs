@@ -101,6 +101,14 @@ pub trait Store: Send + Sync {
     /// Returns a new intent number, larger than the number of every open intent.
     fn next_intent(&self) -> IntentId;
 
+    /// Makes sure that changes can be made. Called before the first effect of a run.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes a change durable: when it returns, a power cut does not undo it. Concurrent calls are written as one.
     ///
     /// # Errors

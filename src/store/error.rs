@@ -34,6 +34,12 @@ pub enum StoreError {
         /// The part that was replaced.
         message: String,
     },
+    /// Another process changed it between the plan and its first change.
+    #[error("the store {path} is not as it was when the plan was made; this run changed nothing")]
+    Changed {
+        /// The store's directory.
+        path: String,
+    },
     /// An error of the file system: no space, not writable, and so on.
     #[error("the store {path} cannot be written: {message}")]
     Io {

@@ -148,10 +148,40 @@ fn a_store_that_changed_during_the_question_is_not_written_to() {
     terminal.write_all(b"yes\n").unwrap();
     let shown = asked + &shown_until(&mut terminal, None);
     assert_eq!(child.wait().unwrap().code(), Some(7), "{shown}");
-    assert!(shown.contains("another process changed it during this run, which changed nothing"), "{shown}");
+    assert!(shown.contains("is not as it was when the plan was made; this run changed nothing"), "{shown}");
     assert!(sandbox.tree("pool") == pool, "the pool was changed");
     let (code, shown) = at_a_terminal(&sandbox, "apply", "yes");
     assert_eq!(code, 0, "{shown}");
+}
+
+/// Where ledgers announce what is created, an announcement without its intent would be held as begun.
+#[test]
+fn a_store_that_changed_during_the_question_leaves_ledgers_as_they_were() {
+    let sandbox = Sandbox::with_volumes(&["db"]);
+    let sim = "spec: {driver: sim, sim: {path: ../simulated/pool, mode: {absence: ByLedger}}}";
+    let volume = |name: &str| {
+        format!(
+            "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec: {{backend: sim, size: 1Mi}}\n"
+        )
+    };
+    let backend = format!("apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: sim}}\n{sim}\n");
+    sandbox.write("specs/sim.yaml", &(backend.clone() + &volume("first")));
+    sandbox.kiln("apply").ends(0);
+    sandbox.write("specs/sim.yaml", &(backend + &volume("first") + &volume("second")));
+    sandbox.volume("more", "size: 1Mi");
+    let (mut child, mut terminal) = start_at_a_terminal(&sandbox, "apply --ask");
+    let asked = shown_until(&mut terminal, Some("any other answer changes nothing: "));
+    sandbox.kiln("suspend volume/db --reason maintenance").ends(0);
+    let files = || ["pool", "simulated"].map(|tree| sandbox.tree(tree));
+    let before = files();
+    terminal.write_all(b"yes\n").unwrap();
+    let shown = asked + &shown_until(&mut terminal, None);
+    assert_eq!(child.wait().unwrap().code(), Some(7), "{shown}");
+    assert!(shown.contains("is not as it was when the plan was made"), "{shown}");
+    assert!(shown.contains("run the command again"), "{shown}");
+    assert!(files() == before, "a pool was changed: {shown}");
+    sandbox.kiln("resume volume/db").ends(0);
+    sandbox.kiln("apply").ends(0);
 }
 
 #[test]
