@@ -98,7 +98,7 @@ pub struct Plan {
     pub awaiting: Option<ApprovalSet>,
     /// Approvals that this plan uses, each with its whole set. They are written to the ledgers before the first step.
     pub used: Vec<ApprovalSet>,
-    /// Removals held by the removal limits; the ledgers record them.
+    /// Removals that exceed the removal limits, held or approved in this run; the ledgers record those that remain.
     pub too_much: BTreeSet<Uid>,
     /// Objects that no document declares although they may still be declared, or whose protection these manifests would lift although
     /// they replace other manifests. While there are any, the ledger keeps the reading that these manifests are compared with.

@@ -186,6 +186,31 @@ fn the_fix_of_a_volume_says_that_its_snapshots_go_before_it() {
     sandbox.live_file("web");
 }
 
+/// A part of a set that is removed lets the rest fit the limit, and approves nothing of it.
+#[test]
+fn what_an_approval_of_some_objects_leaves_waits_on() {
+    for (on_remove, verb) in [("Trash", "removed"), ("Delete", "destroyed")] {
+        let sandbox = Sandbox::with_stack();
+        let stack = crate::sandbox::STACK.replace("90}", "90, safety: {maxRemovals: 3, maxRemovedPercent: 100%}}");
+        sandbox.write("specs/stack.yaml", &stack);
+        let names = ["a", "b", "c", "d"];
+        names.iter().for_each(|name| sandbox.volume(name, &format!("size: 1Mi, onRemove: {on_remove}")));
+        sandbox.volume("stays", "size: 1Mi");
+        sandbox.kiln("apply").ends(0);
+        names.iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
+        let shown = sandbox.kiln("plan volume/a").ends(4).says("4 objects would be removed; maxRemovals is 3").out;
+        let fix = shown.split('`').find_map(|part| part.strip_prefix("kiln apply volume/a --approve ")).expect(&shown);
+        sandbox.kiln(&format!("apply volume/a --approve {fix}")).ends(0).says(&format!("{verb} volume/a"));
+        for command in ["plan", "apply", "apply --yes"] {
+            let rest = sandbox.kiln(command).ends(4).says("has not been approved since").out;
+            assert!(!rest.contains(fix), "a new digest: {rest}");
+        }
+        let others =
+            ["b", "c", "d", "stays"].map(|name| sandbox.object(&format!("volume/{name}"))["status"]["place"] == "live");
+        assert_eq!(others, [true; 4]);
+    }
+}
+
 #[test]
 fn a_run_limited_to_a_new_volume_does_not_warn_that_another_is_destroyed() {
     let sandbox = Sandbox::with_stack();

@@ -25,7 +25,7 @@ pub(in crate::plan) struct GateVerdict {
     pub awaiting: Option<ApprovalSet>,
     /// Approvals that are used.
     pub used: Vec<ApprovalSet>,
-    /// Removals that are held by the limits.
+    /// Removals that exceed the limits: they are held, or an approval that was given now covers them.
     pub too_much: BTreeSet<Uid>,
 }
 
@@ -155,7 +155,13 @@ fn match_approvals<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (Gat
     let given = given(inventory);
     if let Some(approved) = fitting.iter().find(|set| given.contains(&set.digest)).cloned() {
         used.push(approved);
-        return (GateVerdict { used, ..GateVerdict::default() }, BTreeSet::new());
+        // The run may be limited to some objects, or end early. What it leaves was approved only as a part of this set.
+        let is_over = |index: &&usize| {
+            waiting.over.is_some() && takes_away(&draft.steps[**index]) && !draft.doubts.contains_key(*index)
+        };
+        let over = waiting.steps.iter().filter(is_over);
+        let too_much = over.flat_map(|index| removed(&draft.steps[*index])).collect();
+        return (GateVerdict { used, too_much, ..GateVerdict::default() }, BTreeSet::new());
     }
     let too_much = hold_waiting(inventory, draft, &waiting, &awaiting);
     (GateVerdict { awaiting: Some(awaiting), used, too_much }, fitting.map(|set| set.digest).into())
