@@ -620,6 +620,12 @@ fn scenes_that_were_wrong_once_get_a_sound_plan() {
             volume("name: a") + &volume("name: b"),
             "{objects: [{volume: b, native: x.img, half: true, conflict: odd}, {volume: b, native: x.img, gone: true}]}",
         ),
+        // Where only names are answered for, nothing leads to a snapshot in another volume than its document's that nothing remembers.
+        (
+            volume("name: d") + "---\napiVersion: kiln/v1\nkind: Snapshot\nmetadata: {name: t}\nspec: {volume: d}\n",
+            "{can: {snapshots: {nested: true}}, objects: [{snapshot: s, of: a, retained: true}, {volume: a, retained: true}, \
+             {snapshot: t, of: a, noLedger: true, noStore: true}]}",
+        ),
         // When its restore is complete, the volume is still known by the name that it had before a person renamed it.
         (
             volume("name: b"),

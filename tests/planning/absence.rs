@@ -36,10 +36,14 @@ fn with_answers(scene: &Scene) -> Scene {
 /// Whether the native name of an object follows from its identity, or a document, a ledger or the store has it. One that was chosen, and
 /// that nothing has any more, only a list can show.
 fn can_be_asked_for(scene: &Scene, object: &Object) -> bool {
-    // Nor is a snapshot asked for inside of a volume that neither exists nor is known.
+    // Nor is a snapshot asked for inside of a volume that does not exist, or that neither its document nor the ledger or the store names.
     let is_volume = |volume: &NativeName| objects(scene).any(|(_, other)| other.native == *volume);
     let is_entered = |uid: Uid| ledgers(scene).any(|ledger| ledger.complete.contains_key(&uid));
-    if object.parent_volume.as_ref().is_some_and(|volume| !is_volume(volume)) && !object.uid().is_some_and(is_entered) {
+    let is_recorded = |uid: Uid| scene.records.objects.contains_key(&uid);
+    if let Some(volume) = &object.parent_volume
+        && !object.uid().is_some_and(is_entered)
+        && !(is_volume(volume) && (is_of_document(scene, object, volume) || object.uid().is_some_and(is_recorded)))
+    {
         return false;
     }
     let Some(identity) = &object.tags.identity else { return true };
@@ -47,6 +51,17 @@ fn can_be_asked_for(scene: &Scene, object: &Object) -> bool {
     spec.is_some_and(|spec| spec.object.as_deref() == Some(object.native.as_str()))
         || ledgers(scene).any(|ledger| ledger.complete.contains_key(&identity.uid))
         || scene.records.objects.contains_key(&identity.uid)
+}
+
+/// Whether a native name is that of the volume that a snapshot's document names, by its name or its old one.
+fn is_of_document(scene: &Scene, snapshot: &Object, native: &NativeName) -> bool {
+    let specs = &scene.reading.specs;
+    let document = snapshot.identity.as_ref().and_then(|identity| specs.snapshots.get(&identity.name));
+    let Some(volume) = document.and_then(|document| specs.volumes.get(&document.volume)) else { return false };
+    let is_asked = [&volume.object, &volume.adopt].into_iter().flatten().any(|own| **own == *native.as_str());
+    let is_it = |name: &Name| *name == volume.meta.name || Some(name) == volume.meta.renamed_from.as_ref();
+    let of_name = |object: &Object| object.identity.as_ref().is_some_and(|identity| is_it(&identity.name));
+    is_asked || objects(scene).any(|(_, object)| object.native == *native && of_name(object))
 }
 
 /// What is wrong with the plan of a world in which lists show every second object, and backends answer for names: it is that of complete
