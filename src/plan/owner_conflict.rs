@@ -40,8 +40,10 @@ pub(super) fn check_no_other_owner(reading: &Reading, name: &Name, observed: &Ob
 /// Returns why a pool without our ledger is blocked if our objects got another owner there, by `kiln adopt --from-owner`.
 pub(super) fn given_away(name: &Name, observed: &Observed, record: Option<&BackendRecord>) -> Option<Blocked> {
     let ours = &record?.ledger.as_ref()?.complete;
-    let given = observed.objects.iter().filter_map(|object| object.identity.as_ref());
-    let other = &given.into_iter().find(|identity| ours.contains_key(&identity.uid))?.owner;
+    // What is left of a creation is not adopted: it has the identity of ours that it was to be.
+    let given = observed.objects.iter().filter(|object| object.place != Place::Temporary);
+    let other =
+        &given.filter_map(|object| object.identity.as_ref()).find(|identity| ours.contains_key(&identity.uid))?.owner;
     Some(Blocked {
         reason: HeldReason::OwnerChanged,
         message: format!("the objects of this Stack on the pool were adopted by {other}"),
