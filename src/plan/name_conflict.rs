@@ -160,7 +160,7 @@ fn in_the_way(
         return (HeldReason::Foreign, message, another);
     }
     let Some(id) = &object.identity else {
-        let message = format!("{at} already exists and has no owner");
+        let message = format!("the object {at} already exists and has no owner");
         let fix = match usable.capabilities.adopt && !object.native.is_reserved() {
             true => {
                 format!("write `adopt: {{name: {at}}}` in place of `object`{place} to adopt it, or another `object`")

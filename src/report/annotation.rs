@@ -13,7 +13,7 @@ use super::plan_view::{HeldView, Outage, completed, held_by_outages, outages, wi
 use super::same_problem::same_problems;
 use super::warnings::ToldWarning;
 use crate::model::{Kind, PlacedField, Reading, SourcePlace};
-use crate::plan::{Plan, Unobserved, Warning};
+use crate::plan::{HeldReason, Plan, Unobserved, Warning};
 use crate::text::{escape, split_places};
 
 /// An annotation of a line, or of the whole pull request.
@@ -97,7 +97,9 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
         let was = if entry.is_single() { "was" } else { "were" };
         let backends = if entry.is_single() { String::new() } else { members(entry, "", &listing) };
         let held: String = held_by_outages(entry).iter().map(|hold| members(hold, "held: ", &listing)).collect();
-        format!("{} {was} not observed{}{backends}{held}", entry.subject(), told(entry))
+        let is_said = ["", HeldReason::Unobserved.as_str()].contains(&entry.reason);
+        let reason = if is_said { String::new() } else { format!(" ({})", escape(entry.reason)) };
+        format!("{} {was} not observed{reason}{}{backends}{held}", entry.subject(), told(entry))
     });
     annotations.extend(annotated(
         "warning",

@@ -354,17 +354,21 @@ fn label_of_kind(word: &str) -> Option<&'static str> {
         "volume" => Some("volume"),
         "snapshot" => Some("snapshot"),
         "backend" => Some("backend"),
+        "object" => Some("object"),
         _ => None,
     }
 }
 
-/// Returns what a number is, by its unit and the word before it.
+/// Returns what a number is, by its unit and the word before it. The ids of pools are hexadecimal numbers.
 fn label_of_number(word: &str, before: Option<&str>) -> Option<&'static str> {
+    if word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Some("id");
+    }
     match word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.') {
         unit if unit.len() == word.len() => None,
         "" if before == Some("pid") => Some("pid"),
         "" => Some("number"),
-        "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => Some("size"),
+        "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" | "k" | "M" | "G" | "T" | "P" => Some("size"),
         "ms" | "s" | "m" | "h" | "d" => Some("time"),
         _ => None,
     }

@@ -77,7 +77,8 @@ fn warning(warning: &Folded<'_, ToldWarning<'_>>) -> String {
 fn outages_item<'a>(outages: &Folded<'a, Outage<'a>>) -> String {
     let backends = if outages.is_single() { String::new() } else { members(outages, false) };
     let held: String = held_by_outages(outages).iter().map(|hold| members(hold, true)).collect();
-    format!("{}{backends}{held}", entry(&outages.subject(), outages))
+    let reason = if outages.reason.is_empty() { String::new() } else { format!(" {}", outages.reason) };
+    format!("{}{backends}{held}", entry(&format!("{}{reason}", outages.subject()), outages))
 }
 
 /// Returns what an item begins with: the message, if all facts share it, and the fix.

@@ -10,7 +10,6 @@ pub(in crate::plan) fn hold_locked(inventory: &Inventory<'_>, draft: &mut Draft<
     for index in 0..draft.steps.len() {
         let usable = draft.steps[index].backend().and_then(|backend| inventory.usable(backend));
         let Some(by) = usable.and_then(|usable| usable.locked_by) else { continue };
-        let message = format!("another process is writing to the pool for this owner: {by}");
-        draft.hold_step(index, HeldReason::OtherWriter, message, OTHER_WRITER_FIX);
+        draft.hold_step(index, HeldReason::OtherWriter, by.to_owned(), OTHER_WRITER_FIX);
     }
 }

@@ -54,7 +54,8 @@ pub(super) fn adopt<'a>(
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let Some(object) = usable.find(&Address::flat(native), |place| place == Place::Live) else {
-        let message = format!("{native} does not exist on {backend}; Kiln does not create an empty volume instead");
+        let message =
+            format!("the volume {native} does not exist on {backend}; Kiln does not create an empty volume instead");
         let fix = format!(
             "`kiln adopt {backend}` lists what can be adopted: correct the name{place}, or remove `adopt` to create an empty volume"
         );

@@ -45,7 +45,9 @@ pub(super) fn adopt_snapshot<'a>(
     let Some(object) = usable.find(&at, |place| place == Place::Live) else {
         let other = usable.observed.objects.iter().find(|object| is_of_another(object, native, volume_now));
         let elsewhere = other.map(|object| format!("; {} is of another volume", object.address())).unwrap_or_default();
-        let message = format!("{at} does not exist on {backend}{elsewhere}; Kiln does not take a new snapshot instead");
+        let message = format!(
+            "the snapshot {at} does not exist on {backend}{elsewhere}; Kiln does not take a new snapshot instead"
+        );
         let fix = format!(
             "`kiln adopt {backend}` lists what can be adopted: correct `volume` and the name{place}, or remove `adopt` to take a new \
              snapshot"
