@@ -25,17 +25,18 @@ pub struct DriverError {
 /// What to run or write so that a call succeeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DriverFix {
-    /// This.
+    /// A command to run or a line to write, as a clause.
     Do(String),
     /// The pool does not exist: mount its file system, or create it by `new` if it is a new one.
     MountOr {
-        /// A clause.
+        /// What creates it, as a clause: `` `mkdir -p /pools/fast` ``.
         new: String,
     },
 }
 
 impl DriverFix {
-    /// Returns it for people. `is_known`: the pool was used before. An empty pool would be refused in its place, so it is not proposed.
+    /// Returns the text for people. `is_known`: the pool was used before. Then an empty pool in its place would be refused, and none is
+    /// proposed.
     pub fn text(&self, is_known: bool) -> Cow<'_, str> {
         match self {
             DriverFix::Do(fix) => fix.into(),

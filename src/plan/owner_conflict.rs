@@ -40,7 +40,7 @@ pub(super) fn check_no_other_owner(reading: &Reading, name: &Name, observed: &Ob
 /// Returns why a pool without our ledger is blocked if our objects got another owner there, by `kiln adopt --from-owner`.
 pub(super) fn given_away(name: &Name, observed: &Observed, record: Option<&BackendRecord>) -> Option<Blocked> {
     let ours = &record?.ledger.as_ref()?.complete;
-    // What is left of a creation is not adopted: it has the identity of ours that it was to be.
+    // An unfinished object was not adopted: its temporary name has the identity that it was to get.
     let given = observed.objects.iter().filter(|object| object.place != Place::Temporary);
     let other =
         &given.filter_map(|object| object.identity.as_ref()).find(|identity| ours.contains_key(&identity.uid))?.owner;

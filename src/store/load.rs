@@ -157,7 +157,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Lets a record and the entry of its object have the text of their native name together.
+    /// Shares the text of a native name between a record and the ledger entry of its object.
     fn share_native(&self, uid: Uid, record: &mut ObjectRecord) {
         let ledgers = self.records.backends.values().filter_map(|backend| backend.ledger.as_ref());
         let mut natives = ledgers.filter_map(|ledger| Some(&ledger.complete.get(&uid)?.native));

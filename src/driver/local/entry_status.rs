@@ -13,7 +13,7 @@ pub(super) struct EntryStatus {
     pub(super) size: u64,
     /// The bytes that are allocated to it. Blocks are counted in 512 bytes, whatever the file system's own are (statx(2)).
     pub(super) used: u64,
-    /// How many names the file has.
+    /// The number of hard links.
     pub(super) links: u32,
     pub(super) id: FileId,
 }

@@ -1,4 +1,5 @@
-//! The writer lock: `flock` on a file that is never replaced.
+//! The writer lock: `flock` on a file. The file is never replaced; one that was made for a lock under which nothing was written is removed
+//! with it.
 //!
 //! The kernel releases it when its process ends, however it ends. An abandoned step (its future was dropped, and blocking work cannot
 //! be ended from outside) keeps the lock until it has ended, so that no other writer starts beside it.
@@ -42,7 +43,7 @@ pub(super) struct HeldLock {
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
-        // What was made to be locked, and is locked, excludes no other process: one that has opened it finds that it lost its name.
+        // Removed while it is locked: a process that has opened it finds that it lost its name, and opens the next one.
         if let (Some(dir), false) = (&self.made_in, self.noted.load(Ordering::SeqCst)) {
             let name = lock_file(&self.owner);
             if is_at(dir.as_fd(), &name, self.which) == Ok(true) {
@@ -114,7 +115,7 @@ fn take_opened(
         let which = (stat.st_dev, stat.st_ino);
         match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) if is_at(mark, &name, which).map_err(failed)? => break which,
-            // Its holder has changed nothing and has removed it.
+            // Its holder wrote nothing to the pool and removed it.
             Ok(()) if begun.elapsed() <= PATIENCE => {
                 (file, made) = open_or_make(mark, &name).map_err(failed)?;
                 continue;

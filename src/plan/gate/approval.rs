@@ -155,7 +155,7 @@ fn match_approvals<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (Gat
     let given = given(inventory);
     if let Some(approved) = fitting.iter().find(|set| given.contains(&set.digest)).cloned() {
         used.push(approved);
-        // The run may be limited to some objects, or end early. What it leaves was approved only as a part of this set.
+        // The run may be limited to some objects, or end early. What it does not remove then waits for another approval.
         let is_over = |index: &&usize| {
             waiting.over.is_some() && takes_away(&draft.steps[**index]) && !draft.doubts.contains_key(*index)
         };

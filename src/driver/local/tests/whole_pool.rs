@@ -494,8 +494,8 @@ async fn a_full_pool_leaves_nothing_half_made() {
     assert_eq!(bench.run(&step(volume("t"), Action::Purge)).await, Ok(Outcome::Changed));
 }
 
-/// What a look says to be used beyond what `df` would show, taken while no other process used or freed space: seen twice, because another
-/// process can use space and free it again during one look.
+/// The space that an observation counts as used beyond what `df` shows. It must be observed twice while the free space stays the same: another
+/// process can use space and free it again during one observation.
 async fn used_beyond(driver: &Local, path: &Path) -> u64 {
     let used_and_free = || {
         let stat = rustix::fs::statvfs(path).unwrap();
