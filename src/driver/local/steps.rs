@@ -39,6 +39,8 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     /// Executes the step. See [`crate::driver::Driver::execute`].
     pub(super) fn run(&self) -> Result<Outcome, DriverError> {
+        // First of all: the name becomes a part of paths.
+        self.native()?;
         match &self.step.action {
             Action::Reserve => self.reserve(),
             // No file has settings.
