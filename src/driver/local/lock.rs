@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
@@ -38,7 +38,7 @@ pub(super) struct HeldLock {
     owner: Owner,
     id: PoolId,
     /// Whether the engine has released it, so that only running steps keep it.
-    released: AtomicBool,
+    released: Arc<AtomicBool>,
 }
 
 impl Drop for HeldLock {
@@ -52,15 +52,24 @@ impl Drop for HeldLock {
         }
         // A child process between fork and exec may have a copy of the descriptor, so closing ours would not release the lock.
         let _ = fs::flock(&self.file, FlockOperation::Unlock);
+        // Only now: until then, others of this process wait for it.
+        held_here().retain(|(_, released)| !Arc::ptr_eq(released, &self.released));
     }
 }
 
-/// The locks that this process holds, to distinguish a writer from steps that outlived theirs.
-static HELD: Mutex<Vec<Weak<HeldLock>>> = Mutex::new(Vec::new());
+/// Device and inode of a lock's file, and whether the engine has released the lock.
+type HeldEntry = ((u64, u64), Arc<AtomicBool>);
+
+/// The locks that this process holds, by device and inode of their files, and whether the engine has released them: to distinguish a
+/// writer from steps that outlived theirs.
+static HELD: Mutex<Vec<HeldEntry>> = Mutex::new(Vec::new());
+
+fn held_here() -> MutexGuard<'static, Vec<HeldEntry>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn only_lingering(which: (u64, u64)) -> bool {
-    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    held.iter().filter_map(Weak::upgrade).any(|lock| lock.which == which && lock.released.load(Ordering::SeqCst))
+    held_here().iter().any(|(of, released)| *of == which && released.load(Ordering::SeqCst))
 }
 
 fn lock_file(owner: &Owner) -> String {
@@ -146,11 +155,9 @@ fn take_opened(
         std::thread::sleep(PAUSE);
     };
     let made_in = made.then(|| mark.try_clone_to_owned()).transpose().map_err(|error| failed(pool::errno_of(error)))?;
-    let (noted, released) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (noted, released) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    held_here().push((which, Arc::clone(&released)));
     let held = Arc::new(HeldLock { file, which, made_in, noted, owner: owner.clone(), id, released });
-    let mut all = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|lock| lock.strong_count() > 0);
-    all.push(Arc::downgrade(&held));
     Ok(held)
 }
 
