@@ -1,5 +1,5 @@
-//! The writer lock: `flock` on a file. The file is never replaced; one that was made for a lock under which nothing was written is removed
-//! with it.
+//! The writer lock: `flock` on a file. The file is never replaced. It is removed with its lock if it is empty: then nothing was written to
+//! the pool under it. Only the holder of the lock removes it, and a lock counts only if its file still has its name.
 //!
 //! The kernel releases it when its process ends, however it ends. An abandoned step (its future was dropped, and blocking work cannot
 //! be ended from outside) keeps the lock until it has ended, so that no other writer starts beside it.
@@ -31,8 +31,8 @@ pub(super) struct HeldLock {
     file: OwnedFd,
     /// Device and inode of the file.
     which: (u64, u64),
-    /// The directory of a file that this process has made.
-    made_in: Option<OwnedFd>,
+    /// The directory of the file.
+    mark: OwnedFd,
     /// Whether the file names this process.
     noted: AtomicBool,
     owner: Owner,
@@ -44,14 +44,12 @@ pub(super) struct HeldLock {
 impl Drop for HeldLock {
     fn drop(&mut self) {
         // Removed while it is locked: a process that has opened it finds that it lost its name, and opens the next one.
-        if let (Some(dir), false) = (&self.made_in, self.noted.load(Ordering::SeqCst)) {
-            let name = lock_file(&self.owner);
-            if is_at(dir.as_fd(), &name, self.which) == Ok(true) {
-                let _ = fs::unlinkat(dir, name, AtFlags::empty());
-            }
+        let is_empty = fs::fstat(&self.file).is_ok_and(|stat| stat.st_size == 0);
+        let name = lock_file(&self.owner);
+        if is_empty && is_at(self.mark.as_fd(), &name, self.which) == Ok(true) {
+            let _ = fs::unlinkat(&self.mark, name, AtFlags::empty());
         }
-        // A child process between fork and exec may have a copy of the descriptor, so closing ours would not release the lock.
-        let _ = fs::flock(&self.file, FlockOperation::Unlock);
+        let _ = pool::unlock(&self.file);
         // Only now: until then, others of this process wait for it.
         held_here().retain(|(_, released)| !Arc::ptr_eq(released, &self.released));
     }
@@ -86,79 +84,90 @@ fn is_at(dir: BorrowedFd<'_>, name: &str, which: (u64, u64)) -> Result<bool, Err
     Ok((stat.st_dev, stat.st_ino) == which)
 }
 
-/// Opens the file of a lock; makes it if there is none. Returns whether it was made.
-fn open_or_make(mark: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool), Errno> {
-    loop {
-        match pool::open_in(mark, name, OFlags::RDWR, Mode::empty()) {
-            Err(Errno::NOENT) => {}
-            other => return other.map(|file| (file, false)),
-        }
-        match pool::open_in(mark, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, FILE_MODE) {
-            // Another process was faster.
-            Err(Errno::EXIST) => {}
-            other => return other.map(|file| (file, true)),
-        }
+/// Opens the file of a lock; makes it if there is none. `None`: another process made or removed it meanwhile.
+fn open_or_make(mark: BorrowedFd<'_>, name: &str) -> Result<Option<OwnedFd>, Errno> {
+    if let Some(file) = pool::absent_is_none(pool::open_in(mark, name, OFlags::RDWR, Mode::empty()))? {
+        return Ok(Some(file));
     }
+    match pool::open_in(mark, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, FILE_MODE) {
+        Err(Errno::EXIST) => Ok(None),
+        made => made.map(Some),
+    }
+}
+
+/// The result of one try to take a lock.
+enum LockTry {
+    /// It is taken. The file, its device and inode.
+    Taken(OwnedFd, (u64, u64)),
+    /// Its file was made or removed meanwhile.
+    Moved,
+    /// A process that checks it, or a step that outlived its writer, holds it for a while.
+    Passing(OwnedFd),
+    /// Another writer holds it.
+    Held(OwnedFd),
+}
+
+fn try_to_take(mark: BorrowedFd<'_>, name: &str) -> Result<LockTry, Errno> {
+    let Some(file) = open_or_make(mark, name)? else { return Ok(LockTry::Moved) };
+    let stat = fs::fstat(&file)?;
+    let which = (stat.st_dev, stat.st_ino);
+    // Before the kernel is asked: a step that ends afterwards is no longer known here, and would be taken for a writer.
+    let lingers = only_lingering(which);
+    if pool::try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
+        let there = is_at(mark, name, which);
+        if there == Ok(true) {
+            return Ok(LockTry::Taken(file, which));
+        }
+        pool::unlock(&file)?;
+        return there.map(|_| LockTry::Moved);
+    }
+    // A shared lock is taken briefly by a process that checks the lock. Another can be taken beside it.
+    if pool::try_lock(&file, FlockOperation::NonBlockingLockShared)? {
+        pool::unlock(&file)?;
+        return Ok(LockTry::Passing(file));
+    }
+    Ok(match lingers {
+        true => LockTry::Passing(file),
+        // By a process that has not found out yet that the file lost its name.
+        false if !is_at(mark, name, which)? => LockTry::Moved,
+        false => LockTry::Held(file),
+    })
 }
 
 /// Takes the lock. See [`crate::driver::PoolMetadata::lock`].
 pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, DriverError> {
-    take_opened(pool, owner, open_or_make)
+    take_within(pool, owner, PATIENCE)
 }
 
-/// Takes the lock. `open` opens its file at first.
-fn take_opened(
-    pool: &LocalPool,
-    owner: &Owner,
-    open: impl FnOnce(BorrowedFd<'_>, &str) -> Result<(OwnedFd, bool), Errno>,
-) -> Result<Arc<HeldLock>, DriverError> {
+/// Takes the lock, unless something that does not last is in the way for longer than `patience`.
+pub(super) fn take_within(pool: &LocalPool, owner: &Owner, patience: Duration) -> Result<Arc<HeldLock>, DriverError> {
     let name = lock_file(owner);
     let shown = format!("{}/{MARK}/{name}", pool.path.display());
     let failed = |errno| fail::before(format!("taking the lock {shown}"), errno);
     let id = identity(pool)?;
-    let mark = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
-    let begun = Instant::now();
-    let (mut file, mut made) = open(mark, &name).map_err(failed)?;
-    let which = loop {
-        let stat = fs::fstat(&file).map_err(failed)?;
-        let which = (stat.st_dev, stat.st_ino);
-        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if is_at(mark, &name, which).map_err(failed)? => break which,
-            // Its holder wrote nothing to the pool and removed it.
-            Ok(()) if begun.elapsed() <= PATIENCE => {
-                (file, made) = open_or_make(mark, &name).map_err(failed)?;
-                continue;
-            }
-            Ok(()) => return Err(failed(Errno::NOENT)),
-            Err(Errno::AGAIN) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
-        // A shared lock is taken briefly by a process that checks the lock. Another can be taken beside it.
-        let looked_at = match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => {
-                fs::flock(&file, FlockOperation::Unlock).map_err(failed)?;
-                true
-            }
-            Err(Errno::AGAIN) => false,
-            Err(errno) => return Err(failed(errno)),
-        };
-        if !(looked_at || only_lingering(which)) || begun.elapsed() > PATIENCE {
-            return Err(DriverError::before(
-                ErrorKind::OtherWriter,
-                format!(
-                    "another process is writing to {} for {owner}: {}",
-                    pool.path.display(),
-                    holder(mark, &name, &file)
-                ),
-            ));
-        }
-        std::thread::sleep(PAUSE);
+    let dir = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
+    let mark = dir.try_clone_to_owned().map_err(|error| failed(pool::errno_of(error)))?;
+    let refused = |why| Err(DriverError::before(ErrorKind::OtherWriter, why));
+    let written_by = |file| {
+        let holder = holder(dir, &name, file);
+        format!("another process is writing to {} for {owner}: {holder}", pool.path.display())
     };
-    let made_in = made.then(|| mark.try_clone_to_owned()).transpose().map_err(|error| failed(pool::errno_of(error)))?;
+    let begun = Instant::now();
+    let (file, which) = loop {
+        let found = try_to_take(dir, &name).map_err(failed)?;
+        let waits = begun.elapsed() <= patience;
+        match found {
+            LockTry::Taken(file, which) => break (file, which),
+            LockTry::Moved | LockTry::Passing(_) if waits => std::thread::sleep(PAUSE),
+            LockTry::Moved => {
+                return refused(format!("other processes take and release the lock {shown} all the time"));
+            }
+            LockTry::Passing(file) | LockTry::Held(file) => return refused(written_by(&file)),
+        }
+    };
     let (noted, released) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
     held_here().push((which, Arc::clone(&released)));
-    let held = Arc::new(HeldLock { file, which, made_in, noted, owner: owner.clone(), id, released });
-    Ok(held)
+    Ok(Arc::new(HeldLock { file, which, mark, noted, owner: owner.clone(), id, released }))
 }
 
 /// The identity of the pool, without which it is not written to.
@@ -291,10 +300,9 @@ pub(super) fn held(pool: &LocalPool, gaps: &mut Vec<String>) -> Vec<Owner> {
 fn is_held(mark: BorrowedFd<'_>, owner: &Owner) -> Result<bool, Errno> {
     let file = pool::open_in(mark, &format!("{owner}{ENDING}"), OFlags::RDONLY, Mode::empty());
     let Some(file) = pool::absent_is_none(file)? else { return Ok(false) };
-    match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => fs::flock(&file, FlockOperation::Unlock).map(|()| false),
-        Err(Errno::AGAIN) => Ok(true),
-        Err(errno) => Err(errno),
+    match pool::try_lock(&file, FlockOperation::NonBlockingLockShared)? {
+        true => pool::unlock(&file).map(|()| false),
+        false => Ok(true),
     }
 }
 
@@ -342,28 +350,5 @@ impl HeldLock {
                 format!("the lock {}/{MARK}/{name} cannot be checked: {}", pool.path.display(), fail::describe(errno)),
             )),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_whose_file_was_removed_before_it_was_locked_is_taken_on_the_next_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let open = || LocalPool::open(dir.path()).ok().unwrap();
-        open().mark_made().unwrap();
-        let pool = open();
-        let (owner, file): (Owner, _) = ("prod".parse().unwrap(), dir.path().join(".kiln-pool/prod.lock"));
-        let ended = take(&pool, &owner).unwrap();
-        assert!(file.exists());
-        // Between the opening and the locking, the process that made the file ends without a change.
-        let held = take_opened(&pool, &owner, |mark, name| {
-            let opened = open_or_make(mark, name);
-            drop(ended);
-            opened
-        });
-        held.unwrap().check(&pool).unwrap();
     }
 }

@@ -462,6 +462,26 @@ pub(super) fn lock(file: impl AsFd) -> Result<(), Errno> {
     fs::flock(file, FlockOperation::LockExclusive)
 }
 
+/// Tries to lock a file. Returns whether it is locked now.
+pub(super) fn try_lock(file: impl AsFd, operation: FlockOperation) -> Result<bool, Errno> {
+    crash_point();
+    let locked = match fs::flock(&file, operation) {
+        Ok(()) => true,
+        Err(Errno::AGAIN) => false,
+        Err(errno) => return Err(errno),
+    };
+    #[cfg(test)]
+    super::tests::locks::tried(file.as_fd());
+    // What the kernel answers may no longer be so when it is read.
+    crash_point();
+    Ok(locked)
+}
+
+/// Unlocks a file. Closing it is not enough: a child process between fork and exec may have a copy of the descriptor.
+pub(super) fn unlock(file: impl AsFd) -> Result<(), Errno> {
+    fs::flock(file, FlockOperation::Unlock)
+}
+
 /// Renames an entry, with [`RenameFlags`] to require a free name or to exchange entries.
 pub(super) fn rename(
     from_dir: impl AsFd,

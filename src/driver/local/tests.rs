@@ -29,6 +29,7 @@ mod disturbed;
 pub(super) mod fault;
 mod instants;
 mod leftovers;
+pub(super) mod locks;
 mod marks;
 pub(super) mod power;
 mod unseen;
