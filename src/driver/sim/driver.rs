@@ -160,19 +160,23 @@ impl SimDriver {
         owner: &Owner,
         act: impl FnOnce(&mut SimWorld) -> Result<T, DriverError> + Send + 'static,
     ) -> Result<T, DriverError> {
-        // Dropping the lock locks the world, and must not happen within the access.
         let lock = self.lock_of(owner);
-        let guard = lock.clone();
-        let changed = self.with(true, move |world| {
-            if let Some(lock) = &guard {
+        let act = |lock: Option<&Arc<SimLock>>, world: &mut SimWorld| {
+            if let Some(lock) = lock {
                 lock.check(world)?;
                 lock.note();
             }
             act(world)
-        });
-        let answer = changed.await.and_then(|answer| answer);
-        drop(lock);
-        answer
+        };
+        // If the engine leaves meanwhile, this is the last handle of the lock. Dropping it locks the world or the file: after the access.
+        let answer = match &self.file {
+            None => self.edit(|world| act(lock.as_ref(), world)),
+            Some(file) => {
+                let (file, world) = (Arc::clone(file), Arc::clone(&self.world));
+                blocking(move || file.access(&world, true, |world| act(lock.as_ref(), world))).await
+            }
+        };
+        answer.and_then(|answer| answer)
     }
 
     /// Changes a ledger of this pool under its writer lock.

@@ -304,7 +304,10 @@ impl SimFile {
                     .parse()
                     .ok()?;
                 let file = File::open(entry.path()).ok()?;
-                flock(&file, FlockOperation::NonBlockingLockShared).is_err().then_some(owner)
+                let held = flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+                // Explicitly: a child process that is being started may have a copy of the file descriptor.
+                let _ = flock(&file, FlockOperation::Unlock);
+                held.then_some(owner)
             })
             .collect();
         locked.sort();

@@ -4,6 +4,8 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tokio::time::{Instant, timeout};
 
 use super::*;
@@ -423,6 +425,44 @@ async fn drivers_of_one_file_see_each_other_and_a_new_one_sees_all() {
     assert_eq!(world(&at_read(&path).await).read(&identity("c").native(), 3), Some(33));
     // Another file of the same seed is another pool.
     assert_ne!(at(&dir.path().join("other.sim")).init_pool().await.unwrap(), expected.pool.unwrap());
+}
+
+/// A change that its caller no longer waits for has the last handle of the lock.
+#[test]
+fn a_change_that_outlives_its_writer_lets_go_of_a_lock_whose_file_was_replaced() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pool.sim");
+    let owner = identity("a").owner;
+    let [of_pool, of_owner] =
+        ["lock".to_owned(), format!("{owner}.lock")].map(|end| dir.path().join(format!("pool.sim.{end}")));
+    let open = |path: &std::path::Path| fs::File::options().read(true).write(true).open(path).unwrap();
+    let exclusive = |file: &fs::File| flock(file, FlockOperation::NonBlockingLockExclusive);
+    let driver = at(&path);
+    let (pool, lock) = runtime.block_on(async {
+        let pool = driver.init_pool().await.unwrap();
+        (pool, driver.lock(&owner).await.unwrap())
+    });
+    let replaced = open(&of_owner);
+    fs::rename(&of_owner, dir.path().join("elsewhere")).unwrap();
+    fs::write(&of_owner, "").unwrap();
+    // Another process reads the pool, so that the change waits.
+    let reader = open(&of_pool);
+    flock(&reader, FlockOperation::LockShared).unwrap();
+    runtime.block_on(async {
+        let ledger = Ledger::new(pool, owner, String::new());
+        let mut writing = driver.write_ledger(&ledger);
+        let nobody = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(writing.as_mut().poll(nobody).is_pending(), "it waits for the reader");
+    });
+    drop((lock, driver));
+    assert_eq!(exclusive(&replaced), Err(Errno::AGAIN), "the change keeps the lock");
+    drop(reader);
+    // Waits until the change has ended, but not for ever.
+    runtime.shutdown_timeout(Duration::from_secs(60));
+    assert_eq!(exclusive(&open(&of_pool)), Ok(()), "the change waits for itself");
+    assert_eq!(exclusive(&replaced), Ok(()), "the lock is released");
+    assert!(of_owner.exists(), "the file of another lock");
 }
 
 async fn at_read(path: &std::path::Path) -> SimDriver {
