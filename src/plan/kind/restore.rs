@@ -1,9 +1,12 @@
 //! Restores of a volume's content from a snapshot.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, Kind, Name, ObjectRef, Place, PlacedField, Provisioning, Reason, Restores, Risk, Step, Uid,
+    Action, Expect, Kind, Name, ObjectRef, Place, PlacedField, Provisioning, Reason, Restores, Risk, SourceSpec, Step,
+    Uid,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -22,10 +25,25 @@ use super::volume::{PlannedVolume, planned};
 /// Plans restores, after all snapshots are drafted: a new snapshot is taken of the volume's content before the
 /// restore.
 pub(in crate::plan) fn restores<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
-    for (name, object) in std::mem::take(&mut draft.to_restore) {
-        let restored = restore(inventory, draft, name, &object);
+    let to_restore = std::mem::take(&mut draft.to_restore);
+    let held_copies = if to_restore.is_empty() { HashMap::new() } else { held_copies(inventory, draft) };
+    for (name, object) in to_restore {
+        let restored = restore(inventory, draft, name, &object, held_copies.get(name).copied());
         draft.accept(restored);
     }
+}
+
+/// Returns new snapshots and clones that are held, by the volume of whose content they are to be made.
+fn held_copies<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> HashMap<&'a Name, (Kind, &'a Name)> {
+    let specs = inventory.specs();
+    let snapshots = specs.snapshots.iter().map(|(name, spec)| (&spec.volume, (Kind::Snapshot, name)));
+    let clones = specs.volumes.iter().filter_map(|(name, spec)| match spec.source.as_deref()? {
+        SourceSpec::Volume(of) | SourceSpec::Quiesced(of) => Some((of, (Kind::Volume, name))),
+        SourceSpec::Snapshot(_) | SourceSpec::Image(_) => None,
+    });
+    let is_new = |copy: &(Kind, &'a Name)| inventory.by_name.get(copy).is_none_or(|objects| objects.is_empty());
+    let is_held = |(kind, name): (Kind, &'a Name)| draft.availability(kind, name) == Some(Availability::Held);
+    snapshots.chain(clones).filter(|(_, copy)| is_new(copy) && is_held(*copy)).collect()
 }
 
 fn restore<'a>(
@@ -33,6 +51,7 @@ fn restore<'a>(
     draft: &mut Draft<'a>,
     name: &'a Name,
     object: &OwnedObject<'a>,
+    held_copy: Option<(Kind, &'a Name)>,
 ) -> Result<(), Hold> {
     let Some(volume) = planned(inventory, draft, name) else { return Ok(()) };
     let PlannedVolume { spec, usable, subject, object: volume, mut after } = volume;
@@ -76,6 +95,10 @@ fn restore<'a>(
             false => format!("grow the volume first: `kiln describe volume/{name}` shows what holds it"),
         };
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
+    }
+    if let Some((kind, copy)) = held_copy.filter(|_| !replaces) {
+        let message = format!("{} {copy}, which is to be made of its present content, is held", kind.as_lower());
+        return Err(subject.waits_for_held(message, kind, copy));
     }
     check_not_open(&subject, object, "a restore would change the data under its client")?;
     // The restored content is written beside the old, which is freed only afterwards.
