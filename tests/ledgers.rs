@@ -6,9 +6,12 @@ mod rig;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use kiln::driver::sim::{FaultRates, SimEffect};
-use kiln::engine::{OperationError, adopt_owner, forget_backend};
-use kiln::model::{Action, Name, Outcome, Owner, Percent, PoolId, Qos, Size};
+use kiln::driver::Driver;
+use kiln::driver::sim::{Fault, FaultRates, SimDriver, SimEffect};
+use kiln::engine::{Connect, OperationError, Setup, adopt_owner, forget_backend};
+use kiln::model::{
+    Action, BackendSpec, Coverage, DriverError, Name, Outcome, Owner, Percent, PoolId, Qos, Reading, Size,
+};
 use kiln::plan::HeldReason;
 use kiln::store::Store;
 use rig::spy::{Lie, Meanwhile, Spy, spied};
@@ -452,4 +455,40 @@ fn limits_that_another_program_changed_after_the_plan_are_not_overwritten() {
         assert_eq!((report.changed, report.failed.len()), (0, 1), "{report:?}");
         assert!(report.failed[0].1.message.contains("settings have changed"), "{:?}", report.failed);
     });
+}
+
+/// The pass could not know whether one of them waits because the manifests are others.
+#[test]
+fn an_incomplete_listing_does_not_make_other_manifests_the_known_ones() {
+    run(async {
+        let rig = Rig::new();
+        let of = |file: &str, volumes: &[String]| {
+            let coverage = Coverage { files: [file.to_owned()].into(), ..Coverage::default() };
+            Reading { coverage, ..join(volumes) }
+        };
+        let both = of("a.yaml", &[volume("db", "size: 1Mi"), volume("web", "size: 1Mi")]);
+        rig.settle(&both, 3, "made").await;
+        let others = of("b.yaml", &[volume("db", "size: 1Mi")]);
+        let changed = [("web", HeldReason::SourceChanged)];
+        for cut in [false, true, false] {
+            let Setup { connect, .. } = rig.setup(&others);
+            let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
+            (0..40).filter(|_| cut).for_each(|call| sim.fail_at(call, Fault::Cut));
+            let connect = if cut { Arc::new(Only(Arc::new(sim))) } else { connect };
+            let report = once(&Setup { connect, ..rig.setup(&others) }).await;
+            assert_eq!(report.changed, 0, "listing cut: {cut}");
+            if !cut {
+                assert_eq!(held(&report), changed);
+            }
+        }
+    });
+}
+
+/// One driver for every Backend.
+struct Only(Arc<SimDriver>);
+
+impl Connect for Only {
+    fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        Ok(self.0.clone())
+    }
 }

@@ -61,9 +61,14 @@ impl Session<'_> {
         let removed = plan.held.iter().filter(|held| matches!(held.action, Verb::Remove | Verb::Destroy));
         let leaving: BTreeSet<Uid> = removed.filter_map(|held| held.uid).collect();
         let busy: HashSet<Uid> = pending.iter().map(|(uid, _)| *uid).collect();
-        for ledger in self.ledgers.values_mut() {
+        for (name, ledger) in &mut self.ledgers {
             ledger::drop_stale(ledger, &pending, &self.setup.reading);
-            ledger::enter_reading(ledger, &self.setup.reading, plan);
+            // An object that was not observed may wait because these are other manifests, too.
+            let seen = self.observations.world.get(name).and_then(Observation::observed);
+            let is_shown = seen.is_some_and(|seen| ledger.is_shown_by(seen));
+            if is_shown || self.setup.reading.is_other_source(Some(ledger)).is_none() {
+                ledger::enter_reading(ledger, &self.setup.reading, plan);
+            }
             let elsewhere = ledger::waiting_elsewhere(ledger, &self.setup.reading);
             // What waited and is held for another reason now (a file that cannot be read for a moment) goes on waiting.
             let still = ledger.waiting.intersection(&leaving);
