@@ -484,6 +484,24 @@ fn an_incomplete_listing_does_not_make_other_manifests_the_known_ones() {
     });
 }
 
+#[test]
+fn a_step_that_was_not_made_is_a_failure_although_a_later_one_of_its_object_failed() {
+    run(async {
+        let rig = Rig::new();
+        let clone = volume("copy", "size: 1Mi, source: {snapshot: s}");
+        let web = volume("web", "size: 1Mi");
+        let declared = join(&[web.clone(), snapshot("s", "web", ", onRemove: Detach"), clone.clone()]);
+        rig.settle(&declared, 3, "made").await;
+        let is_detach = |action: &Action| *action == Action::Detach;
+        let spy = Spy { lies: Some(Lie(is_detach, Outcome::Changed)), ..Spy::default() };
+        let (setup, _) = spied(&rig, &join(&[web, clone]), spy);
+        let report = once(&setup).await;
+        let failed: Vec<&Action> = report.failed.iter().map(|(step, _)| &step.action).collect();
+        assert!(matches!(failed[..], [Action::Trash { .. }, Action::Detach]), "{failed:?}");
+        assert_eq!(report.changed, 0);
+    });
+}
+
 /// One driver for every Backend.
 struct Only(Arc<SimDriver>);
 

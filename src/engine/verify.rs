@@ -100,9 +100,15 @@ impl Verifier<'_> {
             for index in indexes {
                 let step = &steps[index];
                 let (live, trashed) = (seen.find(step, Place::Live), seen.find(step, Place::Trash));
-                let later = of_object.get(&step.identity.uid).into_iter().flatten().filter(|other| **other > index);
-                let is_hidden = later.into_iter().any(|other| hides(&steps[*other].action, &step.action));
+                // What certainly had no effect hides none.
+                let is_undone = |other: &Step| {
+                    let failed = |(step, error): &(Step, DriverError)| error.effect == Effect::No && step == other;
+                    report.waiting.contains(other) || report.failed.iter().any(failed)
+                };
+                let mut later = of_object.get(&step.identity.uid).into_iter().flatten().filter(|other| **other > index);
                 let shown = seen.shows(step);
+                let is_hidden = shown == Some(false)
+                    && later.any(|other| hides(&steps[*other].action, &step.action) && !is_undone(&steps[*other]));
                 if !is_hidden && shown == Some(false) {
                     let result = Err(not_observed(step));
                     self.execution.reporter.event(Event::finished(index, step, &result));
