@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use kiln::driver::Driver;
-use kiln::driver::sim::{Fault, FaultRates, SimDriver, SimEffect};
+use kiln::driver::sim::{Fault, FaultRates, SimDriver, SimEffect, SimObject};
 use kiln::engine::{Connect, OperationError, Setup, adopt_owner, forget_backend};
 use kiln::model::{
-    Action, BackendSpec, Coverage, DriverError, Name, Outcome, Owner, Percent, PoolId, Qos, Reading, Size,
+    Action, BackendSpec, Coverage, DriverError, Name, NativeName, Outcome, Owner, Percent, PoolId, Qos, Reading, Size,
 };
 use kiln::plan::HeldReason;
 use kiln::store::Store;
@@ -499,6 +499,22 @@ fn a_step_that_was_not_made_is_a_failure_although_a_later_one_of_its_object_fail
         let failed: Vec<&Action> = report.failed.iter().map(|(step, _)| &step.action).collect();
         assert!(matches!(failed[..], [Action::Trash { .. }, Action::Detach]), "{failed:?}");
         assert_eq!(report.changed, 0);
+    });
+}
+
+#[test]
+fn what_is_swept_makes_room_for_what_is_made_again() {
+    run(async {
+        let rig = Rig::new();
+        let left = NativeName::temporary(&prod(), &"db".parse().unwrap(), "aaaaaaaa".parse().unwrap());
+        let declared = join(&[volume("db", "size: 3Mi, provisioning: thick")]);
+        rig.settle(&join(&[volume("other", "size: 1Mi")]), 3, "made").await;
+        rig.world().make_by_hand(&left, SimObject { thick: true, ..SimObject::empty(Size(3 << 20)) });
+        let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0).with_capacity(Some(Size(4 << 20)));
+        let report = once(&Setup { connect: Arc::new(Only(Arc::new(sim))), ..rig.setup(&declared) }).await;
+        assert_eq!(rig.world().live(&left), None);
+        assert!(held(&report).iter().all(|(_, reason)| *reason != HeldReason::PoolFull), "{:?}", held(&report));
+        assert_eq!(report.failed, []);
     });
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::driver::StepContext;
 use crate::model::{
     Action, Address, DriverError, Effect, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome,
-    Place, Reason, Step, Uid,
+    Place, Reason, Resource, Step, Uid,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
@@ -210,9 +210,15 @@ impl Session<'_> {
             reporter
                 .event(Event::note(format!("{native} on {name} was left unfinished and cannot be removed: {error}")));
         }
-        observed
-            .objects
-            .retain(|object| !unfinished(object) || left.iter().any(|(step, _)| object.is_at(&step.address())));
+        let stays = |object: &Object| !unfinished(object) || left.iter().any(|(step, _)| object.is_at(&step.address()));
+        // What was removed takes no room any more.
+        for removed in observed.objects.iter().filter(|object| !stays(object)) {
+            for capacity in &mut observed.capacities {
+                let freed = if capacity.resource == Resource::Data { removed.used } else { Some(capacity.per_object) };
+                capacity.used = capacity.used.saturating_sub(freed.unwrap_or(0));
+            }
+        }
+        observed.objects.retain(stays);
         left
     }
 }

@@ -12,7 +12,7 @@ use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
     Absence, Access, Action, Address, BackendSpec, Capabilities, ClientVisibility, Clients, DriverError, ErrorKind,
     Ledger, LedgerCommit, LedgerView, Listed, Name, Observed, Outcome, Owner, PoolId, Reservation, Restores, Scope,
-    Step, Suspension,
+    Size, Step, Suspension,
 };
 
 use super::apply::apply;
@@ -105,6 +105,13 @@ impl SimDriver {
     #[must_use]
     pub fn with_capabilities(self, capabilities: Capabilities) -> Self {
         Self { capabilities, ..self }
+    }
+
+    /// Limits the capacity of the pool, or lifts the limit.
+    #[must_use]
+    pub fn with_capacity(self, capacity: Option<Size>) -> Self {
+        locked(&self.world).capacity = capacity;
+        self
     }
 
     /// Returns the pool. A pool in a file is as of the last call.
