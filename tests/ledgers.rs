@@ -518,6 +518,40 @@ fn what_is_swept_makes_room_for_what_is_made_again() {
     });
 }
 
+/// A volume renamed without `renamedFrom`, which is written later: from the trash, and where the volume still is.
+#[test]
+fn renamed_from_written_later_brings_the_data_back() {
+    let renamed = |name: &str, from: &str, spec: &str| {
+        volume(name, spec).replace(&format!("name: {name}"), &format!("name: {name}, renamedFrom: {from}"))
+    };
+    run(async {
+        let rig = Rig::new();
+        let kept = volume("kept", "size: 3Mi, onRemove: Retain");
+        let declared = [volume("db", "size: 1Mi"), kept, snapshot("monday", "db", "")];
+        let without = [volume("database", "size: 1Mi"), volume("held", "size: 4Mi, provisioning: thick")];
+        let with = [
+            renamed("database", "db", "size: 2Mi"),
+            renamed("held", "kept", "size: 4Mi"),
+            snapshot("monday", "database", ""),
+        ];
+        rig.settle(&join(&declared), 6, "declare").await;
+        for native in ["db", "kept"].map(|name| rig.native(name)) {
+            assert!(rig.world().write(&native, 7, 1007));
+        }
+        rig.settle(&join(&without), 6, "without renamedFrom").await;
+        rig.settle(&join(&with), 6, "with it").await;
+        let world = rig.world();
+        let stamps: Vec<(String, Option<u64>)> = world
+            .live_objects()
+            .filter_map(|(native, _)| Some((native.parse()?.2.to_string(), world.read(native, 7))))
+            .collect();
+        let of = |name: &str| stamps.iter().find(|(its, _)| its == name).and_then(|(_, stamp)| *stamp);
+        assert_eq!((of("database"), of("held"), of("db"), of("kept")), (Some(1007), Some(1007), None, None));
+        let trashed: Vec<bool> = world.trashed_objects().map(|(.., object)| object.content.is_empty()).collect();
+        assert_eq!(trashed, [true, true], "only the empty ones are in the trash");
+    });
+}
+
 /// One driver for every Backend.
 struct Only(Arc<SimDriver>);
 

@@ -55,7 +55,7 @@ fn all() -> Vec<Read> {
         rename,
         adopt,
         trash,
-        // Read where a call is repeated, and not where it is planned: see the crash and convergence tests, which lose replies.
+        // Read where a call is repeated, and not where it is planned: see `tests/sweep.rs`, which loses replies.
         repeatable: _,
         settings,
         images,

@@ -1,0 +1,440 @@
+//! What must hold, whatever failed: functions that can say no. Each is shown to say no in `tests/sweep.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln::engine::Event;
+use kiln::model::{
+    Absence, Action, Capabilities, Effect, JournalEntry, JournalOutcome, Kind, Ledger, NativeName, Object, Origin,
+    Place, Provisioning, Reading, Step, Uid, VolumeSettings, VolumeSpec,
+};
+use kiln::plan::{HeldReason, Plan};
+
+use super::gate::{CallKind, Done};
+use super::host::{Host, Manner, Passed, prod};
+use super::pool::{Outside, Thing};
+
+/// What is held: `volume/db`, and why.
+pub type Holds = Vec<(String, HeldReason)>;
+
+pub fn holds(plan: &Plan) -> Holds {
+    let mut holds: Holds =
+        plan.held.iter().map(|held| (format!("{}/{}", held.kind.as_lower(), held.name), held.reason)).collect();
+    holds.sort();
+    holds
+}
+
+/// A world as lines that can be compared.
+pub type Lines = BTreeMap<String, String>;
+
+/// Everything on the pools, in the ledgers, and all that is held. Without what tells when or how often something was done.
+pub fn lines(things: &[(String, Thing)], host: &Host, held: &[(String, HeldReason)], can: &Capabilities) -> Lines {
+    let mut lines = Lines::new();
+    let by_name = can.absence == Absence::ByLedger;
+    for (pool, thing) in things {
+        let object = &thing.object;
+        let place = object.place;
+        let (size, content) = (object.size, &thing.content);
+        let (key, value) = match &object.identity {
+            // What is created after its name was freed has another uid.
+            Some(identity) if by_name => {
+                let (kind, name, labels) = (identity.kind, &identity.name, &object.tags.labels);
+                (format!("{pool} {place:?} {kind} {name}"), format!("{size} {labels:?} {content:?}"))
+            }
+            _ => {
+                let (tags, settings, parent) = (object.tags.lasting(), &object.settings, object.parent);
+                let thick = object.provisioning == Some(Provisioning::Thick);
+                let key = format!("{pool} {place:?} {} {:?}", object.address(), object.uid());
+                (key, format!("{size} {tags:?} {settings:?} thick: {thick} parent: {parent:?} {content:?}"))
+            }
+        };
+        lines.insert(key, value);
+    }
+    if !by_name {
+        for (name, pool) in host.pools.iter() {
+            let Some(ledger) = pool.ledger(&prod()) else { continue };
+            for (uid, entry) in &ledger.complete {
+                lines.insert(format!("{name} ledger {uid}"), format!("{entry:?}"));
+            }
+            for (uid, tombstone) in &ledger.tombstones {
+                lines.insert(format!("{name} tombstone {uid}"), format!("{} {}", tombstone.kind, tombstone.name));
+            }
+        }
+    }
+    for (object, reason) in held {
+        lines.insert(format!("held {object} {reason}"), String::new());
+    }
+    lines
+}
+
+/// O1: the end is that of the undisturbed run. `are_where_they_should`: only the places are compared. What was copied from a volume that
+/// was not grown, although its backend said so, has another size.
+pub fn o1_ends_as_undisturbed(end: &Lines, reference: &Lines, are_where_they_should: bool) -> Result<(), String> {
+    let keys: BTreeSet<&String> = end.keys().chain(reference.keys()).collect();
+    let differ = keys.into_iter().filter(|key| match are_where_they_should {
+        true => end.contains_key(*key) != reference.contains_key(*key),
+        false => end.get(*key) != reference.get(*key),
+    });
+    let shown: Vec<String> = differ
+        .map(|key| format!("{key}\n    is        {:?}\n    should be {:?}", end.get(key), reference.get(key)))
+        .collect();
+    if shown.is_empty() { Ok(()) } else { Err(format!("O1: it ends elsewhere:\n  {}", shown.join("\n  "))) }
+}
+
+/// O2: of each uid at most one creation and one destruction had an effect.
+pub fn o2_made_and_destroyed_once(done: &[Done]) -> Result<(), String> {
+    let mut counts: BTreeMap<(Uid, &str), usize> = BTreeMap::new();
+    for one in done.iter().filter(|one| one.changed() && !one.half) {
+        let what = match one.step.action {
+            Action::Create { .. } | Action::Snapshot { .. } => "created",
+            Action::Destroy | Action::Purge => "destroyed",
+            _ => continue,
+        };
+        *counts.entry((one.step.identity.uid, what)).or_default() += 1;
+    }
+    match counts.into_iter().find(|(_, count)| *count > 1) {
+        Some(((uid, what), count)) => Err(format!("O2: {uid} was {what} {count} times")),
+        None => Ok(()),
+    }
+}
+
+/// O3: every owned object is declared, in the trash, released or held; and every declared one exists or is held.
+pub fn o3_objects_and_documents_agree(
+    things: &[(String, Thing)],
+    reading: &Reading,
+    held: &[(String, HeldReason)],
+) -> Result<(), String> {
+    let held: BTreeSet<&str> = held.iter().map(|(object, _)| object.as_str()).collect();
+    let mut there: BTreeMap<String, &Object> = BTreeMap::new();
+    let owned = |object: &&Object| object.identity.as_ref().is_some_and(|id| id.owner == prod());
+    let declared = |pool: &str| reading.specs.backends.keys().any(|name| name.as_str() == pool);
+    for object in things.iter().filter(|(pool, _)| declared(pool)).map(|(_, thing)| &thing.object).filter(owned) {
+        let identity = object.identity.as_ref().unwrap();
+        let key = format!("{}/{}", identity.kind.as_lower(), identity.name);
+        match object.place {
+            Place::Trash => continue,
+            Place::Temporary if !held.contains(key.as_str()) => {
+                return Err(format!("O3: {} was left unfinished", object.native));
+            }
+            Place::Temporary => continue,
+            Place::Live => {}
+        }
+        let declared = reading.specs.declares(identity.kind, &identity.name);
+        // What is said to be renamed from it is held, and it with that.
+        let volumes = reading.specs.volumes.values().map(|spec| (Kind::Volume, &spec.meta));
+        let snapshots = reading.specs.snapshots.values().map(|spec| (Kind::Snapshot, &spec.meta));
+        let renamed = volumes.chain(snapshots).any(|(kind, meta)| {
+            let is_it = kind == identity.kind && meta.renamed_from.as_ref() == Some(&identity.name);
+            is_it && held.contains(format!("{}/{}", kind.as_lower(), meta.name).as_str())
+        });
+        if !declared && !renamed && !object.tags.retained && !held.contains(key.as_str()) {
+            return Err(format!("O3: {key} is there, and neither declared nor released nor held"));
+        }
+        if there.insert(key.clone(), object).is_some() && !held.contains(key.as_str()) {
+            return Err(format!("O3: {key} is there twice"));
+        }
+    }
+    let volumes = reading.specs.volumes.keys().map(|name| format!("volume/{name}"));
+    let snapshots = reading.specs.snapshots.keys().map(|name| format!("snapshot/{name}"));
+    for key in volumes.chain(snapshots).filter(|key| !held.contains(key.as_str())) {
+        let Some(object) = there.get(&key) else { return Err(format!("O3: {key} is neither there nor held")) };
+        let spec = reading.specs.volumes.get(key.strip_prefix("volume/").unwrap_or_default());
+        let differs = |spec: &&VolumeSpec| {
+            let is_protected = spec.protected.is_none_or(|protected| object.tags.protected == protected);
+            object.size < *spec.size || object.settings != VolumeSettings::of(spec) || !is_protected
+        };
+        if spec.as_ref().is_some_and(differs) || object.tags.retained {
+            return Err(format!("O3: {key} is not as declared: {object:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What the content of every object must be, by what was done.
+#[derive(Debug, Clone, Default)]
+pub struct Canary {
+    of: BTreeMap<(String, Key), BTreeMap<u64, u64>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Uid(Uid),
+    Native(String),
+}
+
+fn key(object: &Object) -> Key {
+    object.uid().map_or_else(|| Key::Native(object.address().to_string()), Key::Uid)
+}
+
+impl Canary {
+    pub fn before(things: &[(String, Thing)]) -> Self {
+        let whole = things.iter().filter(|(_, thing)| thing.object.place != Place::Temporary);
+        Self { of: whole.map(|(pool, thing)| ((pool.clone(), key(&thing.object)), thing.content.clone())).collect() }
+    }
+
+    /// Follows what was done. A restore that was cut short leaves a content that nobody promises.
+    fn follow(&mut self, done: &[Done]) -> BTreeSet<(String, Key)> {
+        let mut half = BTreeSet::new();
+        for one in done.iter().filter(|one| one.changed() || one.half) {
+            let at = |uid| (one.pool.clone(), Key::Uid(uid));
+            let own = at(one.step.identity.uid);
+            let content = match &one.step.action {
+                Action::Restore { .. } if one.half => {
+                    half.insert(own);
+                    continue;
+                }
+                _ if one.half => continue,
+                Action::Create { origin: None, .. } => BTreeMap::new(),
+                Action::Create { origin: Some(Origin::Snapshot(from) | Origin::Volume(from)), .. }
+                | Action::Snapshot { volume: from, .. }
+                | Action::Restore { snapshot: from, .. } => self.of.get(&at(from.uid)).cloned().unwrap_or_default(),
+                Action::Adopt { .. } => {
+                    let foreign = (one.pool.clone(), Key::Native(one.step.address_before().to_string()));
+                    self.of.remove(&foreign).unwrap_or_default()
+                }
+                _ => continue,
+            };
+            half.remove(&own);
+            self.of.insert(own, content);
+        }
+        half
+    }
+}
+
+/// O4: the content of every object is what the declared operations made it.
+pub fn o4_content_is_as_declared(mut canary: Canary, done: &[Done], things: &[(String, Thing)]) -> Result<(), String> {
+    let half = canary.follow(done);
+    for (pool, thing) in things.iter().filter(|(_, thing)| thing.object.place != Place::Temporary) {
+        let at = (pool.clone(), key(&thing.object));
+        if half.contains(&at) {
+            continue;
+        }
+        match canary.of.get(&at) {
+            None => return Err(format!("O4: nobody made {}", thing.object.native)),
+            Some(content) if *content != thing.content => {
+                let (native, is) = (&thing.object.native, &thing.content);
+                return Err(format!("O4: the content of {native} is {is:?} and should be {content:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// O4: what vanishes now is missed: it is held, and nothing empty is put in its place.
+pub async fn o4_losses_are_seen(host: &Host, reading: &Reading, manner: &Manner, held: &Holds) -> Result<(), String> {
+    let after = host.fork(true);
+    let mut vanished = Vec::new();
+    for (pool, thing) in after.things().iter().filter(|(_, thing)| thing.object.place == Place::Live) {
+        let Some(identity) = thing.object.identity.as_ref().filter(|id| id.owner == prod()) else { continue };
+        let name = format!("{}/{}", identity.kind.as_lower(), identity.name);
+        let is_declared = reading.specs.declares(identity.kind, &identity.name);
+        if is_declared && !held.iter().any(|(other, _)| *other == name) {
+            // One inside of a volume vanishes with it.
+            after.pools[pool].outside(&Outside::DeleteAt(thing.at()));
+            vanished.push(name);
+        }
+    }
+    let passed = after.pass(reading, manner).await.map_err(|error| error.to_string())?;
+    let now = holds(passed.report.plan.as_ref().unwrap());
+    let made = after.gate.done();
+    let is_made = |name: &String| {
+        made.iter().any(|one| {
+            let identity = &one.step.identity;
+            one.step.action.is_first() && *name == format!("{}/{}", identity.kind.as_lower(), identity.name)
+        })
+    };
+    match vanished.iter().find(|name| !now.iter().any(|(other, _)| other == *name) || is_made(name)) {
+        Some(name) => Err(format!("O4: {name} vanished, and nothing says so: {now:?}")),
+        None => Ok(()),
+    }
+}
+
+/// O5: more passes do nothing to a pool, and from the second on they write nothing at all.
+pub async fn o5_stays_settled(host: &Host, reading: &Reading, manner: &Manner) -> Result<(), String> {
+    for pass in 1..=3 {
+        let before = host.gate.trace().len();
+        let passed = host.pass(reading, manner).await.map_err(|error| error.to_string())?;
+        let plan = passed.report.plan.as_ref().unwrap();
+        if !plan.steps.is_empty() {
+            return Err(format!("O5: pass {pass} after the last has steps: {:#?}", plan.steps));
+        }
+        let trace = host.gate.trace();
+        let wrote = trace[before..].iter().find(|(_, kind)| match kind {
+            CallKind::List | CallKind::Read | CallKind::Lock => false,
+            CallKind::Metadata | CallKind::Step(..) => true,
+            CallKind::Commit => pass > 1,
+        });
+        if let Some((point, _)) = wrote {
+            return Err(format!("O5: pass {pass} after the last makes the call {point}"));
+        }
+    }
+    Ok(())
+}
+
+/// O7: what there was before is there again, under its name and as it was; it may have grown.
+pub fn o7_went_back(reading: &Reading, earlier: &[(String, Thing)], now: &[(String, Thing)]) -> Result<(), String> {
+    let declared = |(_, thing): &&(String, Thing)| {
+        let identity = thing.object.identity.as_ref();
+        let is_declared = identity.is_some_and(|id| id.owner == prod() && reading.specs.declares(id.kind, &id.name));
+        is_declared && thing.object.place == Place::Live
+    };
+    for (pool, thing) in earlier.iter().filter(declared) {
+        let object = &thing.object;
+        let found = now
+            .iter()
+            .find(|(at, other)| at == pool && other.at() == object.address() && other.object.uid() == object.uid());
+        let Some((_, other)) = found.filter(|(_, other)| other.object.place == Place::Live) else {
+            return Err(format!("O7: {} did not come back", object.native));
+        };
+        let same_tags = other.object.tags.protected == object.tags.protected
+            && other.object.tags.labels == object.tags.labels
+            && other.object.tags.retained == object.tags.retained;
+        if other.object.size < object.size || !same_tags {
+            return Err(format!("O7: {} came back as {:?}", object.native, other.object));
+        }
+    }
+    Ok(())
+}
+
+/// O8: a rejected document causes no step on its object.
+pub fn o8_no_call_for(done: &[Done], kind: Kind, name: &str) -> Result<(), String> {
+    let is_it = |one: &&Done| one.step.identity.kind == kind && one.step.identity.name.as_str() == name;
+    match done.iter().find(is_it) {
+        Some(one) => Err(format!("O8: its document was rejected: {} {}", one.step.action, one.step.native)),
+        None => Ok(()),
+    }
+}
+
+/// O11: what belongs to nobody, or to another owner, is as it was.
+pub fn o11_foreign_objects_untouched(
+    before: &[(String, Thing)],
+    now: &[(String, Thing)],
+    done: &[Done],
+) -> Result<(), String> {
+    let foreign = |(_, thing): &&(String, Thing)| thing.object.identity.as_ref().is_none_or(|id| id.owner != prod());
+    let adopted: BTreeSet<(&str, &NativeName)> = done
+        .iter()
+        .filter(|one| matches!(one.step.action, Action::Adopt { .. }) || one.step.identity.owner != prod())
+        .map(|one| (one.pool.as_str(), &one.step.native))
+        .collect();
+    for (pool, thing) in before.iter().filter(foreign) {
+        let native = &thing.object.native;
+        if adopted.contains(&(pool.as_str(), native)) {
+            continue;
+        }
+        let same = |(at, other): &&(String, Thing)| {
+            // Renamed with the volume that it is inside of, which was adopted, it is still the same.
+            let (one, two) = (&thing.object, &other.object);
+            at == pool
+                && one.native == two.native
+                && one.id == two.id
+                && one.size == two.size
+                && thing.content == other.content
+        };
+        if !now.iter().any(|other| same(&other)) {
+            return Err(format!("O11: {native} is not ours, and was changed"));
+        }
+    }
+    Ok(())
+}
+
+/// O13: what a pass reported as done is seen to be done.
+pub fn o13_reports_are_true(
+    passed: &Passed,
+    things: &[(String, Thing)],
+    ledgers: &BTreeMap<String, Ledger>,
+) -> Result<(), String> {
+    let failed = &passed.report.failed;
+    // The end of the pass could not be observed, which it says.
+    if failed.iter().any(|(_, error)| error.effect != Effect::No) {
+        return Ok(());
+    }
+    let mut outcomes: BTreeMap<usize, JournalOutcome> = BTreeMap::new();
+    for event in &passed.heard {
+        if let Event::Finished { step, outcome, .. } = event {
+            outcomes.insert(*step, outcome.clone());
+        }
+    }
+    outcomes.retain(|_, outcome| matches!(outcome, JournalOutcome::Changed | JournalOutcome::Unchanged));
+    for step in outcomes.keys().map(|index| &passed.run.steps[*index]).filter(|step| step.action.is_first()) {
+        let ledger = step.backend().and_then(|backend| ledgers.get(backend.as_str()));
+        // If it vanished now, it could not be told from what never was.
+        if !ledger.is_some_and(|ledger| ledger.complete.contains_key(&step.identity.uid)) {
+            return Err(format!("O13: reported as done, and not in the ledger: {} {}", step.action, step.native));
+        }
+    }
+    let claims = outcomes.len();
+    let mut last: BTreeMap<Uid, &Step> = BTreeMap::new();
+    for index in outcomes.keys() {
+        let step = &passed.run.steps[*index];
+        last.insert(step.identity.uid, step);
+    }
+    for step in last.values() {
+        if !is_shown(step, things) {
+            return Err(format!("O13: reported as done, and not so: {} {}", step.action, step.native));
+        }
+    }
+    let counted = passed.report.changed + passed.report.unchanged;
+    if counted != claims {
+        return Err(format!("O13: {counted} steps are counted as done, and {claims} were told"));
+    }
+    Ok(())
+}
+
+/// O13: what the journal tells as done reached the backend. Not so if the backend lied: a later line takes that back.
+pub fn o13_journal_tells_only_effects(journal: &[JournalEntry], done: &[Done]) -> Result<(), String> {
+    let made: BTreeSet<(Uid, String)> =
+        done.iter().map(|one| (one.step.identity.uid, one.step.action.to_string())).collect();
+    let of_steps = journal.iter().filter(|entry| entry.destroys.is_some() && entry.outcome == JournalOutcome::Changed);
+    match of_steps.into_iter().find(|entry| !made.contains(&(entry.uid, entry.detail.clone()))) {
+        Some(entry) => Err(format!("O13: the journal tells that this was done: {} {}", entry.detail, entry.name)),
+        None => Ok(()),
+    }
+}
+
+/// O13: the journal tells every step that had an effect as done, also if the process died in it. (A sweep has no line.)
+pub fn o13_journal_tells_every_effect(journal: &[JournalEntry], done: &[Done]) -> Result<(), String> {
+    let is_done = |entry: &&JournalEntry| matches!(entry.outcome, JournalOutcome::Changed | JournalOutcome::Unchanged);
+    let told: BTreeSet<(Uid, &str)> =
+        journal.iter().filter(is_done).map(|entry| (entry.uid, entry.detail.as_str())).collect();
+    for one in done.iter().filter(|one| one.changed() && one.step.action != Action::Sweep) {
+        let detail = one.step.action.to_string();
+        if !told.contains(&(one.step.identity.uid, detail.as_str())) {
+            return Err(format!("O13: the journal does not tell that this was done: {detail} {}", one.step.native));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a pool shows the effect of a step, by rules that know nothing of the engine's ways.
+fn is_shown(step: &Step, things: &[(String, Thing)]) -> bool {
+    let pool = step.backend().map(ToString::to_string).unwrap_or_default();
+    let objects = || things.iter().filter(|(at, _)| *at == pool).map(|(_, thing)| &thing.object);
+    let of_uid = |place: Place| objects().find(|o| o.uid() == Some(step.identity.uid) && o.place == place);
+    let live = of_uid(Place::Live).filter(|object| object.native == step.native);
+    match &step.action {
+        Action::Create { size, .. } => live.is_some_and(|object| object.size >= *size),
+        Action::Snapshot { .. } | Action::Adopt { .. } | Action::Rename { .. } => live.is_some(),
+        Action::Grow { to } => live.is_some_and(|object| object.size >= *to),
+        Action::Restore { request, .. } => live.is_some_and(|o| o.tags.restored.as_ref() == Some(request)),
+        Action::SetTags { tags } => live.is_some_and(|object| object.tags.lasting() == tags.lasting()),
+        Action::Reserve => live.is_some_and(|object| object.provisioning == Some(Provisioning::Thick)),
+        Action::Configure { settings } => live.is_some_and(|object| object.settings == *settings),
+        Action::Undelete { .. } => live.is_some() && of_uid(Place::Trash).is_none(),
+        Action::Trash { .. } => of_uid(Place::Live).is_none() && of_uid(Place::Trash).is_some(),
+        Action::Destroy => of_uid(Place::Live).is_none() && of_uid(Place::Trash).is_none(),
+        Action::Purge => of_uid(Place::Trash).is_none(),
+        Action::Sweep => of_uid(Place::Temporary).is_none(),
+        Action::Detach => objects().all(|object| object.parent != Some(step.identity.uid)),
+    }
+}
+
+/// O12: a process that knows nothing has nothing to do either.
+pub async fn o12_settled_for_a_stranger(host: &Host, reading: &Reading, manner: &Manner) -> Result<(), String> {
+    let stranger = host.fork(false);
+    let passed = stranger.pass(reading, manner).await.map_err(|error| error.to_string())?;
+    match passed.report.plan.unwrap().steps {
+        steps if steps.is_empty() => Ok(()),
+        steps => Err(format!("O12: without the store there is something to do: {steps:#?}")),
+    }
+}
