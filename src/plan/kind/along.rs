@@ -82,17 +82,19 @@ pub(super) fn come_along<'a>(
     Ok(along)
 }
 
-/// Holds a snapshot that is in the trash inside of a volume which no document brings back.
+/// Holds a snapshot that is in the trash inside of a volume which no document brings back. A snapshot that went to the trash by itself comes
+/// back alone if its volume is live.
 pub(super) fn check_not_left_inside(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
     subject: &Subject<'_>,
     object: &OwnedObject<'_>,
 ) -> Result<(), Hold> {
-    if !moves_with_volume(usable, object) {
+    let volume = object.tags.volume.and_then(|uid| inventory.by_uid.get(&uid));
+    let is_live = volume.is_some_and(|volume| volume.place == Place::Live);
+    if !moves_with_volume(usable, object) && (object.parent_volume.is_none() || is_live) {
         return Ok(());
     }
-    let volume = object.tags.volume.and_then(|uid| inventory.by_uid.get(&uid));
     let at = object.address();
     let message = format!("{at} is in the trash inside of its volume, and comes back only with it");
     let fix = match volume {
