@@ -15,6 +15,7 @@ use super::gate::Done;
 use super::host::{Host, Manner, Passed, prod};
 use super::oracles::{self, Canary, Lines};
 use super::pool::{Bench, Outside, Thing};
+use super::reports;
 use super::sim::Simulator;
 
 fn identity(kind: Kind, name: &str, uid: &str) -> Identity {
@@ -67,6 +68,13 @@ fn o2_a_second_creation_and_a_second_destruction_are_seen() {
     }
     let unchanged = Done { result: Ok(Outcome::Unchanged), ..done(create()) };
     assert_eq!(oracles::o2_made_and_destroyed_once(&[done(create()), unchanged]), Ok(()));
+}
+
+#[test]
+fn o2_a_step_beside_another_writer_is_seen() {
+    let held = vec![("volume/db".to_owned(), HeldReason::OtherWriter)];
+    assert_eq!(oracles::o2_nothing_beside_another_writer(&[], &held), Ok(()));
+    assert!(oracles::o2_nothing_beside_another_writer(&[done(create())], &held).is_err());
 }
 
 #[test]
@@ -231,12 +239,12 @@ fn o13_a_report_that_is_not_true_is_seen() {
         let passed = Passed { report: Report { changed: 1, ..Report::default() }, run, heard: vec![finished] };
         let things = [thing(db(), place, &[])];
         assert!(
-            oracles::o13_reports_are_true(&passed, &things, &BTreeMap::new()).is_err(),
+            reports::o13_reports_are_true(&passed, &things, &BTreeMap::new()).is_err(),
             "{} at {place:?}",
             step.action
         );
         let uncounted = Passed { report: Report::default(), ..passed };
-        assert!(oracles::o13_reports_are_true(&uncounted, &[], &BTreeMap::new()).is_err());
+        assert!(reports::o13_reports_are_true(&uncounted, &[], &BTreeMap::new()).is_err());
     }
 }
 
@@ -247,16 +255,16 @@ fn o13_what_the_journal_does_not_tell_is_seen() {
     let entry = JournalEntry::new(1, "", backend, &db(), made.step.action.verb().into(), detail);
     let told = |outcome| [JournalEntry { outcome, ..entry.clone() }];
     let judged =
-        |journal: &[JournalEntry]| oracles::o13_journal_tells_every_effect(journal, std::slice::from_ref(&made));
+        |journal: &[JournalEntry]| reports::o13_journal_tells_every_effect(journal, std::slice::from_ref(&made));
     assert_eq!(judged(&told(JournalOutcome::Changed)), Ok(()));
     assert!(judged(&told(JournalOutcome::Failed)).is_err());
     assert!(judged(&[]).is_err());
     let entry = JournalEntry { destroys: Some(false), ..entry.clone() };
     assert_eq!(
-        oracles::o13_journal_tells_only_effects(std::slice::from_ref(&entry), std::slice::from_ref(&made)),
+        reports::o13_journal_tells_only_effects(std::slice::from_ref(&entry), std::slice::from_ref(&made)),
         Ok(())
     );
-    assert!(oracles::o13_journal_tells_only_effects(std::slice::from_ref(&entry), &[]).is_err(), "it was not made");
+    assert!(reports::o13_journal_tells_only_effects(std::slice::from_ref(&entry), &[]).is_err(), "it was not made");
 }
 
 #[test]

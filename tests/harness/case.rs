@@ -14,6 +14,7 @@ use super::gate::{CallKind, Fault, Gate, Point};
 use super::host::{Host, Manner};
 use super::oracles::{self, Canary, Lines};
 use super::pool::Thing;
+use super::reports;
 use super::story::{Chapter, Work};
 
 /// Passes within which a world without faults must settle: one to recover, one to act, one for what only then could be begun
@@ -105,7 +106,7 @@ pub async fn work(scene: &Scene<'_>, host: &Host, reached: &mut Reached) -> Resu
                 let passed = host.pass(reading, &scene.manner()).await.map_err(|error| error.to_string())?;
                 let plan = passed.report.plan.as_ref().unwrap();
                 reached.add_held(plan);
-                oracles::o13_reports_are_true(&passed, &host.things(), &host.ledgers())?;
+                reports::o13_reports_are_true(&passed, &host.things(), &host.ledgers())?;
                 if host.gate.has_struck() || (plan.steps.is_empty() && passed.report.failed.is_empty()) {
                     return Ok(());
                 }
@@ -245,15 +246,16 @@ async fn judge(
     let end = oracles::lines(&things, host, &held, &scene.capabilities);
     oracles::o1_ends_as_undisturbed(&end, &scene.reference, matches!(fault, Fault::Lie | Fault::Cut))?;
     oracles::o2_made_and_destroyed_once(&done)?;
+    oracles::o2_nothing_beside_another_writer(&done[past..], &held)?;
     oracles::o3_objects_and_documents_agree(&things, reading, &held)?;
     oracles::o4_content_is_as_declared(canary, &done[past..], &things)?;
     oracles::o11_foreign_objects_untouched(&before, &things, &done)?;
     let keeps_store = strike.keeps_store && strike.second.is_none_or(|(_, kept)| kept);
     if keeps_store && scene.capabilities.absence != Absence::ByLedger {
         let journal = host.store.journal(10_000).map_err(|error| error.to_string())?;
-        oracles::o13_journal_tells_every_effect(&journal, &done[past..])?;
+        reports::o13_journal_tells_every_effect(&journal, &done[past..])?;
         if fault != Fault::Lie {
-            oracles::o13_journal_tells_only_effects(&journal, &done)?;
+            reports::o13_journal_tells_only_effects(&journal, &done)?;
         }
     }
     oracles::o5_stays_settled(host, reading, &manner).await?;

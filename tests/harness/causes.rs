@@ -80,7 +80,8 @@ pub fn each_hold_has_its_cause(
             // anything, where there is no trash or nothing is renamed.
             HeldReason::Unsupported => {
                 let is_plain_copy = volume.is_some_and(|spec| spec.source.is_some() && !spec.encrypted);
-                let of_volumes = can.trash == TrashAbility::Volumes && held.kind == Kind::Snapshot;
+                let is_inside = held.in_trash && can.snapshots.as_ref().is_some_and(|snapshots| snapshots.nested);
+                let of_volumes = held.kind == Kind::Snapshot && (can.trash == TrashAbility::Volumes || is_inside);
                 is_plain_copy || can.trash == TrashAbility::None || of_volumes || !can.rename
             }
             HeldReason::InUse => can.client_visibility == ClientVisibility::None,

@@ -18,6 +18,7 @@ use super::gate::{Done, Fault, Gate, Rates};
 use super::host::{Host, Manner, prod};
 use super::oracles::{self, Canary};
 use super::pool::{Bench, Outside, Thing};
+use super::reports;
 
 const VOLUMES: u64 = 5;
 const SNAPSHOTS: u64 = 4;
@@ -191,7 +192,7 @@ pub async fn tell(bench: &dyn Bench, mode: &str, seed: u64, reached: &mut Reache
                 passed = host.pass(&last, &manner) => match passed {
                     Ok(passed) => {
                         reached.add_held(passed.report.plan.as_ref().unwrap());
-                        oracles::o13_reports_are_true(&passed, &host.things(), &host.ledgers())?;
+                        reports::o13_reports_are_true(&passed, &host.things(), &host.ledgers())?;
                         false
                     }
                     Err(error) if !gate.is_dead() => return Err(error.to_string()),
@@ -263,7 +264,7 @@ async fn settles(
     // What a stranger changed back no observation shows.
     if memory.knows_all && !memory.meddled && can.absence != Absence::ByLedger {
         let journal = host.store.journal(10_000).map_err(|error| error.to_string())?;
-        oracles::o13_journal_tells_every_effect(&journal, &done)?;
+        reports::o13_journal_tells_every_effect(&journal, &done)?;
     }
     causes::each_hold_has_its_cause(host, reading, can, memory, &plan)?;
     oracles::o5_stays_settled(host, reading, &manner).await?;

@@ -198,7 +198,7 @@ impl Host {
         let (mut last, mut held) = (None, None);
         for _ in 0..most {
             let passed = self.pass(reading, manner).await.map_err(|error| error.to_string())?;
-            super::oracles::o13_reports_are_true(&passed, &self.things(), &self.ledgers())?;
+            super::reports::o13_reports_are_true(&passed, &self.things(), &self.ledgers())?;
             let plan = passed.report.plan.unwrap();
             if !passed.report.refused.is_empty() {
                 return Err(format!("refused: {:?}", passed.report.refused));

@@ -24,6 +24,7 @@ pub mod generated;
 pub mod host;
 pub mod oracles;
 pub mod pool;
+pub mod reports;
 pub mod seed;
 pub mod sim;
 pub mod stories;

@@ -184,6 +184,7 @@ async fn undisturbed(scene: &mut Scene<'_>, host: &Host, reached: &mut Reached) 
     reached.add_clean(scene.mode, &done[past..]);
     scene.reference = oracles::lines(&things, host, &held, &scene.capabilities);
     oracles::o2_made_and_destroyed_once(&done)?;
+    oracles::o2_nothing_beside_another_writer(&done[past..], &held)?;
     oracles::o3_objects_and_documents_agree(&things, reading, &held)?;
     oracles::o4_content_is_as_declared(canary, &done[past..], &things)?;
     oracles::o11_foreign_objects_untouched(&before, &things, &done)?;

@@ -23,10 +23,10 @@ fn trouble() -> Vec<Chapter> {
         Chapter::new("declare", grown("1Mi")),
         Chapter::new("another writer", grown("2Mi"))
             .after(clients_write(1))
-            .after(vec![Outside::TakeLock(prod())])
+            .after(vec![Outside::TakeLock(prod()), Outside::LeaveUnfinished("half")])
             .holds(&[("volume/db", OtherWriter)]),
         Chapter::new("away", grown("2Mi"))
-            .after(vec![Outside::ReleaseLock, Outside::GoAway])
+            .after(vec![Outside::Delete("half"), Outside::ReleaseLock, Outside::GoAway])
             .holds(&[("volume/db", Unobserved)]),
         Chapter::new("back", grown("2Mi")).after(vec![Outside::ComeBack]),
         Chapter::new("another pool", grown("3Mi"))
