@@ -1,6 +1,9 @@
 //! The pool as a whole: its mark, its locks and ledgers, its listings, and what else is in the directory.
 
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::super::claims::StepClaims;
 use super::*;
@@ -414,16 +417,21 @@ async fn many_objects_are_listed_quickly() {
     }
     let mut times = Vec::new();
     for _ in 0..5 {
-        let begun = Instant::now();
-        let objects = bench.objects().await;
-        times.push(begun.elapsed());
+        let begun = busy();
+        let objects = observe::observe(&bench.path, false, &Scope::All { owner: owner() }).unwrap().objects;
+        times.push(busy() - begun);
         assert_eq!(objects.len(), COUNT);
         assert!(objects.is_sorted_by(|a, b| (&a.native, a.place) < (&b.native, b.place)));
     }
     times.sort();
-    // An optimised build on an idle machine takes about 10 µs for each; this bound is for a debug build on a busy one.
+    // An optimised build takes about 10 µs for each; this bound is for a debug build.
     assert!(times[0].as_millis() < 1000, "{COUNT} objects in {times:?}");
     eprintln!("{COUNT} objects in {times:?}");
+}
+
+/// The time that processors have worked for this thread: how busy the machine is with something else does not count.
+fn busy() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap()
 }
 
 /// A listing taken while objects go to the trash and back sees each of them, in one place or the other.
