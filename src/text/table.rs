@@ -33,6 +33,27 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Cell<'a> {
     }
 }
 
+/// A cell that is safe to show, with the columns that its text takes on a terminal.
+struct SafeCell<'a> {
+    text: Cow<'a, str>,
+    code: &'static str,
+    is_whole: bool,
+    width: usize,
+}
+
+impl<'a> From<Cell<'a>> for SafeCell<'a> {
+    fn from(Cell { text, code, is_whole }: Cell<'a>) -> Self {
+        if is_plain(&text) {
+            return Self { width: text.len(), text, code, is_whole };
+        }
+        let text = match escape(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(safe) => Cow::Owned(safe),
+        };
+        Self { width: visible_width(&text), text, code, is_whole }
+    }
+}
+
 /// The columns by which the continuation of a row is indented.
 const INDENT: usize = 4;
 
@@ -49,10 +70,10 @@ pub fn table<'a, C: Into<Cell<'a>>, const N: usize>(
     rows: impl IntoIterator<Item = [C; N]>,
     paint: Paint,
 ) -> String {
-    let rows: Vec<[Cell<'a>; N]> = rows.into_iter().map(|row| row.map(|cell| safe(cell.into()))).collect();
+    let rows: Vec<[SafeCell<'a>; N]> = rows.into_iter().map(|row| row.map(|cell| cell.into().into())).collect();
     let columns = Columns::new(heading, &rows, paint);
     let mut out = String::new();
-    columns.write(&mut out, &heading.map(|text| Cell::coloured(text, "1")));
+    columns.write(&mut out, &heading.map(|text| Cell::coloured(text, "1").into()));
     for row in &rows {
         columns.write(&mut out, row);
         columns.write_below(&mut out, heading, row);
@@ -85,13 +106,13 @@ struct Columns<const N: usize> {
 }
 
 impl<const N: usize> Columns<N> {
-    fn new(heading: [&str; N], rows: &[[Cell<'_>; N]], paint: Paint) -> Self {
+    fn new(heading: [&str; N], rows: &[[SafeCell<'_>; N]], paint: Paint) -> Self {
         let headings = heading.map(visible_width);
         let mut widths = headings;
         let mut has_text = [paint.width.is_none() || rows.is_empty(); N];
         for row in rows {
             for ((width, has_text), cell) in widths.iter_mut().zip(&mut has_text).zip(row) {
-                *width = visible_width(&cell.text).max(*width);
+                *width = cell.width.max(*width);
                 *has_text |= !is_nothing(&cell.text);
             }
         }
@@ -108,7 +129,7 @@ impl<const N: usize> Columns<N> {
     }
 
     /// Writes the line of a row: its cells, each with its colour.
-    fn write(&self, out: &mut String, cells: &[Cell<'_>; N]) {
+    fn write(&self, out: &mut String, cells: &[SafeCell<'_>; N]) {
         // The end of what is written in the current line.
         let mut at = 0;
         for (cell, place) in cells.iter().zip(self.places) {
@@ -117,8 +138,7 @@ impl<const N: usize> Columns<N> {
             if cell.text.is_empty() {
                 continue;
             }
-            let wide = visible_width(&cell.text);
-            let is_too_long = begin + wide > self.limit;
+            let is_too_long = begin + cell.width > self.limit;
             if is_too_long {
                 begin = begin.min(INDENT);
             }
@@ -127,21 +147,21 @@ impl<const N: usize> Columns<N> {
                 at = 0;
             }
             out.extend(std::iter::repeat_n(' ', begin - at));
-            at = begin + wide;
+            at = begin + cell.width;
             self.write_text(out, cell, begin, begin);
         }
         end_line(out);
     }
 
     /// Writes the cells of a row that are below it.
-    fn write_below(&self, out: &mut String, heading: [&str; N], cells: &[Cell<'_>; N]) {
+    fn write_below(&self, out: &mut String, heading: [&str; N], cells: &[SafeCell<'_>; N]) {
         let mut at = 0;
         for ((cell, name), place) in cells.iter().zip(heading).zip(self.places) {
             if place != ColumnPlace::Below || is_nothing(&cell.text) {
                 continue;
             }
             let begin = visible_width(name) + 1;
-            let wide = begin + visible_width(&cell.text);
+            let wide = begin + cell.width;
             if at > 0 && at + GAP + wide > self.limit {
                 end_line(out);
                 at = 0;
@@ -160,9 +180,9 @@ impl<const N: usize> Columns<N> {
     }
 
     /// Writes the text of a cell from column `at` on. What does not fit continues on lines that begin at `indent`.
-    fn write_text(&self, out: &mut String, cell: &Cell<'_>, at: usize, indent: usize) {
-        let Cell { text, code, is_whole } = cell;
-        match at + visible_width(text) > self.limit && !is_whole {
+    fn write_text(&self, out: &mut String, cell: &SafeCell<'_>, at: usize, indent: usize) {
+        let SafeCell { text, code, is_whole, width } = cell;
+        match at + width > self.limit && !is_whole {
             true => {
                 let mut folded = String::new();
                 fold(&mut folded, text, at, indent, self.limit);
@@ -177,7 +197,7 @@ impl<const N: usize> Columns<N> {
 fn fit<const N: usize>(
     headings: [usize; N],
     widths: &mut [usize; N],
-    rows: &[[Cell<'_>; N]],
+    rows: &[[SafeCell<'_>; N]],
     shown: &[usize],
     limit: usize,
 ) -> usize {
@@ -206,11 +226,11 @@ fn end_line(out: &mut String) {
 fn shrinkable<const N: usize>(
     headings: [usize; N],
     widths: [usize; N],
-    rows: &[[Cell<'_>; N]],
+    rows: &[[SafeCell<'_>; N]],
     line: &[usize],
     excess: usize,
 ) -> Option<usize> {
-    let longer = |column: usize, room: usize| rows.iter().filter(|row| visible_width(&row[column].text) > room).count();
+    let longer = |column: usize, room: usize| rows.iter().filter(|row| row[column].width > room).count();
     line.iter()
         .filter_map(|column| {
             let room = widths[*column].checked_sub(excess)?;
@@ -219,16 +239,6 @@ fn shrinkable<const N: usize>(
         .min()
         .filter(|(longer, _)| longer * 2 <= rows.len())
         .map(|(_, Reverse(column))| column)
-}
-
-fn safe(cell: Cell<'_>) -> Cell<'_> {
-    if is_plain(&cell.text) {
-        return cell;
-    }
-    match escape(&cell.text) {
-        Cow::Borrowed(_) => cell,
-        Cow::Owned(safe) => Cell { text: Cow::Owned(safe), ..cell },
-    }
 }
 
 #[cfg(test)]
