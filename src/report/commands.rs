@@ -67,9 +67,9 @@ impl Commands {
             return text.to_owned();
         }
         let mut out = String::with_capacity(text.len());
-        let without_digest = without_digest(text).filter(|_| self.digest_changes);
+        let without_digest = self.digest_changes.then(|| without_digest(text)).flatten();
         let text = without_digest.as_deref().unwrap_or(text);
-        let of_part = of_part(text).filter(|_| !self.only.is_empty());
+        let of_part = (!self.only.is_empty()).then(|| of_part(text)).flatten();
         let text = of_part.as_deref().unwrap_or(text);
         for (index, part) in text.split('`').enumerate() {
             if index > 0 {
