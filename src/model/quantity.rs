@@ -58,9 +58,10 @@ impl Size {
     /// Returns the exact form with the shortest number: a whole one, or one with a decimal digit where that is shorter (`1.5Gi`, `512Mi`);
     /// of two, one in a binary unit.
     fn shortest(self) -> ExactForm {
-        let of_unit = |unit: &'static SizeUnit| (0..=1).filter_map(move |decimals| ExactForm::of(self, unit, decimals));
+        // Of one unit, a whole number is shorter than one with a decimal digit.
+        let of_unit = |unit| ExactForm::of(self, unit, 0).or_else(|| ExactForm::of(self, unit, 1));
         // A number below 1 is no shorter than that of a smaller unit.
-        let forms = UNITS.iter().filter(|unit| self.0 >= unit.bytes).flat_map(of_unit);
+        let forms = UNITS.iter().filter(|unit| self.0 >= unit.bytes).filter_map(of_unit);
         forms.min_by_key(ExactForm::width).unwrap_or(ExactForm { number: self.0, decimals: 0, unit: "" })
     }
 
