@@ -203,6 +203,8 @@ const INCOMPLETE: &[&str] = &[
     "secret in place of a field",
     "password deep below a field of another tool",
     "truth value for a section",
+    "a misspelt field with words for a number",
+    "a misspelt field with a list for a name",
     "a colon in the second line of a text in quotes, and a quote not closed below",
 ];
 

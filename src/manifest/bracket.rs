@@ -2,7 +2,7 @@
 
 use super::known::{is_section, takes_any_text};
 use super::lines::{Line, SourceLines, Typo, is_word, write};
-use super::slips::foreign_comment;
+use super::slips::{foreign_comment, without_colon};
 use super::span::Span;
 
 /// The end of a value in quotes or brackets: the index of its last line, and the byte after it there.
@@ -315,7 +315,7 @@ fn value_with_colon(lines: &SourceLines<'_>, line: usize, start: usize, before: 
             "a value with a colon and a space in it needs quotes",
             lines.edited(line, start, start + value.len(), &in_quotes(value)),
         ),
-        false => ("there is a second colon in this value", "write one value without a colon".to_owned()),
+        false => ("there is a second colon in this value", without_colon(key, value)),
     };
     Typo { span, what, of: String::new(), fix }
 }

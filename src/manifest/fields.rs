@@ -92,7 +92,7 @@ impl<'a> At<'a> {
     pub(super) fn quietly<T>(self, read: impl FnOnce(Self) -> T) -> T {
         let mark = self.file.mark();
         let value = read(self);
-        self.file.remove_problems_after(mark);
+        let _ = self.file.remove_problems_after(mark);
         value
     }
 
@@ -636,7 +636,8 @@ impl<'a> Fields<'a> {
                     _ => text.to_owned(),
                 });
                 let (below, inner) = (below.clone(), only_value(node).map(str::to_owned));
-                unknown.push(UnknownKey { text: key.text.to_string(), span: key.span, value, inner, below });
+                let scalar = node.owned_scalar().filter(|_| !secret);
+                unknown.push(UnknownKey { text: key.text.to_string(), span: key.span, value, scalar, inner, below });
             }
         }
         if unknown.is_empty() {

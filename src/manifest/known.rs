@@ -20,6 +20,11 @@ pub(super) fn takes_any_text(name: &str) -> bool {
     !any_field(&|field| field.name == name && !is_text(field))
 }
 
+/// Whether a field of this name is the name of an object.
+pub(super) fn takes_name(name: &str) -> bool {
+    any_field(&|field| field.name == name && matches!(field.form, FieldForm::Name(_)))
+}
+
 /// Whether a field of this name may contain a secret.
 pub(super) fn is_secret(name: &str) -> bool {
     any_field(&|field| field.name == name && field.is_secret)

@@ -1,12 +1,13 @@
 //! Reads documents by the tables of their fields. Checks every value, reports every problem, and returns the valid values.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use super::fields::{At, Fields, is_no_text_to_some};
 use super::kinds::Reference;
 use super::lines::{Typo, write};
 use super::repair;
-use super::scan::{Key, NodeContent, Scalar};
+use super::scan::{Key, Node, NodeContent, Scalar};
 use super::span::Span;
 use super::text::{File, has_cephx_key, quote};
 use crate::model::Name;
@@ -216,11 +217,77 @@ fn value(at: At<'_>, field: &'static FieldRule, form: &FieldForm, references: &m
             _ => at.choice(choices.words).map(|word| Setting::Text(word.to_owned())),
         },
         FieldForm::List { of, min, max } => {
+            if let Some(items) = corrected_items(at, field, of) {
+                at.expected("a list", at.write(Some(format!("[{}]", items.join(", "))), ""));
+                return None;
+            }
             at.each(min, max, |item| value(item, field, of, references)).map(Setting::List)
         }
         FieldForm::Map(by) => map(at, by, references).map(Setting::Map),
         FieldForm::Labels => labels(at).map(Setting::Map),
     }
+}
+
+/// Why a value is wrong.
+pub(super) struct WrongValue {
+    /// A sentence that begins with the field's name.
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+impl WrongValue {
+    /// Returns the value that the hint writes, if it writes one. `field`: none for an item of a list.
+    pub(super) fn corrected(&self, field: Option<&str>) -> Option<&str> {
+        let rest = self.hint.strip_prefix("write ")?;
+        // Some hints quote a text as it is written.
+        if let Some(text) = rest.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|_| field.is_none()) {
+            return (!text.contains('"')).then_some(rest);
+        }
+        let code = rest.strip_prefix('`')?.strip_suffix('`').filter(|code| !code.contains('`'))?;
+        match field {
+            Some(field) => code.strip_prefix(field)?.strip_prefix(": "),
+            None => Some(code),
+        }
+    }
+}
+
+/// Returns why a value would be wrong for a field that it is not written for. `key`: the place of the field's name.
+pub(super) fn wrong_value(file: &File, field: &'static FieldRule, node: &Node<'_>, key: Span) -> Option<WrongValue> {
+    let strays = RefCell::default();
+    let at = At { file, node, field: field.name, key, secret: field.is_secret, strays: &strays };
+    why_wrong(at, field, &field.form)
+}
+
+/// Returns why a scalar is wrong in a form. Only paths that documents name are recorded, so these are not read.
+fn why_wrong(at: At<'_>, field: &'static FieldRule, form: &FieldForm) -> Option<WrongValue> {
+    if matches!(form, FieldForm::Path) {
+        return None;
+    }
+    let mark = at.file.mark();
+    let read = value(at, field, form, &mut Vec::new());
+    let problem = at.file.remove_problems_after(mark).filter(|_| read.is_none())?;
+    Some(WrongValue { message: problem.message, hint: problem.hint.unwrap_or_default() })
+}
+
+/// Returns the items that a text in place of a list means, if at least one of them must be corrected, too.
+fn corrected_items(at: At<'_>, field: &'static FieldRule, of: &FieldForm) -> Option<Vec<String>> {
+    let (Scalar::Text, text) = at.scalar().filter(|_| !at.secret)? else { return None };
+    let why_wrong = |item: &str| {
+        let content = NodeContent::Scalar { text: item.into(), plain: true, means: Scalar::Text };
+        let node = Node { span: at.node.span, content };
+        let strays = RefCell::default();
+        why_wrong(At { node: &node, key: node.span, strays: &strays, ..at }, field, of)
+    };
+    let mut is_corrected = false;
+    let items = repair::list_items(text).map(|item| {
+        let Some(wrong) = why_wrong(item) else { return Some(item.to_owned()) };
+        is_corrected = true;
+        let written = || wrong.hint.strip_prefix("write ")?.split(' ').next().filter(|word| word.starts_with(item));
+        let written = || written().filter(|word| why_wrong(word).is_none());
+        wrong.corrected(None).or_else(written).map(str::to_owned)
+    });
+    let items: Vec<String> = items.collect::<Option<_>>()?;
+    is_corrected.then_some(items)
 }
 
 fn passes(at: At<'_>, text: &str, check: impl Fn(&str) -> FieldCheck) -> bool {

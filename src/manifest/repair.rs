@@ -107,11 +107,12 @@ pub(super) fn factor(text: &str) -> Option<String> {
     (percent > 0.0 && percent.is_finite()).then(|| (percent / 100.0).to_string())
 }
 
-/// Guesses the name that `Web_1`, `web server` or `volume/web` mean.
+/// Guesses the name that `Web_1`, `web server`, `web:` or `volume/web` mean.
 pub(super) fn name<T: FromStr<Err: Display>>(text: &str) -> Option<String> {
     let text = bare(text);
     let text = text.rsplit('/').next().unwrap_or(text);
-    valid::<T>(text.to_lowercase().replace(['_', ' ', '.'], "-").trim_matches('-').to_owned())
+    let text = text.to_lowercase().replace(['_', ' ', '.'], "-");
+    valid::<T>(text.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned())
 }
 
 /// Writes a text as a value in braces: in quotes, if it would end there.
@@ -141,8 +142,12 @@ pub(super) fn as_pairs(text: &str) -> Option<String> {
 
 /// Writes words, or parts between commas, as a list.
 pub(super) fn as_list(text: &str) -> String {
-    let parts = text.split(|c: char| matches!(c, ',' | '[' | ']') || c.is_whitespace()).filter(|part| !part.is_empty());
-    format!("[{}]", parts.collect::<Vec<_>>().join(", "))
+    format!("[{}]", list_items(text).collect::<Vec<_>>().join(", "))
+}
+
+/// Returns the words of a text, or its parts between commas.
+pub(super) fn list_items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| matches!(c, ',' | '[' | ']') || c.is_whitespace()).filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
@@ -173,8 +178,9 @@ mod tests {
         assert_eq!(durations.map(|text| duration(text).unwrap()), ["7d", "7d", "90m", "1m", "5m", "14d"]);
         assert_eq!(["50 %", "0.5", "5,"].map(|text| percent(text).unwrap()), ["50%", "50%", "5"]);
         assert_eq!(factor("150%").unwrap(), "1.5");
-        let names = ["Web_1", "web server", "volume/web", "web,", "_web"];
-        assert_eq!(names.map(|text| name::<Name>(text).unwrap()), ["web-1", "web-server", "web", "web", "web"]);
+        let names = ["Web_1", "web server", "volume/web", "web,", "_web", "web%:"];
+        let meant = ["web-1", "web-server", "web", "web", "web", "web"];
+        assert_eq!(names.map(|text| name::<Name>(text).unwrap()), meant);
     }
 
     #[test]

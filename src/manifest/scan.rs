@@ -7,6 +7,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
 use super::Limits;
 use super::lines::TOP;
+use super::repair;
 use super::span::{Chunk, Span};
 use super::text::{File, quote};
 use super::typo::recognise;
@@ -22,6 +23,13 @@ impl Node<'_> {
     /// Whether it is a scalar without quotes.
     pub(super) fn is_plain(&self) -> bool {
         matches!(&self.content, NodeContent::Scalar { plain: true, .. })
+    }
+
+    /// Returns a copy of a scalar that borrows nothing.
+    pub(super) fn owned_scalar(&self) -> Option<Node<'static>> {
+        let NodeContent::Scalar { text, plain, means } = &self.content else { return None };
+        let content = NodeContent::Scalar { text: Cow::Owned(text.to_string()), plain: *plain, means: *means };
+        Some(Node { span: self.span, content })
     }
 
     /// Whether it is a scalar without a value.
@@ -281,7 +289,7 @@ impl<'a> Scan<'a, '_> {
         let content = match open {
             OpenNode::List(items) => NodeContent::List(items),
             OpenNode::Map { entries, .. } => {
-                if self.open.is_empty() && self.second_document(&entries) {
+                if self.open.is_empty() && self.second_document(&entries) || self.decimal_comma(&entries) {
                     return None;
                 }
                 self.duplicates(&entries);
@@ -314,6 +322,42 @@ impl<'a> Scan<'a, '_> {
             }
             _ => false,
         }
+    }
+
+    /// Reports a number with a comma, which ends a value in braces: `{size: 1,5Gi}`. Returns whether there is one.
+    fn decimal_comma(&self, entries: &[(Key<'a>, Node<'a>)]) -> bool {
+        for pair in entries.windows(2) {
+            let [(field, whole), (rest, nothing)] = pair else { continue };
+            let (
+                NodeContent::Scalar { text: digits, plain: true, .. },
+                NodeContent::Scalar { text: none, plain: true, .. },
+            ) = (&whole.content, &nothing.content)
+            else {
+                continue;
+            };
+            if !none.is_empty() {
+                continue;
+            }
+            let is_beside =
+                whole.span.line == rest.span.line && whole.span.column + whole.span.len + 1 == rest.span.column;
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            if !(is_beside && is_number && rest.plain && rest.text.starts_with(|c: char| c.is_ascii_digit())) {
+                continue;
+            }
+            let at = Span { len: whole.span.len + 1 + rest.span.len, ..whole.span };
+            let meant = repair::size(&format!("{digits},{}", rest.text)).into_iter().next();
+            let hint = match meant.filter(|_| !self.file.may_be_secret(at.line)) {
+                Some(meant) => format!("write `{}: {meant}`", field.text),
+                None => "write a number without a comma".to_owned(),
+            };
+            self.file.report(
+                at,
+                format!("there is a comma in the value of `{}`, which ends it in braces", field.text),
+                hint,
+            );
+            return true;
+        }
+        false
     }
 
     fn duplicates(&mut self, entries: &[(Key<'a>, Node<'a>)]) {

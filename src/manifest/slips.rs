@@ -1,7 +1,9 @@
 //! Recognises typing errors in one line of a document, outside of quotes and brackets. Each function finds one kind.
 
-use super::known::{is_section, takes_any_text};
+use super::known::{is_section, takes_any_text, takes_name};
 use super::lines::{Line, SourceLines, TOP, Typo, is_word, write};
+use super::repair;
+use crate::model::Name;
 use crate::text::closest;
 
 /// A tab before the text of a line.
@@ -344,7 +346,7 @@ pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize,
             span: lines.span(line.index, start, value.chars().count()),
             what: "there is a second colon",
             of: format!(" in the value of `{key}`"),
-            fix: "write one value without a colon".to_owned(),
+            fix: without_colon(key, value),
         }),
         _ => Some(Typo {
             span: lines.span(line.index, start, value.chars().count()),
@@ -353,6 +355,12 @@ pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize,
             fix: lines.edited(line.index, start, start + value.len(), &format!("\"{value}\"")),
         }),
     }
+}
+
+/// Returns the fix for a value with a colon, of a field that takes none.
+pub(super) fn without_colon(key: &str, value: &str) -> String {
+    let name = Some(value).filter(|_| takes_name(key)).and_then(repair::name::<Name>);
+    name.map_or_else(|| "write one value without a colon".to_owned(), |name| write(&format!("{key}: {name}")))
 }
 
 /// Returns a section with the field that is on its line: `spec: {size: 10Gi}` for `spec: size: 10Gi`.

@@ -12,7 +12,7 @@ use super::scan::{Node, NodeContent};
 use super::span::Span;
 use super::text::{File, quote};
 use crate::driver::settings as drivers;
-use crate::model::table::{FieldForm, FieldTable};
+use crate::model::table::{FieldForm, FieldRule, FieldTable};
 use crate::model::{Kind, Meta};
 use crate::text::closest;
 
@@ -38,6 +38,9 @@ pub(super) struct Strays {
     gaps: Vec<Gap>,
     maps: Vec<Unknown>,
 }
+
+/// Reads a value for a field that it is not written for, at the place of its key. Returns why it is wrong: the message, and the hint.
+pub(super) type ReadValue<'r> = &'r dyn Fn(&'static FieldRule, &Node<'_>, Span) -> Option<(String, String)>;
 
 /// A field that is missing, or a section without a value.
 pub(super) struct Gap {
@@ -68,6 +71,8 @@ pub(super) struct UnknownKey {
     pub(super) span: Span,
     /// Its value, if that is a scalar, as it could be written again.
     pub(super) value: Option<String>,
+    /// Its value, if that is a scalar and no secret.
+    pub(super) scalar: Option<Node<'static>>,
     /// The only scalar in it.
     pub(super) inner: Option<String>,
     /// The known field before it, if that has no value.
@@ -96,6 +101,8 @@ struct Home {
     /// Its path; empty for the top of the document.
     path: Vec<&'static str>,
     fields: Vec<&'static str>,
+    /// The rules of those fields that are in a table.
+    rules: Vec<&'static FieldRule>,
 }
 
 impl Home {
@@ -106,16 +113,14 @@ impl Home {
 
     /// Returns the sections of a kind. Of the drivers only the section of `driver`, if it has one.
     fn all(kind: Option<Kind>, driver: Option<&str>) -> Vec<Home> {
-        let mut homes = vec![
-            Home { path: vec![], fields: TOP.to_vec() },
-            Home { path: vec!["metadata"], fields: Meta::TABLE.all().map(|field| field.name).collect() },
-        ];
+        let mut homes =
+            vec![Home { path: vec![], fields: TOP.to_vec(), rules: Vec::new() }, Home::of(&["metadata"], &Meta::TABLE)];
         let Some(kind) = kind else { return homes };
         let own = drivers::tables(kind).any(|table| Some(table.name) == driver);
         let sections = drivers::tables(kind).filter(|table| !own || Some(table.name) == driver);
-        let spec = kind.table().spec.all();
-        let fields = spec.map(|field| field.name).chain(drivers::tables(kind).map(|table| table.name)).collect();
-        homes.push(Home { path: vec!["spec"], fields });
+        let mut spec = Home::of(&["spec"], kind.table().spec);
+        spec.fields.extend(drivers::tables(kind).map(|table| table.name));
+        homes.push(spec);
         for field in kind.table().spec.all() {
             if let FieldForm::Map(table) = field.form {
                 Home::add(&["spec", field.name], table, &mut homes);
@@ -125,9 +130,14 @@ impl Home {
         homes
     }
 
+    fn of(path: &[&'static str], table: &FieldTable) -> Self {
+        let fields = table.all().map(|field| field.name).collect();
+        Home { path: path.to_vec(), fields, rules: table.all().collect() }
+    }
+
     /// Adds a section with those in it.
     fn add(path: &[&'static str], table: &'static FieldTable, homes: &mut Vec<Home>) {
-        homes.push(Home { path: path.to_vec(), fields: table.all().map(|field| field.name).collect() });
+        homes.push(Home::of(path, table));
         for field in table.all() {
             if let FieldForm::Map(table) = field.form {
                 Home::add(&[path, &[field.name]].concat(), table, homes);
@@ -149,7 +159,14 @@ enum StrayKind {
 }
 
 /// Reports the unknown and missing fields of a document, each typing error once. Returns the fields of `spec` that unknown keys mean.
-pub(super) fn settle(mut strays: Strays, file: &File, root: &Node<'_>, kind: Option<Kind>) -> Vec<String> {
+/// `wrong_value`: returns why a value is wrong for the field that its key means.
+pub(super) fn settle(
+    mut strays: Strays,
+    file: &File,
+    root: &Node<'_>,
+    kind: Option<Kind>,
+    wrong_value: ReadValue<'_>,
+) -> Vec<String> {
     if strays.gaps.is_empty() && strays.maps.is_empty() {
         return Vec::new();
     }
@@ -166,7 +183,15 @@ pub(super) fn settle(mut strays: Strays, file: &File, root: &Node<'_>, kind: Opt
             }
         }
         for (verdict, keys) in groups {
-            explain(file, root, &map, &verdict, &keys, &mut strays, &mut meant);
+            let wrong = match (&verdict, keys.first()) {
+                (StrayKind::Misspelt(field), Some(key)) => {
+                    let home = homes.iter().find(|home| home.section() == map.section);
+                    let rule = home.and_then(|home| home.rules.iter().find(|rule| rule.name == *field));
+                    rule.zip(key.scalar.as_ref()).and_then(|(rule, node)| wrong_value(rule, node, key.span))
+                }
+                _ => None,
+            };
+            explain(file, root, &map, &verdict, &keys, &mut strays, &mut meant, wrong);
         }
     }
     // A section that is written twice is reported as such; its fields may be in either.
@@ -244,7 +269,8 @@ fn is_numbered(key: &UnknownKey) -> bool {
     key.text.split_once(' ').is_some_and(|(number, _)| is_number(number))
 }
 
-/// Reports the keys with one verdict, and removes the gaps that they explain.
+/// Reports the keys with one verdict, and removes the gaps that they explain. `wrong_value`: why the value of a misspelt field is wrong.
+#[expect(clippy::too_many_arguments, reason = "one step of the loop of `settle`")]
 fn explain(
     file: &File,
     root: &Node<'_>,
@@ -253,6 +279,7 @@ fn explain(
     keys: &[&UnknownKey],
     strays: &mut Strays,
     meant: &mut Vec<String>,
+    wrong_value: Option<(String, String)>,
 ) {
     let Some(first) = keys.first() else { return };
     let shows_values = !map.is_secret && keys.iter().all(|key| !file.may_be_secret(key.span.line));
@@ -317,9 +344,17 @@ fn explain(
                 (false, None) => format!("did you mean `{field}`?"),
             };
             let one_line = Some(first).filter(|key| file.line(key.span.line).contains(key.text.as_str()));
-            let (span, message, hint) = one_line
-                .and_then(|key| misspelt(key, field, shows_values))
-                .unwrap_or_else(|| (first.span, format!("unknown field {}", shown(first)), hint));
+            let is_field = shows_values && !is_written && inner.is_none() && !is_habit;
+            let wrong = wrong_value.filter(|_| is_field);
+            let whole = || match wrong {
+                // One correction is to suffice for both.
+                Some((why, fix)) => {
+                    (first.span, format!("unknown field {}; {why}", shown(first)), meant_line(field, &fix))
+                }
+                None => (first.span, format!("unknown field {}", shown(first)), hint),
+            };
+            let (span, message, hint) =
+                one_line.and_then(|key| misspelt(key, field, shows_values)).unwrap_or_else(whole);
             match map.is_secret {
                 true => file.report_hidden(span, message, hint),
                 false => file.report(span, message, hint),
@@ -365,6 +400,15 @@ fn explain(
     match map.is_secret {
         true => file.report_hidden(first.span, message, hint),
         false => file.report(first.span, message, hint),
+    }
+}
+
+/// Returns the hint for a misspelt field with a wrong value. `fix`: that of the value.
+fn meant_line(field: &str, fix: &str) -> String {
+    match fix.strip_prefix("write `") {
+        Some(line) if line.starts_with(field) => format!("did you mean `{line}?"),
+        _ if fix.starts_with("did you mean") => fix.to_owned(),
+        _ => format!("did you mean `{field}`? Then {fix}"),
     }
 }
 

@@ -323,11 +323,12 @@ impl File {
         ProblemMark { kept: problems.kept.len(), total: problems.total }
     }
 
-    /// Removes the problems that were recorded after the mark.
-    pub(super) fn remove_problems_after(&self, mark: ProblemMark) {
+    /// Removes the problems that were recorded after the mark, and returns the first.
+    pub(super) fn remove_problems_after(&self, mark: ProblemMark) -> Option<Problem> {
         let mut problems = self.problems.borrow_mut();
-        problems.kept.truncate(mark.kept);
-        problems.total = mark.total;
+        let FileProblems { kept, total } = &mut *problems;
+        *total = mark.total;
+        kept.drain(mark.kept.min(kept.len())..).next()
     }
 
     pub(super) fn place(&self, span: Span) -> SourcePlace {

@@ -38,7 +38,9 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
     file.take_paths();
     let strays = RefCell::default();
     let (kind, document) = read_all(At::document(file, node, &strays), node);
-    let meant = settle(strays.into_inner(), file, node, kind);
+    let wrong_value =
+        |rule, node: &Node<'_>, key| read::wrong_value(file, rule, node, key).map(|wrong| (wrong.message, wrong.hint));
+    let meant = settle(strays.into_inner(), file, node, kind, &wrong_value);
     file.settle_ambiguous();
     let document = document?;
     Some(Document {
