@@ -4,7 +4,7 @@
 
 use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{
     HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike,
@@ -33,7 +33,7 @@ const WAITING: &str = "{spinner} {msg}";
 const RUNNING: &str = "{spinner} {msg}  {elapsed}";
 const COPYING: &str = "{spinner} {msg}  {amounts}";
 const COPYING_BELOW: &str = "{spinner} {msg}\n    {amounts}";
-const RUN: &str = "{spinner} {msg}{rate}";
+const RUN: &str = "{spinner} {msg}";
 
 /// The changing lines of stderr. Clones share them.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl LiveLines {
             return None;
         }
         let bar = self.bars.add(ProgressBar::new_spinner());
-        let line = TotalLine { bar, steps, ended: 0, failed: 0 };
+        let line = TotalLine { bar, steps, ended: 0, failed: 0, copies: RunCopies::default() };
         self.begin(line.bar.clone(), RUN, line.text());
         Some(line)
     }
@@ -89,9 +89,6 @@ impl LiveLines {
         let style = style.with_key("amounts", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             let (total, left) = (state.len().unwrap_or_default(), state.eta());
             let _ = out.write_str(&amounts(state.pos(), total, state.per_sec(), left, state.elapsed()));
-        });
-        let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let _ = out.write_str(&copied_by_run(state.pos(), state.per_sec(), state.elapsed()));
         });
         if self.paint.ascii { style.tick_chars("-\\|/ ") } else { style }
     }
@@ -140,12 +137,64 @@ fn amounts(done: u64, total: u64, per_second: f64, left: Duration, elapsed: Dura
     }
 }
 
-/// Returns how much a run has copied, once it copies, with the rate once it is known.
-fn copied_by_run(done: u64, per_second: f64, elapsed: Duration) -> String {
-    match (done, elapsed >= MEASURED) {
-        (0, _) => String::new(),
-        (_, true) => format!(", {} copied, {}/s", Size(done).rounded(), Size(per_second as u64).rounded()),
-        (_, false) => format!(", {} copied", Size(done).rounded()),
+/// What the steps of a run have copied, and how long at least one of them copied: what waits, and steps that copy nothing, do not count.
+#[derive(Debug, Default)]
+struct RunCopies {
+    bytes: u64,
+    /// The bytes of `bytes` that were copied in the measured time.
+    measured: u64,
+    running: usize,
+    /// Since when at least one copy runs.
+    since: Option<Instant>,
+    /// The time in which copies ran before that.
+    before: Duration,
+}
+
+/// The copy of a step, as far as it is counted.
+#[derive(Debug, Default)]
+pub(super) struct StepCopy {
+    done: u64,
+    is_running: bool,
+}
+
+impl RunCopies {
+    fn progress(&mut self, copy: &mut StepCopy, done: u64, total: u64, now: Instant) {
+        // A step that is tried again begins again.
+        let more = done.saturating_sub(copy.done);
+        copy.done = done;
+        self.bytes += more;
+        if copy.is_running {
+            self.measured += more;
+        } else if done < total {
+            copy.is_running = true;
+            self.running += 1;
+            self.since.get_or_insert(now);
+        }
+        if done >= total {
+            self.end(copy, now);
+        }
+    }
+
+    fn end(&mut self, copy: &mut StepCopy, now: Instant) {
+        if std::mem::take(&mut copy.is_running) {
+            self.running -= 1;
+            if self.running == 0 {
+                self.before += self.since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+            }
+        }
+    }
+
+    /// Returns how much was copied, once a copy began, with the rate while a copy runs, once it is known.
+    fn text(&self, now: Instant) -> String {
+        let running = self.since.map(|since| self.before + now.saturating_duration_since(since));
+        match (self.bytes, running.filter(|time| *time >= MEASURED)) {
+            (0, _) => String::new(),
+            (bytes, Some(time)) => {
+                let per_second = self.measured as f64 / time.as_secs_f64();
+                format!(", {} copied, {}/s", Size(bytes).rounded(), Size(per_second as u64).rounded())
+            }
+            (bytes, None) => format!(", {} copied", Size(bytes).rounded()),
+        }
     }
 }
 
@@ -155,9 +204,21 @@ pub(super) struct TotalLine {
     steps: usize,
     ended: usize,
     failed: usize,
+    copies: RunCopies,
 }
 
 impl TotalLine {
+    /// Counts what a step has copied.
+    pub(super) fn copied(&mut self, copy: &mut StepCopy, done: u64, total: u64) {
+        self.copies.progress(copy, done, total, Instant::now());
+        self.bar.set_message(self.text());
+    }
+
+    /// Ends the copy of a step.
+    pub(super) fn end_copy(&mut self, copy: &mut StepCopy) {
+        self.copies.end(copy, Instant::now());
+    }
+
     /// Counts a step that ended, or that failed after it was reported as done.
     pub(super) fn count(&mut self, ended: bool, failed: bool) {
         self.ended += usize::from(ended);
@@ -167,7 +228,8 @@ impl TotalLine {
 
     fn text(&self) -> String {
         let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
-        format!("{} of {}{failed}", self.ended, counted(self.steps, "step"))
+        let copied = self.copies.text(Instant::now());
+        format!("{} of {}{failed}{copied}", self.ended, counted(self.steps, "step"))
     }
 }
 
@@ -275,14 +337,33 @@ mod tests {
     fn a_rate_is_shown_only_after_it_was_measured_for_a_second() {
         let shown = |millis| {
             let elapsed = Duration::from_millis(millis);
-            [
-                amounts(3 << 30, 4 << 30, f64::from(1 << 30), Duration::from_secs(1), elapsed),
-                copied_by_run(3 << 30, f64::from(1 << 30), elapsed),
-            ]
+            amounts(3 << 30, 4 << 30, f64::from(1 << 30), Duration::from_secs(1), elapsed)
         };
-        assert_eq!(shown(999), ["3Gi of 4Gi", ", 3Gi copied"]);
-        let measured = ["3Gi of 4Gi, 1Gi/s, 1s left", ", 3Gi copied, 1Gi/s"];
-        assert_eq!(shown(1000), measured);
-        assert_eq!(copied_by_run(0, 0.0, Duration::from_secs(5)), "", "a run that copies nothing");
+        assert_eq!(shown(999), "3Gi of 4Gi");
+        assert_eq!(shown(1000), "3Gi of 4Gi, 1Gi/s, 1s left");
+    }
+
+    #[test]
+    fn the_rate_of_a_run_counts_the_time_in_which_it_copies() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let (mut run, mut a, mut b) = (RunCopies::default(), StepCopy::default(), StepCopy::default());
+        assert_eq!(run.text(at(5)), "", "a run that copies nothing");
+        // Ten seconds in which nothing is copied do not count.
+        run.progress(&mut a, 0, 4 << 30, at(10));
+        run.progress(&mut a, 2 << 30, 4 << 30, at(10));
+        assert_eq!(run.text(at(10)), ", 2Gi copied", "it was not measured for a second");
+        assert_eq!(run.text(at(12)), ", 2Gi copied, 1Gi/s");
+        run.progress(&mut a, 4 << 30, 4 << 30, at(12));
+        assert_eq!(run.text(at(60)), ", 4Gi copied", "nothing copies");
+        // Another copy, much later, for two seconds, beside the first one of a step that is tried again.
+        run.progress(&mut b, 0, 8 << 30, at(100));
+        run.progress(&mut a, 0, 4 << 30, at(101));
+        run.end(&mut a, at(101));
+        run.progress(&mut b, 4 << 30, 8 << 30, at(102));
+        assert_eq!(run.text(at(102)), ", 8Gi copied, 2Gi/s", "8Gi in four seconds");
+        run.end(&mut b, at(102));
+        run.end(&mut b, at(103));
+        assert_eq!(run.text(at(104)), ", 8Gi copied");
     }
 }

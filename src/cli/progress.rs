@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::live::TotalLine;
+use super::live::{StepCopy, TotalLine};
 use super::terminal::{Busy, Terminal};
 use crate::engine::{Confirmation, Event, Reporter, StepObject};
 use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
@@ -65,7 +65,7 @@ struct Phrases {
 struct Running {
     since: Instant,
     line: Option<ProgressBar>,
-    copied: u64,
+    copy: StepCopy,
 }
 
 impl Progress {
@@ -202,27 +202,25 @@ impl Progress {
         let doing = self.phrases(index, |phrases| phrases.doing).unwrap_or_default();
         let text = || escape(&format!("{doing} {object} on {}", object.place())).into_owned();
         let line = self.run().as_ref().map(|run| self.terminal.live.running(text(), run));
-        self.steps().insert(index, Running { since: Instant::now(), line, copied: 0 });
+        self.steps().insert(index, Running { since: Instant::now(), line, copy: StepCopy::default() });
     }
 
     fn progress(&self, index: usize, done: u64, all: u64) {
         let mut steps = self.steps();
-        let Some(Running { line: Some(line), copied, .. }) = steps.get_mut(&index) else { return };
+        let Some(Running { line: Some(line), copy, .. }) = steps.get_mut(&index) else { return };
         self.terminal.live.copied(line, done, all);
-        // A step that is tried again begins again.
-        let more = done.saturating_sub(*copied);
-        *copied = done;
-        if let Some(run) = &*self.run() {
-            run.bar.inc(more);
+        if let Some(run) = &mut *self.run() {
+            run.copied(copy, done, all);
         }
     }
 
     fn finish(&self, index: usize, object: &StepObject, outcome: &JournalOutcome, message: Option<String>) {
-        let ran = self.steps().remove(&index);
+        let mut ran = self.steps().remove(&index);
         if let Some(line) = ran.as_ref().and_then(|ran| ran.line.as_ref()) {
             self.terminal.live.end(line);
         }
         if let Some(run) = &mut *self.run() {
+            ran.iter_mut().for_each(|ran| run.end_copy(&mut ran.copy));
             run.count(ran.is_some(), *outcome == JournalOutcome::Failed);
         }
         let took = ran.map_or(Duration::ZERO, |ran| ran.since.elapsed());
@@ -292,7 +290,7 @@ impl Reporter for Progress {
         let at_question = |is| *self.at_question.lock().unwrap_or_else(PoisonError::into_inner) = is;
         at_question(true);
         let question = self.terminal.commands().complete(&question(plan, self.options.in_daemon));
-        self.terminal.talk(&self.terminal.err_paint.fit(&question));
+        self.terminal.ask(&question);
         let terminal = self.terminal.clone();
         // Ctrl-C is an answer too. The thread that reads stdin ends with the process.
         let is_yes = tokio::select! {

@@ -14,6 +14,9 @@ use crate::model::Reading;
 use crate::report::Commands;
 use crate::text::{Paint, escape};
 
+/// The columns of a blank and `yes`, and of the cursor behind it.
+const ANSWER: usize = 5;
+
 /// Where a command writes. Clones are cheap and share their state.
 #[derive(Clone)]
 pub(crate) struct Terminal {
@@ -120,6 +123,13 @@ impl Terminal {
     /// Whether a person can be asked: stdin and stderr are terminals.
     pub(crate) fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Writes a question to stderr. The cursor is behind a blank after it, with room for the answer.
+    pub(crate) fn ask(&self, question: &str) {
+        let width = self.err_paint.width.map(|width| width.saturating_sub(ANSWER));
+        let question = Paint { width, ..self.err_paint }.fit(question.trim_end());
+        self.talk(&format!("{question} "));
     }
 
     /// Reads a line from stdin; returns whether it is `yes`. Blocks. What is printed next begins a line, also after Ctrl-D.

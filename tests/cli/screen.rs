@@ -423,3 +423,19 @@ fn ctrl_c_leaves_nothing_on_the_terminal() {
     assert!(!text.contains("observing") && !text.contains("^C"), "{text}\n{:?}", screen.received);
     assert_eq!(text.matches("safe: run `kiln apply` again to continue").count(), 1, "{text}");
 }
+
+#[test]
+fn a_question_ends_with_a_blank_and_has_room_for_the_answer_at_any_width() {
+    for columns in [40, 60, 73, 75, 80, 120] {
+        let sandbox = Sandbox::with_volumes(&["db"]);
+        let mut apply = AtTerminal::start(&sandbox, columns, &[], "apply --ask");
+        let mut stdin = apply.stdin();
+        let received = apply.read_until("nothing: ");
+        stdin.write_all(b"yes\n").unwrap();
+        let screen = apply.end(received);
+        assert_eq!(screen.code, 0, "{columns}: {}", screen.text());
+        // Only a path may be longer than the terminal is wide.
+        assert!(screen.too_long.iter().all(|line| line.contains("PATH ")), "{columns}: {:#?}", screen.too_long);
+        assert!(screen.text().contains("nothing: yes\n"), "{columns}: {}", screen.text());
+    }
+}
