@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use foldhash::HashMap;
 
 use crate::model::{
-    Action, ApprovalSet, ApprovalSpec, Extent, Identity, Kind, Name, ObjectId, Place, PlacedField, Reading, Risk, Size,
-    Step, Uid,
+    Action, ApprovalSet, ApprovalSpec, Extent, Identity, Kind, Name, ObjectId, Owner, Place, PlacedField, Reading,
+    Risk, Size, Step, Uid,
 };
 
 use crate::plan::doubt::because;
@@ -93,14 +93,46 @@ fn may_be_cut(reading: &Reading) -> bool {
     reading.coverage.stdin && reading.coverage.extent == Extent::Whole
 }
 
+/// A removal limit that is exceeded. Every removal that counts then waits.
+enum OverLimit<'a> {
+    /// All removals together exceed it, in one sentence.
+    Together(String),
+    /// The owner would lose its last volume on these backends.
+    LastVolume(&'a Owner, BTreeSet<&'a Name>),
+    /// These objects waited before: later changes do not approve their removal.
+    Waited(BTreeSet<Uid>),
+}
+
+impl OverLimit<'_> {
+    /// Returns why a step waits, in one sentence: the limit, and whether it is this step that exceeds it.
+    fn message(&self, step: &Step) -> String {
+        match self {
+            Self::Together(message) => message.clone(),
+            Self::LastVolume(owner, backends) => match step.backend().filter(|backend| backends.contains(backend)) {
+                Some(backend) => format!("the last volume of {owner} on {backend} would be removed"),
+                None => {
+                    let backends: Vec<&str> = backends.iter().map(|backend| backend.as_str()).collect();
+                    let on = backends.join(" and on ");
+                    format!("it waits with other removals: the last volume of {owner} on {on} would be removed")
+                }
+            },
+            Self::Waited(before) => match removed(step).any(|uid| before.contains(&uid)) {
+                true => "it exceeded a removal limit when it was first planned and has not been approved since".to_owned(),
+                false => "it waits with a removal that exceeded a limit when it was first planned and has not been approved since"
+                    .to_owned(),
+            },
+        }
+    }
+}
+
 /// The steps that wait for a person, with what decides why.
 struct Waiting<'a> {
     /// Steps that no approval in the ledgers covers and that a person could be asked about.
     all: Vec<usize>,
     /// Those of `all` that need a yes or an approval in this run.
     steps: Vec<usize>,
-    /// The removal limit that is exceeded, in one sentence.
-    over: Option<String>,
+    /// The removal limit that is exceeded.
+    over: Option<OverLimit<'a>>,
     /// Volumes that would be destroyed and were perhaps renamed.
     renamed: HashMap<Uid, PossibleRename<'a>>,
     /// Whether no person can be asked: a declared `onRemove: Delete` is then its own confirmation.
@@ -205,10 +237,11 @@ fn hold_waiting<'a>(
                 format!("write `size: {size}`{place} to keep its size, or a larger size to grow it; or {approve}");
             draft.hold_step(index, HeldReason::GrowRefused, why, &fix);
         } else if takes_away(step)
-            && let Some(why) = over
+            && let Some(over) = over
         {
             too_much.extend(removed(step));
-            draft.hold_step(index, HeldReason::RemovalLimit, why.clone(), &approve);
+            let why = over.message(step);
+            draft.hold_step(index, HeldReason::RemovalLimit, why, &approve);
         } else if inventory.inputs.irreversible != Irreversible::List {
             let message = match (draft.unseen.get(&index), step.risk) {
                 (Some(unseen), _) => {
@@ -268,12 +301,12 @@ fn given(inventory: &Inventory<'_>) -> BTreeSet<String> {
 /// Returns which limit these removals exceed, if any.
 ///
 /// `granted`: removals that an earlier approval covers. They do not count, but their objects are gone for the limits.
-fn over_the_limit(
-    inventory: &Inventory<'_>,
+fn over_the_limit<'a>(
+    inventory: &Inventory<'a>,
     draft: &Draft<'_>,
     removals: &[usize],
     granted: &[usize],
-) -> Option<String> {
+) -> Option<OverLimit<'a>> {
     if removals.is_empty() {
         return None;
     }
@@ -289,18 +322,18 @@ fn over_the_limit(
     let counted = |count: usize| if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
     let objects = with_earlier(counted(now), before.len().to_string(), before.is_empty());
     if count > safety.max_removals as usize {
-        return Some(format!("{objects}; maxRemovals is {}", safety.max_removals));
+        return Some(OverLimit::Together(format!("{objects}; maxRemovals is {}", safety.max_removals)));
     }
     if bytes_now + bytes_before > safety.max_removed_bytes.bytes() {
         let limit = safety.max_removed_bytes;
         let bytes = with_earlier(Size(bytes_now).rounded(), Size(bytes_before).rounded(), before.is_empty());
-        return Some(format!("{bytes}; maxRemovedBytes is {limit}"));
+        return Some(OverLimit::Together(format!("{bytes}; maxRemovedBytes is {limit}")));
     }
     // A share of a few objects means little.
     if count > 3 && count as u64 * 100 > all as u64 * u64::from(safety.max_removed_percent.0) {
         let limit = safety.max_removed_percent;
         let share = with_earlier(format!("{now} of {all} objects"), before.len().to_string(), before.is_empty());
-        return Some(format!("{share}; maxRemovedPercent is {limit}"));
+        return Some(OverLimit::Together(format!("{share}; maxRemovedPercent is {limit}")));
     }
     last_volume(inventory, draft, removals, granted).or_else(|| waited_before(inventory, draft, removals))
 }
@@ -313,42 +346,40 @@ fn with_earlier(now: String, before: String, is_first: bool) -> String {
     }
 }
 
-/// Returns whether one of these removals was held by the limits in an earlier run: later changes do not approve it.
-fn waited_before(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize]) -> Option<String> {
+/// Returns those of these removals that the limits held in an earlier run, if there are any.
+fn waited_before<'a>(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize]) -> Option<OverLimit<'a>> {
     let ledgers = || inventory.ledgers();
-    let waits =
-        |index: &usize| removed(&draft.steps[*index]).any(|uid| ledgers().any(|ledger| ledger.waiting.contains(&uid)));
-    let held_before = removals.iter().any(waits);
-    held_before
-        .then(|| "it exceeded a removal limit when it was first planned and has not been approved since".to_owned())
+    let waited = |uid: &Uid| ledgers().any(|ledger| ledger.waiting.contains(uid));
+    let before: BTreeSet<Uid> =
+        removals.iter().flat_map(|index| removed(&draft.steps[*index])).filter(waited).collect();
+    (!before.is_empty()).then_some(OverLimit::Waited(before))
 }
 
-/// Returns whether this owner would lose its last volume on a backend.
-fn last_volume(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize], granted: &[usize]) -> Option<String> {
-    let mut left: BTreeMap<&Name, usize> = BTreeMap::new();
+/// Returns the backends on which this owner would lose its last volume, if there are any.
+fn last_volume<'a>(
+    inventory: &Inventory<'a>,
+    draft: &Draft<'_>,
+    removals: &[usize],
+    granted: &[usize],
+) -> Option<OverLimit<'a>> {
+    let mut left: BTreeMap<&'a Name, usize> = BTreeMap::new();
     for object in inventory.by_name.values().flatten().filter(|object| object.identity.kind == Kind::Volume) {
         *left.entry(object.backend).or_default() += usize::from(object.place == Place::Live);
     }
-    let volumes = |indexes: &[usize]| {
+    let mut remove = |indexes: &[usize]| {
+        let mut emptied = BTreeSet::new();
         let steps = indexes.iter().map(|index| &draft.steps[*index]);
-        steps.filter(|step| step.identity.kind == Kind::Volume).collect::<Vec<_>>()
+        for step in steps.filter(|step| step.identity.kind == Kind::Volume) {
+            let Some((backend, left)) = left.iter_mut().find(|(backend, _)| Some(**backend) == step.backend()) else {
+                continue;
+            };
+            *left = left.saturating_sub(1);
+            emptied.extend((*left == 0).then_some(*backend));
+        }
+        emptied
     };
-    for step in volumes(granted) {
-        if let Some(left) = step.backend().and_then(|backend| left.get_mut(backend)) {
-            *left = left.saturating_sub(1);
-        }
-    }
-    for step in volumes(removals) {
-        if let Some(left) = step.backend().and_then(|backend| left.get_mut(backend)) {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                return Some(format!(
-                    "it would remove the last volume of {} on {}",
-                    inventory.specs().stack.owner,
-                    step.endpoint
-                ));
-            }
-        }
-    }
-    None
+    remove(granted);
+    let emptied = remove(removals);
+    let owner = &inventory.specs().stack.owner;
+    (!emptied.is_empty()).then_some(OverLimit::LastVolume(owner, emptied))
 }
