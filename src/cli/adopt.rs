@@ -132,7 +132,8 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
         .map(|unowned| {
             let kind = unowned.kind.as_lower();
             let what = match (&unowned.declared, &unowned.adoption) {
-                (Some(name), _) => commands.complete(&format!("declared as {kind}/{name}: `kiln apply` adopts it")),
+                (Some(name), Err(why)) => format!("declared as {kind}/{name}, and cannot be adopted: {why}"),
+                (Some(name), Ok(_)) => commands.complete(&format!("declared as {kind}/{name}: `kiln apply` adopts it")),
                 (None, Ok(Adoption { name, volume: None })) => format!("could be {kind}/{name}"),
                 (None, Ok(Adoption { name, volume: Some(of) })) => format!("could be {kind}/{name} of volume/{of}"),
                 (None, Err(why)) => format!("cannot be adopted: {why}"),

@@ -400,6 +400,13 @@ thread_local! {
 }
 
 impl Object {
+    /// Returns why no document can adopt it, whatever its name and its owner are, in one sentence.
+    pub fn why_not_adopted(&self) -> Option<String> {
+        let image =
+            || self.image.as_ref().map(|format| format!("it holds an image of the format {format}, not a raw disk"));
+        self.conflict.clone().or_else(image)
+    }
+
     /// Returns an object without owner, of which nothing else was observed.
     pub fn new(native: NativeName, place: Place, size: Size) -> Self {
         Self {

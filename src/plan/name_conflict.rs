@@ -161,13 +161,20 @@ fn in_the_way(
     }
     let Some(id) = &object.identity else {
         let message = format!("the object {at} already exists and has no owner");
-        let fix = match usable.capabilities.adopt && !object.native.is_reserved() {
-            true => {
-                format!("write `adopt: {{name: {at}}}` in place of `object`{place} to adopt it, or another `object`")
+        let can_adopt = usable.capabilities.adopt && !object.native.is_reserved();
+        return match object.why_not_adopted().filter(|_| can_adopt) {
+            Some(why) => {
+                let fix = format!("{another}, or move {at} out of the pool");
+                (HeldReason::Foreign, format!("{message}; it cannot be adopted: {why}"), fix)
             }
-            false => another,
+            None if can_adopt => {
+                let fix = format!(
+                    "write `adopt: {{name: {at}}}` in place of `object`{place} to adopt it, or another `object`"
+                );
+                (HeldReason::Foreign, message, fix)
+            }
+            None => (HeldReason::Foreign, message, another),
         };
-        return (HeldReason::Foreign, message, fix);
     };
     let message = format!("{at} already exists: it is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
     let what = id.id();

@@ -148,7 +148,10 @@ impl UnownedList<'_> {
         let of = object.volume_native().map(ToString::to_string);
         let declared = self.declared(object, of.as_deref()).cloned();
         let adoption = match &declared {
-            Some(name) => Ok(Adoption { name: name.clone(), volume: None }),
+            Some(name) => match object.why_not_adopted() {
+                Some(why) => Err(why),
+                None => Ok(Adoption { name: name.clone(), volume: None }),
+            },
             None => self.adoption(object, of.as_deref()),
         };
         if object.kind() == Kind::Volume {
@@ -209,14 +212,11 @@ fn why_not(object: &Object) -> Option<String> {
     if let Some(of) = &object.copy_of {
         return Some(format!("it is a copy of {}, which is on another pool", of.id()));
     }
-    if let Some(why) = &object.conflict {
-        return Some(why.clone());
-    }
     if let Some(blocker) = &object.blocker {
         return Some(blocker.message.clone());
     }
-    if let Some(format) = &object.image {
-        return Some(format!("it holds an image of the format {format}, not a raw disk"));
+    if let Some(why) = object.why_not_adopted() {
+        return Some(why);
     }
     if object.native.is_reserved() {
         return Some("its name has the form that Kiln reserves".to_owned());

@@ -208,7 +208,7 @@ fn a_manifest_that_adopts_a_volume_keeps_its_limits() {
     let db = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: db}\nspec: {backend: pool, size: 1Mi}\n";
     sandbox.write("specs/db.yaml", db);
     sandbox.kiln("apply").ends(0);
-    let qos = Some(Box::new(Qos { iops: Some(500), write_bps: Some(Size(3 << 20)), ..Qos::default() }));
+    let qos = Some(Box::new(Qos { iops: Some(500), write_bps: Some(Size(3 << 20).into()), ..Qos::default() }));
     let limited = VolumeSettings { qos, encrypted: false };
     let encrypted = VolumeSettings { qos: None, encrypted: true };
     let by_hand = SimDriver::at(&sandbox.path("sim.pool"), 0);
@@ -227,4 +227,21 @@ fn a_manifest_that_adopts_a_volume_keeps_its_limits() {
     assert_eq!(planned(&sandbox), (Vec::new(), 0));
     let settings = by_hand.edit(|world| world.live_objects().map(|(_, one)| one.settings.clone()).collect::<Vec<_>>());
     assert!(settings.unwrap().contains(&limited));
+}
+
+#[test]
+fn what_cannot_be_adopted_is_not_proposed_for_it() {
+    let sandbox = Sandbox::with_stack();
+    std::fs::create_dir_all(sandbox.path("pool/old")).unwrap();
+    sandbox.volume("a", "size: 1Mi, object: old");
+    sandbox.volume("b", "size: 1Mi, adopt: {name: old}");
+    let why = "it is a directory and not a regular file";
+    let held = sandbox.kiln("plan").ends(4).out;
+    assert!(held.contains(&format!("old cannot be adopted: {why}")), "{held}");
+    sandbox.remove("specs/b.yaml");
+    let held = sandbox.kiln("plan").ends(4).out;
+    assert!(held.contains(&format!("already exists and has no owner; it cannot be adopted: {why}")), "{held}");
+    assert!(held.contains("write another `object`") && !held.contains("`adopt: "), "{held}");
+    sandbox.volume("b", "size: 1Mi, adopt: {name: old}");
+    sandbox.kiln("adopt fast").ends(0).says(&format!("declared as volume/b, and cannot be adopted: {why}"));
 }

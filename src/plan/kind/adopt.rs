@@ -118,7 +118,12 @@ fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object, 
     }
     check_not_copy(subject, object, place)?;
     if let Some(why) = &object.conflict {
-        return Err(subject.hold_inconsistent(&object.address(), why));
+        let message = format!("{native} cannot be adopted: {why}");
+        let fix = format!(
+            "correct {native} on the backend; or correct the name{place}: `kiln adopt {}` lists what can be adopted",
+            usable.name
+        );
+        return Err(subject.hold(HeldReason::Conflict, message, fix));
     }
     if object.kind() != Kind::Volume {
         let message = format!("{native} is a snapshot, not a volume");

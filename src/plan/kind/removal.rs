@@ -357,13 +357,16 @@ fn check_holds_only_ours<'a>(
     }
     let is_ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.owner == inventory.stack().owner);
     let inside = || inventory.inside(volume).iter().copied();
-    let others: Vec<String> = inside()
-        .filter(|object| object.place == Place::Live && !is_ours(object))
-        .map(|object| object.address().to_string())
-        .collect();
+    let others: Vec<&Object> = inside().filter(|object| object.place == Place::Live && !is_ours(object)).collect();
     if !others.is_empty() {
-        let message = format!("snapshots that Kiln does not manage are inside of it: {}", others.join(", "));
-        let fix = format!("adopt them (`kiln adopt {}`) or remove them on the backend, then apply", usable.name);
+        let names: Vec<String> = others.iter().map(|object| object.address().to_string()).collect();
+        let message = format!("snapshots that Kiln does not manage are inside of it: {}", names.join(", "));
+        let can_adopt = usable.capabilities.snapshots.as_ref().is_some_and(|snapshots| snapshots.adopt);
+        let is_free = |object: &&Object| object.identity.is_none() && object.why_not_adopted().is_none();
+        let fix = match can_adopt && others.iter().all(is_free) {
+            true => format!("adopt them (`kiln adopt {}`) or remove them on the backend, then apply", usable.name),
+            false => "remove them on the backend, then apply".to_owned(),
+        };
         return Err(subject.hold(HeldReason::HasDependents, message, fix));
     }
     let trashed = |object: &&Object| object.place == Place::Trash && object.tags.volume == Some(volume.uid());
