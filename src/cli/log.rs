@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::objects;
 use crate::model::{Identity, ObjectId, Owner};
 use crate::report::{JournalLine, journal_table};
-use crate::text::did_you_mean;
+use crate::text::{did_you_mean, differ_in_number};
 
 pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
     let owner = args.specs.as_ref().map(|specs| context.owner(specs)).transpose()?;
@@ -32,20 +32,19 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
 
 /// Says that the journal has nothing on an object, and whether the store knows it at all.
 fn nothing_on(context: &Context, owner: Option<&Owner>, what: &ObjectId) -> Result<String, Failure> {
-    let entries = context.journal(owner, None, usize::MAX)?;
-    let known = entries.iter().filter(|entry| entry.kind == what.kind).map(|entry| entry.name.as_str());
-    let meant = did_you_mean(what.name.as_str(), known);
-    if !meant.is_empty() {
-        return Ok(format!("No steps recorded on {what}{meant}"));
-    }
     let records = context.open_store_quietly()?.map(|opened| opened.store.records()).transpose()?;
     let is_it = |identity: &Identity| identity.kind == what.kind && identity.name == what.name;
-    let is_known = records.is_some_and(|records| records.objects.values().any(|record| is_it(&record.identity)));
-    Ok(match is_known {
-        true => format!("No steps recorded on {what}."),
-        false => {
+    if records.is_some_and(|records| records.objects.values().any(|record| is_it(&record.identity))) {
+        return Ok(format!("No steps recorded on {what}."));
+    }
+    let entries = context.journal(owner, None, usize::MAX)?;
+    let known = entries.iter().filter(|entry| entry.kind == what.kind).map(|entry| entry.name.as_str());
+    let known = known.filter(|name| !differ_in_number(what.name.as_str(), name));
+    Ok(match did_you_mean(what.name.as_str(), known) {
+        meant if meant.is_empty() => {
             format!("No steps recorded on {what}, and the store does not know it; `kiln get` lists what there is.")
         }
+        meant => format!("No steps recorded on {what}{meant}"),
     })
 }
 

@@ -41,6 +41,7 @@ fn hint(context: &Context, specs: &Path, word: &str, command: &str) -> Option<St
         None if Kind::parse_loosely(word).or_else(|| kind_meant(word)).is_some() => {
             return Some(format!("name each object: `kiln {command} KIND/NAME`, such as volume/db"));
         }
+        None if word == "all" => return Some(format!("`kiln {command}` covers all objects")),
         None if specs.as_os_str() == "-" => return None,
         None => declared(context, specs, &word.parse::<Name>().ok()?),
     };

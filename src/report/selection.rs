@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::model::{Kind, Name, ObjectId};
-use crate::text::distance;
+use crate::text::{differ_in_number, distance};
 
 /// Objects as arguments name them. Empty: no argument was given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,7 +179,9 @@ impl ObjectPattern {
         };
         let what = self.kind.map_or("object", Kind::as_lower);
         let separator = if self.kind.is_some() { '/' } else { ' ' };
-        match near.or_else(near_kind) {
+        // `kubectl get all`
+        let all = (self.kind.is_none() && typed.as_str() == "all").then(|| "'*', which matches all objects".to_owned());
+        match near.or_else(near_kind).or(all) {
             Some(near) => format!("there is no {what}{separator}{typed}; did you mean {near}?"),
             None => format!("there is no {what}{separator}{typed}: {unknown}"),
         }
@@ -192,6 +194,7 @@ fn nearest<'n>(
     only: Option<Kind>,
     known: impl Iterator<Item = (Kind, &'n Name)>,
 ) -> Option<(Kind, &'n Name)> {
+    let known = known.filter(|(_, name)| !differ_in_number(typed.as_str(), name.as_str()));
     let near = known.filter_map(|(kind, name)| {
         let distance = distance(typed.as_str(), name.as_str())?;
         Some((distance, only.is_some_and(|only| only != kind), kind, name))

@@ -22,6 +22,14 @@ pub fn distance(typed: &str, known: &str) -> Option<usize> {
     (distance <= most).then_some(distance)
 }
 
+/// Whether two names differ only in their numbers, like `web-1` and `web-11`: they are names of two objects, and no typing error.
+pub fn differ_in_number(one: &str, other: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let words =
+        |name: &str| name.split(is_digit).filter(|word| !word.is_empty()).map(str::to_lowercase).collect::<Vec<_>>();
+    one.contains(is_digit) && other.contains(is_digit) && words(one) == words(other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +52,18 @@ mod tests {
         }
         assert_eq!(closest("postgrse", ["progress", "postgres", "db"]), Some("postgres"));
         assert_eq!(closest("grafana", ["postgres", "db"]), None);
+    }
+
+    #[test]
+    fn names_with_other_numbers_are_no_typing_errors() {
+        for (one, other, expected) in [
+            ("e11", "e1", true),
+            ("web-1", "web-02", true),
+            ("web-1", "wbe-1", false),
+            ("db", "db2", false),
+            ("a1b", "a2c", false),
+        ] {
+            assert_eq!(differ_in_number(one, other), expected, "{one} {other}");
+        }
     }
 }

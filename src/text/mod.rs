@@ -10,7 +10,7 @@ mod table;
 mod time;
 mod wrap;
 
-pub use closest::{closest, did_you_mean, distance};
+pub use closest::{closest, did_you_mean, differ_in_number, distance};
 pub use escape::{escape, is_unsafe};
 pub use paint::Paint;
 pub use places::{split_places, without_places};

@@ -114,6 +114,12 @@ fn words_of_other_tools_get_a_command_of_kiln() {
             "the kinds are volume, snapshot, export and backend",
         ),
         ("get pods", "there is no object pods", "the kinds are volume, snapshot, export and backend"),
+        (
+            "get all",
+            "there is no object all; did you mean '*', which matches all objects?",
+            "`kiln get` lists all objects",
+        ),
+        ("log all", "there is no object all; did you mean '*'", "`kiln log` shows the steps on all objects"),
         ("get stack", "documents of kind Stack have no status", "`kiln status` shows the Stack"),
         ("get help", "there is no object help", "`kiln get --help`"),
         ("describe help", "there is no object help", "`kiln describe --help`"),
@@ -121,6 +127,15 @@ fn words_of_other_tools_get_a_command_of_kiln() {
     ] {
         sandbox.kiln(arguments).ends(2).warns(&format!("error: {message}")).warns("hint: ").warns(hint);
     }
+    // Another number is another object, and no typing error.
+    sandbox.volume("e1", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    let unknown =
+        sandbox.kiln("log volume/e11").ends(0).says("No steps recorded on volume/e11, and the store does not know it");
+    assert!(!unknown.out.contains("did you mean"), "{}", unknown.out);
+    sandbox.kiln("get volume/e11").ends(2).warns("there is no volume/e11: it is neither declared nor observed");
+    sandbox.kiln("log volume/ee1").ends(0).says("No steps recorded on volume/ee1; did you mean e1?");
+    sandbox.kiln("plan all").ends(5).warns("there is no file or directory all").warns("`kiln plan` covers all objects");
     sandbox.kiln("check help").ends(5).warns("`kiln check --help` explains");
     for (arguments, line) in [
         ("help", "Usage: kiln [OPTIONS] <COMMAND>"),
