@@ -62,7 +62,14 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     };
     let (plan, reading) = match answer {
         Some(Answer { answer: PlanAnswer { plan, reading }, .. }) => {
-            (plan.into_owned(), reading.unwrap_or_else(|| Arc::new(loaded.reading)))
+            let reading = match reading {
+                Some(mut reading) => {
+                    Arc::make_mut(&mut reading).specs_mut().write_sizes(&loaded.reading.specs.written_sizes());
+                    reading
+                }
+                None => Arc::new(loaded.reading),
+            };
+            (plan.into_owned(), reading)
         }
         None => {
             let reading = Arc::new(loaded.reading);

@@ -12,6 +12,7 @@ use super::in_full;
 use super::objects;
 use crate::daemon::protocol::TrashAnswer;
 use crate::engine::{Operation, OperationResult, Purge, Trashed};
+use crate::model::{Kind, WrittenSizes};
 use crate::report::{Condition, ObjectStatus};
 use crate::text::{Paint, counted, rfc3339, sized, table};
 
@@ -38,13 +39,13 @@ pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Fa
 }
 
 fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
-    let (TrashAnswer { trashed, unobserved }, standing) = ask(context, &args.specs.specs)?;
+    let (TrashAnswer { trashed, unobserved, written_sizes }, standing) = ask(context, &args.specs.specs)?;
     if args.output.is_json() {
         context.json(&trashed.iter().map(view).collect::<Vec<_>>());
     } else if trashed.is_empty() {
         context.terminal.line("The trash is empty.");
     } else {
-        context.terminal.out(&as_table(&trashed, context.terminal.paint));
+        context.terminal.out(&as_table(&trashed, &written_sizes, context.terminal.paint));
     }
     for unobserved in &unobserved {
         context.terminal.note(&format!("backend/{}: {}", unobserved.backend, unobserved.message));
@@ -64,7 +65,7 @@ fn restore(context: &Context, args: &TrashRestoreArgs) -> Result<Exit, Failure> 
     let specs = &args.specs.specs;
     let what = match objects::selection(&args.what)? {
         selection if selection.is_exact() && selection.ids().is_none() => {
-            let (TrashAnswer { trashed, unobserved }, _) = ask(context, specs)?;
+            let (TrashAnswer { trashed, unobserved, .. }, _) = ask(context, specs)?;
             if let Some(first) = unobserved.first() {
                 let message = format!(
                     "backend/{} was not observed, and {selection} may be the name of an object there too: {}",
@@ -114,15 +115,16 @@ fn purge(context: &Context, args: &TrashPurgeArgs) -> Result<Exit, Failure> {
         let terminal = &context.terminal;
         let objects = counted(found.len(), "object");
         if let Some(unseen) = found.iter().find(|trashed| trashed.clients_unseen) {
-            terminal.talk(&format!("backend/{} cannot see whether a client has it open.\n", unseen.backend));
+            let unseen = format!("backend/{} cannot see whether a client has it open.\n", unseen.backend);
+            terminal.talk(&terminal.err_paint.fit(&unseen));
         }
         if !terminal.can_ask() {
             let message =
                 format!("{objects} would be destroyed permanently, and there is no terminal to confirm that on");
             return Err(Failure::new(Exit::Held, message).hint("check `kiln trash list`, then pass --yes"));
         }
-        terminal.talk(&as_table(&found, terminal.err_paint));
-        terminal.talk(&format!("Destroy {objects} permanently? Only `yes` is accepted: "));
+        terminal.talk(&as_table(&found, &WrittenSizes::new(), terminal.err_paint));
+        terminal.ask(&format!("Destroy {objects} permanently? Only `yes` is accepted: "));
         if !terminal.read_yes() {
             return Err(Failure::new(Exit::Held, "nothing was purged"));
         }
@@ -149,7 +151,8 @@ fn view(trashed: &Trashed) -> TrashedView {
     }
 }
 
-fn as_table(trashed: &[Trashed], paint: Paint) -> String {
+/// `written`: how documents that declare the volumes again write their sizes.
+fn as_table(trashed: &[Trashed], written: &WrittenSizes, paint: Paint) -> String {
     let rows: Vec<[String; 5]> = trashed
         .iter()
         .map(|trashed| {
@@ -160,11 +163,18 @@ fn as_table(trashed: &[Trashed], paint: Paint) -> String {
             [
                 name,
                 trashed.backend.to_string(),
-                sized(trashed.object.size, paint),
+                as_written(trashed, written).unwrap_or_else(|| sized(trashed.object.size, paint)),
                 trashed.expires.map_or_else(|| "not known".to_owned(), rfc3339),
                 trashed.object.uid().map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
             ]
         })
         .collect();
     table(["NAME", "BACKEND", "SIZE", "UNTIL", "UID"], rows, paint)
+}
+
+/// Returns the size of a volume as a document writes it that declares the volume again, with this size.
+fn as_written(trashed: &Trashed, written: &WrittenSizes) -> Option<String> {
+    let identity = trashed.object.identity.as_ref().filter(|identity| identity.kind == Kind::Volume)?;
+    let size = written.get(&identity.name)?.get("size")?;
+    (size.parse() == Ok(trashed.object.size)).then(|| size.clone())
 }

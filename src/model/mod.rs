@@ -72,7 +72,7 @@ pub use quantity::{DeclaredSize, Percent, QuantityError, Seconds, Size};
 pub use reading::{FieldPlaces, NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records, SeenObject};
 pub use restoring::Restoring;
-pub use spec::Specs;
+pub use spec::{Specs, WrittenSizes};
 pub use step::{Action, Expect, FieldChange, InnerSnapshot, Outcome, Reason, Risk, Step};
 pub use suspension::{Suspension, SuspensionId, Suspensions};
 pub use table::DocumentTable;

@@ -3,14 +3,14 @@
 //! A saved plan carries its specs. `apply` plans again from them and runs the new plan, only if it equals the saved
 //! one, or what an interrupted run left of it. It holds no secrets: specs name where they are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{Held, Plan};
-use crate::model::{Action, Expect, Kind, Name, Reading, Size, Step, Uid};
+use crate::model::{Action, Expect, Kind, Name, Reading, Size, Step, Uid, WrittenSizes};
 
 /// The `format` of a saved plan.
 pub const SAVED_FORMAT: &str = "kiln.saved/v2";
@@ -24,6 +24,9 @@ pub struct Saved {
     pub reading: Reading,
     /// The plan that was shown.
     pub plan: Plan,
+    /// How the manifests write sizes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    written_sizes: WrittenSizes,
 }
 
 /// Why a text is not a saved plan of this format.
@@ -49,7 +52,8 @@ struct Head {
 impl Saved {
     /// A saved plan of these specs.
     pub fn new(reading: Reading, plan: Plan) -> Self {
-        Self { format: SAVED_FORMAT.to_owned(), reading, plan }
+        let written_sizes = reading.specs.written_sizes();
+        Self { format: SAVED_FORMAT.to_owned(), reading, plan, written_sizes }
     }
 
     /// Returns the content of its file: one line of JSON.
@@ -69,7 +73,12 @@ impl Saved {
     pub fn parse(text: &str) -> Result<Self, NotSaved> {
         let Ok(Head { format }) = serde_json::from_str(text) else { return Err(NotSaved::Other) };
         match format.as_str() {
-            SAVED_FORMAT => serde_json::from_str(text).map_err(|error| NotSaved::Damaged(error.to_string())),
+            SAVED_FORMAT => {
+                let mut saved: Self =
+                    serde_json::from_str(text).map_err(|error| NotSaved::Damaged(error.to_string()))?;
+                saved.reading.specs_mut().write_sizes(&saved.written_sizes);
+                Ok(saved)
+            }
             other if other.starts_with("kiln.saved/") => Err(NotSaved::Version(format)),
             _ => Err(NotSaved::Other),
         }
@@ -125,8 +134,7 @@ pub fn differences(saved: &Plan, now: &Plan, mut is_done: impl FnMut(&Step) -> b
     out
 }
 
-/// Whether two holds are of one change for one reason. Their texts may show a size in two ways: a saved plan does not keep how it was
-/// written.
+/// Whether two holds are of one change for one reason. Their texts may show a size in two ways.
 fn is_same(one: &Held, other: &Held) -> bool {
     let key = |held: &Held| (held.reason, held.action, held.kind, held.name.clone(), held.uid);
     key(one) == key(other)

@@ -484,11 +484,11 @@ fn qos() -> Qos {
         iops: Some(1),
         read_iops: Some(2),
         write_iops: Some(3),
-        bps: Some(Size(4)),
-        read_bps: Some(Size(5)),
-        write_bps: Some(Size(6)),
+        bps: Some(Size(4).into()),
+        read_bps: Some(Size(5).into()),
+        write_bps: Some(Size(6).into()),
         iops_burst: Some(7),
-        bps_burst: Some(Size(8)),
+        bps_burst: Some(Size(8).into()),
     }
 }
 

@@ -21,6 +21,7 @@
 //! 200 carry an error message. Client and daemon must be of the same version: each request carries [`VERSION`].
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Event, Operation, OperationError, OperationResult, Options, Report, Trashed, trash_in};
-use crate::model::{JournalEntry, Name, ObjectId, OpenIntent, ProblemView, Reading, Records};
+use crate::model::{JournalEntry, Kind, Name, ObjectId, OpenIntent, ProblemView, Reading, Records, WrittenSizes};
 use crate::plan::{Overview, Plan, Retry, Unobserved};
 use crate::report::{NotListed, Unowned, unowned};
 use crate::store::StoreError;
@@ -160,13 +161,21 @@ pub struct TrashAnswer {
     pub trashed: Vec<Trashed>,
     /// The backends that were not observed.
     pub unobserved: Vec<Unobserved>,
+    /// How documents that declare volumes of the trash again write their sizes.
+    #[serde(default)]
+    pub written_sizes: WrittenSizes,
 }
 
 impl TrashAnswer {
     /// Selects the trash from an overview.
     pub fn new(overview: &Overview, reading: &Reading) -> Self {
         let trashed = trash_in(&overview.world, &reading.specs.stack.owner);
-        Self { trashed, unobserved: overview.plan.unobserved.clone() }
+        let mut written_sizes = reading.specs.written_sizes();
+        let identities = trashed.iter().filter_map(|trashed| trashed.object.identity.as_ref());
+        let volumes: BTreeSet<&Name> =
+            identities.filter(|identity| identity.kind == Kind::Volume).map(|identity| &identity.name).collect();
+        written_sizes.retain(|name, _| volumes.contains(name));
+        Self { trashed, unobserved: overview.plan.unobserved.clone(), written_sizes }
     }
 }
 

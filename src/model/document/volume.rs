@@ -8,7 +8,7 @@ use crate::model::table::{
     Choices, Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, FieldValue, Setting, Settings,
     Text, choices, fields,
 };
-use crate::model::{DeclaredSize, ImageRef, Kind, Name, Size};
+use crate::model::{DeclaredSize, ImageRef, Kind, Name};
 
 pub(super) const VOLUME: DocumentTable = DocumentTable {
     doc: "A volume.",
@@ -55,6 +55,34 @@ fields! {
         /// Encryption with LUKS2; `size` is the usable size.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         "encryption" => encrypted: bool, with Encryption = FieldRule::optional(FieldForm::Map(&ENCRYPTION)).secret(),
+    }
+}
+
+impl VolumeSpec {
+    /// Returns the sizes that the document writes, by the paths of their fields below `spec`: `size`, `qos.bps`.
+    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, DeclaredSize)> {
+        let qos = self.qos.as_deref();
+        let sizes = [
+            ("size", Some(self.size)),
+            ("qos.bps", qos.and_then(|qos| qos.bps)),
+            ("qos.readBps", qos.and_then(|qos| qos.read_bps)),
+            ("qos.writeBps", qos.and_then(|qos| qos.write_bps)),
+            ("qos.bpsBurst", qos.and_then(|qos| qos.bps_burst)),
+        ];
+        sizes.into_iter().filter_map(|(path, size)| Some((path, size?)))
+    }
+
+    /// Returns one of [`VolumeSpec::sizes`] to change it.
+    pub(crate) fn size_mut(&mut self, path: &str) -> Option<&mut DeclaredSize> {
+        let qos = self.qos.as_deref_mut();
+        match path {
+            "size" => Some(&mut self.size),
+            "qos.bps" => qos?.bps.as_mut(),
+            "qos.readBps" => qos?.read_bps.as_mut(),
+            "qos.writeBps" => qos?.write_bps.as_mut(),
+            "qos.bpsBurst" => qos?.bps_burst.as_mut(),
+            _ => None,
+        }
     }
 }
 
@@ -221,15 +249,15 @@ fields! {
         /// Write operations.
         "writeIops" => write_iops: Option<u64> = RATE,
         /// Bytes read and written.
-        "bps" => bps: Option<Size> = BYTE_RATE,
+        "bps" => bps: Option<DeclaredSize> = BYTE_RATE,
         /// Bytes read.
-        "readBps" => read_bps: Option<Size> = BYTE_RATE,
+        "readBps" => read_bps: Option<DeclaredSize> = BYTE_RATE,
         /// Bytes written.
-        "writeBps" => write_bps: Option<Size> = BYTE_RATE,
+        "writeBps" => write_bps: Option<DeclaredSize> = BYTE_RATE,
         /// Operations above `iops` for a short time.
         "iopsBurst" => iops_burst: Option<u64> = RATE,
         /// Bytes above `bps` for a short time.
-        "bpsBurst" => bps_burst: Option<Size> = BYTE_RATE,
+        "bpsBurst" => bps_burst: Option<DeclaredSize> = BYTE_RATE,
     }
 }
 

@@ -467,7 +467,8 @@ pub(crate) async fn detach(bench: &dyn Bench) {
 pub(crate) async fn settings_are_observed_as_they_were_set(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let can = kit.can().settings;
-    let limits = |iops| can.qos.then(|| Box::new(Qos { iops: Some(iops), bps: Some(Size(1 << 20)), ..Qos::default() }));
+    let limits =
+        |iops| can.qos.then(|| Box::new(Qos { iops: Some(iops), bps: Some(Size(1 << 20).into()), ..Qos::default() }));
     let settings = VolumeSettings { qos: limits(5), encrypted: can.encryption };
     let with = |wanted: &VolumeSettings, origin| match kit.create_action(kit.size, origin) {
         Action::Create { size, provisioning, origin, tags, n, settings: _ } => {
