@@ -6,7 +6,7 @@ use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
 use crate::plan::{Observation, Plan, World};
 use crate::report::{
-    Commands, Fact, Folded, HeldView, MemberLine, TellsFact, ToldWarning, completed, fold, listed, same_problems,
+    Commands, Fact, Folded, HeldView, MemberLine, TellsFact, ToldWarning, WarningView, fold, listed, same_problems,
 };
 
 /// Logs the problems of the manifests, whenever they change.
@@ -43,7 +43,11 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
     let mut now = BTreeSet::new();
     let mut new = Vec::new();
     for held in &plan.held {
-        let what = format!("{}/{} ({}): {}", held.kind.as_lower(), held.name, held.word(), held.reason);
+        let word = match held.may_need_no_step(&plan.unobserved) {
+            true => String::new(),
+            false => format!(" ({})", held.word()),
+        };
+        let what = format!("{}/{}{word}: {}", held.kind.as_lower(), held.name, held.reason);
         let is_logged = logged.contains(&what);
         if unconfirmed && !is_logged && matches!(held.action, Verb::Create | Verb::Remove | Verb::Destroy) {
             continue;
@@ -64,7 +68,7 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
     }
     let mut gone: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for what in logged.difference(&now) {
-        let (object, why) = what.split_at(what.find(' ').unwrap_or(what.len()));
+        let (object, why) = what.split_at(what.find([' ', ':']).unwrap_or(what.len()));
         gone.entry(why).or_default().push(object.to_owned());
     }
     for (why, objects) in gone {
@@ -116,7 +120,7 @@ pub(super) fn log_warnings(logged: &mut BTreeSet<String>, plan: &Plan, commands:
     for warning in &plan.warnings {
         let text = format!("{}: {}", warning.code, warning.message);
         if !logged.contains(&text) && !now.contains(&text) {
-            new.push(completed(warning, commands));
+            new.push(WarningView::new(warning, commands));
         }
         now.insert(text);
     }

@@ -123,6 +123,12 @@ impl Held {
     pub fn word(&self) -> &'static str {
         if self.action == Verb::Adopt && self.in_trash { "restore" } else { self.action.as_str() }
     }
+
+    /// Whether it is not known that the object needs a step: it exists, and is held only because its backend is one of the unobserved.
+    pub fn may_need_no_step(&self, unobserved: &[Unobserved]) -> bool {
+        let is_by = |by: &Unobserved| self.backend() == Some(&by.backend) && self.message == by.message;
+        self.action == Verb::Update && unobserved.iter().any(is_by)
+    }
 }
 
 impl Plan {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 
 use super::commands::Commands;
-use super::folded::{Folded, MemberLine, TellsFact, fold};
-use super::plan_view::{HeldView, Outage, completed, held_by_outages, outages, with_commands};
+use super::folded::{Folded, MemberLine, NAMED, TellsFact, fold, listed};
+use super::plan_view::{HeldView, Outage, held_by_outages, outages, with_commands};
 use super::same_problem::same_problems;
-use super::warnings::ToldWarning;
+use super::warnings::{ToldWarning, WarningView};
 use crate::model::{Kind, PlacedField, Reading, SourcePlace};
-use crate::plan::{HeldReason, Plan, Unobserved, Warning};
+use crate::plan::{HeldReason, Plan, Unobserved};
 use crate::text::{escape, split_places};
 
 /// An annotation of a line, or of the whole pull request.
@@ -83,7 +83,7 @@ pub fn problem_annotations<'a>(
 pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<Annotation> {
     let held = HeldView::all(plan, commands);
     let unobserved: Vec<Unobserved> = plan.unobserved.iter().map(|one| with_commands(one, commands)).collect();
-    let warnings: Vec<Warning> = plan.warnings.iter().map(|warning| completed(warning, commands)).collect();
+    let warnings: Vec<WarningView> = plan.warnings.iter().map(|warning| WarningView::new(warning, commands)).collect();
     let warnings: Vec<ToldWarning<'_>> = warnings.iter().map(ToldWarning::of).collect();
     let (outages, holds) = outages(&held, &unobserved);
     let document = |kind: Kind, name: &str| reading.place(kind, &name.parse().ok()?).cloned();
@@ -93,7 +93,7 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
         split_places(&path).1.first().and_then(|place| SourcePlace::parse(place))
     };
     let listing = commands.command("kiln plan -o json");
-    let mut annotations = annotated("error", &fold(&outages), of_backend, |entry| {
+    let mut annotations = annotated("error", &fold(&outages), &listing, of_backend, |entry| {
         let was = if entry.is_single() { "was" } else { "were" };
         let backends = if entry.is_single() { String::new() } else { members(entry, "", &listing) };
         let held: String = held_by_outages(entry).iter().map(|hold| members(hold, "held: ", &listing)).collect();
@@ -104,6 +104,7 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
     annotations.extend(annotated(
         "warning",
         &fold(holds),
+        &listing,
         |held| document(held.kind, &held.name),
         |entry| {
             let is = if entry.is_single() { "is" } else { "are" };
@@ -114,6 +115,7 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
     annotations.extend(annotated(
         "warning",
         &fold(&warnings),
+        &listing,
         |_| None,
         |entry| {
             let names = if entry.is_single() { String::new() } else { members(entry, "", &listing) };
@@ -125,10 +127,11 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
 }
 
 /// Returns the annotations of entries, each with its number among those of its entry. `document`: where the document of a fact is, which
-/// is annotated if the fix names no place. `text`: the message of an entry.
+/// is annotated if the fix names no place. `text`: the message of an entry. `listing`: the command that lists all.
 fn annotated<'a, T: TellsFact>(
     level: &'static str,
     entries: &[Folded<'a, T>],
+    listing: &str,
     document: impl Fn(&T) -> Option<SourcePlace>,
     text: impl Fn(&Folded<'a, T>) -> String,
 ) -> Vec<(usize, Annotation)> {
@@ -147,17 +150,28 @@ fn annotated<'a, T: TellsFact>(
                 None => by_file.push(vec![told]),
             }
         }
-        let all = entry.members().count();
-        for (nth, of_file) in by_file.into_iter().enumerate() {
-            let others = all - of_file.len();
-            for entry in fold(of_file) {
+        for (nth, of_file) in by_file.iter().enumerate() {
+            let others = by_file.iter().enumerate().filter(|(other, _)| *other != nth).flat_map(|(_, facts)| facts);
+            let others: Vec<String> = others.map(|told| told.fact().subject()).collect();
+            for entry in fold(of_file.iter().copied()) {
                 let place = entry.members().find_map(&place);
-                let others = if others > 0 { format!("\nand {others} more in other files") } else { String::new() };
-                annotations.push((nth, Annotation { level, place, message: format!("{}{others}", text(&entry)) }));
+                let message = format!("{}{}", text(&entry), in_other_files(&others, entry.leaves_out(), listing));
+                annotations.push((nth, Annotation { level, place, message }));
             }
         }
     }
     annotations
+}
+
+/// Names the other objects of an entry, which have annotations of their own, on a line of its own. `is_listed`: whether the message says
+/// already how to list all.
+fn in_other_files(others: &[String], is_listed: bool, listing: &str) -> String {
+    if others.is_empty() {
+        return String::new();
+    }
+    let all = (others.len() > NAMED && !is_listed).then(|| format!("\n`{}` lists all", escape(listing)));
+    let names = listed(others.iter().cloned(), NAMED);
+    format!("\nin other files: {}{}", escape(&names), all.unwrap_or_default())
 }
 
 /// Returns the message of an entry, if its facts share it, and the fix on a line of its own.

@@ -2,12 +2,16 @@
 //! manifest, with sizes in bytes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::model::table::{Setting, Settings};
-use crate::model::{BackendSpec, ExportSpec, Kind, Meta, Name, SnapshotSpec, Specs, TargetSpec, VolumeSpec};
+use crate::model::{
+    BackendSpec, DeclaredSize, ExportSpec, Kind, Meta, Name, SnapshotSpec, Specs, TargetSpec, VolumeSpec,
+};
 
 /// The spec of one object. It becomes JSON only when it is printed: a table of 100,000 objects prints none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,6 +56,20 @@ impl<'a> Declared<'a> {
             Self::Volume(spec) => spec.size.as_written(),
             Self::Snapshot(_) | Self::Export(_) | Self::Target(_) | Self::Backend(_) => None,
         }
+    }
+
+    /// Returns the declared size in a field, by its path below `spec`.
+    pub(super) fn size_of(self, path: &str) -> Option<DeclaredSize> {
+        let Self::Volume(spec) = self else { return None };
+        spec.sizes().find(|(field, _)| *field == path).map(|(_, size)| size)
+    }
+
+    /// Returns the declared limits of bytes as the document writes them, by field of `qos`, as [`Declared::written_size`].
+    pub(super) fn written_limits(self) -> BTreeMap<SmolStr, SmolStr> {
+        let Self::Volume(spec) = self else { return BTreeMap::new() };
+        let limit =
+            |(path, limit): (&str, DeclaredSize)| Some((path.strip_prefix("qos.")?.into(), limit.as_written()?.into()));
+        spec.sizes().filter_map(limit).collect()
     }
 
     /// Returns the spec in the form of the manifest, with sizes in bytes.

@@ -40,6 +40,9 @@ pub struct Finding {
     /// The uid of the object, which its texts may contain.
     #[serde(skip)]
     pub uid: Option<String>,
+    /// The backend of the object, which its texts may name.
+    #[serde(skip)]
+    pub backend: Option<String>,
 }
 
 /// What a problem is about; a warning is about nothing that must be done.
@@ -81,6 +84,7 @@ impl Finding {
             area,
             awaits_approval: false,
             uid: None,
+            backend: None,
         }
     }
 
@@ -93,7 +97,12 @@ impl Finding {
 impl TellsFact for Finding {
     fn fact(&self) -> Fact<'_> {
         let fact = Fact::new(&self.what, &self.reason, &self.message, &self.fix);
-        Fact { awaits_approval: self.awaits_approval, uid: self.uid.as_deref(), ..fact }
+        Fact {
+            awaits_approval: self.awaits_approval,
+            uid: self.uid.as_deref(),
+            backend: self.backend.as_deref(),
+            ..fact
+        }
     }
 }
 
@@ -130,8 +139,8 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
         let (message, fix) = (held.message.clone(), held.fix.clone());
         let awaits_approval = held.uid.is_some_and(|uid| awaiting_approval.contains(&uid));
         let problem = Finding::problem(FindingArea::Hold, what, held.reason.as_str(), message, fix);
-        let uid = held.uid.map(|uid| uid.to_string());
-        findings.push(Finding { awaits_approval, uid, ..problem });
+        let (uid, backend) = (held.uid.map(|uid| uid.to_string()), held.backend().map(ToString::to_string));
+        findings.push(Finding { awaits_approval, uid, backend, ..problem });
     }
     for object in failed {
         let see =
@@ -147,8 +156,13 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
     }
     for orphan in orphans {
         let Orphan { reason, bytes, since, message, fix, .. } = orphan;
-        let (bytes, since) = (*bytes, since.map(rfc3339));
-        findings.push(Finding { bytes, since, ..Finding::warning(orphan.what(), reason.as_str(), message, fix) });
+        let (bytes, since, backend) = (*bytes, since.map(rfc3339), Some(orphan.backend.to_string()));
+        findings.push(Finding {
+            bytes,
+            since,
+            backend,
+            ..Finding::warning(orphan.what(), reason.as_str(), message, fix)
+        });
     }
 }
 

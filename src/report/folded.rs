@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
-use super::form::{Code, TextForm, add_names, codes, one_command, with_words};
+use super::form::{Code, KnownWords, TextForm, codes, one_command, with_own_words};
 use crate::model::{Kind, Verb};
 use crate::text::{split_places, without_places};
 
@@ -19,10 +19,12 @@ use crate::text::{split_places, without_places};
 pub struct Fact<'a> {
     /// The kind of the object: `volume` of `volume/db`; none for a subject without one, as `store` or the place of a problem.
     pub kind: Option<&'a str>,
-    /// The name of the object, as its texts may contain it; empty for what is about no object.
+    /// The name of the object, as its texts may contain it; `volume/a, volume/b` for what is about several; empty for what is about none.
     pub name: &'a str,
     /// The uid of the object, if it has one.
     pub uid: Option<&'a str>,
+    /// The backend of the object, if it is known.
+    pub backend: Option<&'a str>,
     /// What is not done to the object, if the fact is a hold.
     pub verb: Option<ToldVerb>,
     /// The reason, in one word.
@@ -41,7 +43,13 @@ impl<'a> Fact<'a> {
         let of_kind =
             subject.split_once('/').filter(|(kind, _)| Kind::ALL.iter().any(|known| known.as_lower() == *kind));
         let (kind, name) = of_kind.map_or((None, subject), |(kind, name)| (Some(kind), name));
-        Self { kind, name, uid: None, verb: None, reason, message, fix, awaits_approval: false }
+        Self { kind, name, uid: None, backend: None, verb: None, reason, message, fix, awaits_approval: false }
+    }
+
+    /// Returns the names of the object, or of the objects if the subject is several.
+    fn names(&self) -> impl Iterator<Item = &'a str> {
+        let of_object = |object: &'a str| object.split_once('/').map_or(object, |(_, name)| name);
+        self.name.split(", ").map(of_object)
     }
 
     /// Returns the subject: `volume/db`, `store`.
@@ -123,7 +131,7 @@ pub struct Member<'a, T> {
 }
 
 /// The number of objects that are named in one entry, unless an approval covers them.
-const NAMED: usize = 10;
+pub(super) const NAMED: usize = 10;
 
 /// Members of an entry that have a line of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,15 +194,24 @@ impl<'a, T: TellsFact> Folded<'a, T> {
             } else {
                 let verbs: BTreeSet<Option<ToldVerb>> =
                     cause.members.iter().map(|member| member.fact().verb.filter(|_| by_verb)).collect();
-                for verb in verbs {
+                let of_verbs = verbs.into_iter().map(|verb| {
                     let is_of = |member: &&Member<'a, T>| !by_verb || member.fact().verb == verb;
                     let members: Vec<&Member<'a, T>> = cause.members.iter().filter(is_of).collect();
-                    let names = self.listed(cause, &members);
-                    let message = if self.causes.len() > 1 { format!(": {}", cause.message) } else { String::new() };
-                    of_cause.push(MemberLine { verb, text: format!("{names}{message}") });
-                }
+                    MemberLine { verb, text: self.listed(cause, &members) }
+                });
+                of_cause.extend(of_verbs);
             }
             of_cause.sort_by_key(|line| line.verb);
+            if self.causes.len() > 1 {
+                // The message once, whatever the verbs.
+                let verb = same(of_cause.iter().map(|line| line.verb)).flatten();
+                let names = |line: &MemberLine| match line.verb.filter(|_| verb.is_none()) {
+                    Some(verb) => format!("{verb} {}", line.text),
+                    None => line.text.clone(),
+                };
+                let names = of_cause.iter().map(names).collect::<Vec<_>>().join("; ");
+                of_cause = vec![MemberLine { verb, text: format!("{names}: {}", cause.message) }];
+            }
             lines.append(&mut of_cause);
         }
         (lines, rest)
@@ -257,7 +274,10 @@ impl<'a, T: TellsFact> Folded<'a, T> {
         let shared = [&*self.fix, &*cause.message];
         // What is to be pasted contains its values, and the names of several members are beside each other.
         let is_pasted = |word: &str| shared.iter().flat_map(|text| codes(text)).any(|code| code.text.contains(word));
-        let is_named = |value: &str| members.len() > 1 && members.iter().any(|of| of.told.fact().name == value);
+        let is_named = |value: &str| {
+            let is_in = |of: &&Member<'a, T>| of.told.fact().names().any(|name| name == value);
+            (members.len() > 1 || fact.names().nth(1).is_some()) && members.iter().any(is_in)
+        };
         let values = first.values.iter().filter(|(word, value)| {
             shared.iter().any(|text| text.contains(&**word)) && !is_pasted(word) && !is_named(value)
         });
@@ -303,9 +323,13 @@ impl<T: TellsFact> Group<'_, '_, T> {
 }
 
 fn verb_of<'a, T: TellsFact + 'a>(members: impl Iterator<Item = &'a T>) -> Option<ToldVerb> {
-    let mut verbs = members.map(|member| member.fact().verb);
-    let first = verbs.next()?;
-    first.filter(|_| verbs.all(|verb| verb == first))
+    same(members.map(|member| member.fact().verb)).flatten()
+}
+
+/// Returns the item that all are; None if they differ.
+fn same<I: PartialEq>(mut items: impl Iterator<Item = I>) -> Option<I> {
+    let first = items.next()?;
+    items.all(|item| item == first).then_some(first)
 }
 
 /// Returns how many of `count` items are shown: at most ten, but all if an approval covers one of the members.
@@ -327,15 +351,15 @@ fn and_more(items: Vec<String>, rest: usize) -> String {
 /// Folds facts. Entries, causes and members keep the order in which they first occur.
 pub fn fold<'a, T: TellsFact>(facts: impl IntoIterator<Item = &'a T>) -> Vec<Folded<'a, T>> {
     let facts: Vec<&'a T> = facts.into_iter().collect();
-    let names = names_in(facts.iter().map(|told| told.fact()));
+    let known = known_words(facts.iter().map(|told| told.fact()));
     let fixes = fixes_of_pairs(facts.iter().map(|told| told.fact()));
     let member = |(told, fix)| Member { told, fix, pasted: Vec::new(), values: Vec::new() };
     let members = facts.into_iter().zip(fixes).map(member).collect();
-    let entries = alike(members, |fact| fact.fix, &names).into_iter();
+    let entries = alike(members, |fact| fact.fix, &known).into_iter();
     let entries = entries.map(|entry| {
         let (fix, members) = entry.shared(|fact| fact.fix);
         let reason = members.first().map_or("", |first| first.fact().reason);
-        let causes = alike(members, |fact| fact.message, &names).into_iter().map(|cause| {
+        let causes = alike(members, |fact| fact.message, &known).into_iter().map(|cause| {
             let (message, members) = cause.shared(|fact| fact.message);
             Cause { message, members }
         });
@@ -361,20 +385,21 @@ fn fixes_of_pairs<'a>(facts: impl Iterator<Item = Fact<'a>>) -> Vec<&'a str> {
     facts.iter().map(fix).collect()
 }
 
-/// Returns the names and uids of the facts, and the names that any of their texts contains as such. Each is searched in every text, so
-/// that what is found in one text is found in the others of its form, whatever other meaning the word has.
-fn names_in<'a>(facts: impl Iterator<Item = Fact<'a>>) -> HashSet<String> {
-    let mut names = HashSet::default();
+/// Returns the names, uids and backends of the facts, and the names that any of their texts contains as such. Each is searched in every
+/// text, so that what is found in one text is found in the others of its form, whatever other meaning the word has.
+fn known_words<'a>(facts: impl Iterator<Item = Fact<'a>>) -> KnownWords {
+    let mut known = KnownWords::default();
     let mut seen: HashSet<&str> = HashSet::default();
     for fact in facts {
-        names.extend([Some(fact.name), fact.uid].into_iter().flatten().map(str::to_owned));
+        known.add_names([Some(fact.name), fact.uid].into_iter().flatten());
+        fact.backend.into_iter().for_each(|backend| known.add_backend(backend));
         for text in [fact.fix, fact.message] {
             if seen.insert(text) {
-                add_names(&without_places(text), &mut names);
+                known.add_text(&without_places(text));
             }
         }
     }
-    names
+    known
 }
 
 /// Returns what tells how to see the names that entries leave out, none if they leave out none. `command`: the one that lists all.
@@ -389,7 +414,7 @@ struct Alike<'a, T>(Vec<(Member<'a, T>, Rc<TextForm<'a>>)>);
 fn alike<'a, T: TellsFact>(
     members: Vec<Member<'a, T>>,
     text: impl Fn(&Fact<'a>) -> &'a str,
-    names: &HashSet<String>,
+    known: &KnownWords,
 ) -> Vec<Alike<'a, T>> {
     let mut texts: HashMap<(&str, &str), (usize, Rc<TextForm<'a>>)> = HashMap::new();
     let mut forms: HashMap<(&str, String), usize> = HashMap::new();
@@ -397,7 +422,7 @@ fn alike<'a, T: TellsFact>(
     for member in members {
         let fact = member.fact();
         let (group, form) = texts.entry((fact.reason, text(&fact))).or_insert_with(|| {
-            let form = TextForm::of(without_places(text(&fact)), names);
+            let form = TextForm::of(without_places(text(&fact)), known);
             let group = *forms.entry((fact.reason, form.key())).or_insert(groups.len());
             (group, Rc::new(form))
         });
@@ -462,11 +487,7 @@ fn stand_in<T: TellsFact>(members: &mut [Member<'_, T>], values: &[&str], label:
     };
     let named = |member: &Member<'_, T>, value: &str| {
         let fact = member.fact();
-        with_words(value, |word| match word {
-            _ if word == fact.name => Some("<name>"),
-            _ if Some(word) == fact.uid => Some("<uid>"),
-            _ => None,
-        })
+        with_own_words(value, fact.name, fact.uid)
     };
     let first = members.first().map(|member| named(member, first)).unwrap_or_default();
     if members.iter().zip(values).all(|(member, value)| named(member, value) == first) {

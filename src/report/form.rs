@@ -41,11 +41,51 @@ const RENAMED_FROM: &str = "renamedFrom";
 /// The commands whose operands are found.
 const COMMANDS: [&str; 9] = ["kiln", "mkdir", "chown", "chmod", "mount", "mv", "qemu-img", "rm", "sudo"];
 
-/// What native names begin with: the name and the uid of the object are after the owner.
+/// What native names begin with.
 const NATIVE: [&str; 3] = ["kiln.", "kiln-tmp.", "kiln-snap."];
 
 /// What is counted: a number and its noun are one value, because the noun of one has another form.
-const COUNTED: [&str; 5] = ["client", "clone", "object", "snapshot", "volume"];
+const COUNTED: [&str; 8] = ["backend", "byte", "client", "clone", "object", "snapshot", "step", "volume"];
+
+/// What stands before the clients of an object, and after them. They are one value, however many they are.
+const CLIENTS: (&str, &str) = (" is open by ", ": ");
+
+/// The words that are values wherever they stand.
+#[derive(Debug, Default)]
+pub(super) struct KnownWords {
+    /// Names and uids of objects.
+    names: HashSet<String>,
+    /// Names of backends.
+    backends: HashSet<String>,
+}
+
+impl KnownWords {
+    /// Adds names and uids.
+    pub(super) fn add_names<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
+        self.names.extend(names.into_iter().map(str::to_owned));
+    }
+
+    /// Adds the name of a backend.
+    pub(super) fn add_backend(&mut self, name: &str) {
+        self.backends.insert(name.to_owned());
+    }
+
+    /// Adds the names that a text contains as such.
+    pub(super) fn add_text(&mut self, text: &str) {
+        let found = labelled(text).into_iter().map(|value| &text[value.at]);
+        let is_word = |value: &&str| words(value).first().is_some_and(|word| word.len() == value.len());
+        self.names.extend(found.filter(is_word).map(str::to_owned));
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.names.contains(word) || self.backends.contains(word)
+    }
+
+    /// Returns what a word is, if that is known.
+    fn label(&self, word: &str) -> Option<Cow<'static, str>> {
+        self.backends.contains(word).then_some(Cow::Borrowed("backend"))
+    }
+}
 
 const NUMBER_OF: &str = "number of ";
 
@@ -53,25 +93,31 @@ const NUMBER_OF: &str = "number of ";
 const LONGEST: usize = 2_000;
 
 impl<'t> TextForm<'t> {
-    /// Finds the values in a text. `names`: words that are values wherever they stand.
-    pub(super) fn of(text: Cow<'t, str>, names: &HashSet<String>) -> Self {
+    /// Finds the values in a text.
+    pub(super) fn of(text: Cow<'t, str>, known: &KnownWords) -> Self {
         let mut values = labelled(&text);
         let is_within = |word: &Range<usize>| {
             let next = values.partition_point(|value| value.at.end < word.end);
             values.get(next).is_some_and(|value| value.at.start <= word.start)
         };
-        let is_name = |word: &Range<usize>| names.contains(&text[word.clone()]) && !is_within(word);
-        let others: Vec<Range<usize>> = words(&text).into_iter().filter(is_name).collect();
+        let is_name = |word: &Range<usize>| known.has(&text[word.clone()]) && !is_within(word);
+        let mut others: Vec<Range<usize>> =
+            words(&text).into_iter().filter(is_name).map(|word| native_around(&text, word)).collect();
+        others.dedup();
         let mut labels: HashMap<&str, &Cow<'static, str>> = HashMap::new();
         for value in &values {
             if let Some(label) = &value.label {
                 labels.entry(&text[value.at.clone()]).or_insert(label);
             }
         }
-        let label = |at: &Range<usize>| labels.get(&text[at.clone()]).map(|label| (*label).clone());
+        let label = |at: &Range<usize>| {
+            let word = &text[at.clone()];
+            labels.get(word).map(|label| (*label).clone()).or_else(|| known.label(word))
+        };
         let others: Vec<FoundValue> = others.into_iter().map(|at| FoundValue { label: label(&at), at }).collect();
         values.extend(others);
         values.sort_by_key(|value| value.at.start);
+        let values = lists_as_one(&text, values);
         Self { text, values }
     }
 
@@ -121,25 +167,59 @@ impl<'t> TextForm<'t> {
     }
 }
 
-/// Adds the names in a text to those that are values wherever they stand.
-pub(super) fn add_names(text: &str, names: &mut HashSet<String>) {
-    let found = labelled(text).into_iter().map(|value| &text[value.at]);
-    let is_word = |value: &&str| words(value).first().is_some_and(|word| word.len() == value.len());
-    names.extend(found.filter(is_word).map(str::to_owned));
+/// Returns the native name around a word, as in `prod.db@monday`, or the word.
+fn native_around(text: &str, word: Range<usize>) -> Range<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    let before = &text[..word.start];
+    let start = before.trim_end_matches(is_part).len();
+    let start = word.start - before[start..].trim_start_matches(['.', '@']).len();
+    let after = &text[word.end..];
+    let len = after.find(|c| !is_part(c)).unwrap_or(after.len());
+    start..word.end + after[..len].trim_end_matches(['.', '@']).len()
 }
 
-/// Returns a text with something in place of each word for which there is something.
-pub(super) fn with_words(text: &str, of: impl Fn(&str) -> Option<&'static str>) -> String {
-    let mut out = String::with_capacity(text.len());
+/// Makes one value of a list: a text about one object has the form of a text about several.
+fn lists_as_one(text: &str, values: Vec<FoundValue>) -> Vec<FoundValue> {
+    let mut merged: Vec<FoundValue> = Vec::with_capacity(values.len());
+    for value in values {
+        match merged.last_mut() {
+            Some(last)
+                if last.label == value.label
+                    && last.at.end <= value.at.start
+                    && matches!(&text[last.at.end..value.at.start], ", " | " and ") =>
+            {
+                last.at.end = value.at.end;
+            }
+            _ => merged.push(value),
+        }
+    }
+    merged
+}
+
+/// Returns a value with `<name>` and `<uid>` in place of these. In a native name of Kiln each has its place: another part may be the same
+/// word.
+pub(super) fn with_own_words(value: &str, name: &str, uid: Option<&str>) -> String {
+    let own = |word: &str| match word {
+        _ if word == name => Some("<name>"),
+        _ if Some(word) == uid => Some("<uid>"),
+        _ => None,
+    };
+    let is_native = NATIVE.iter().any(|prefix| value.starts_with(prefix)) && !value.contains(['@', ' ', '/']);
+    if is_native {
+        let parts = value.split('.').enumerate();
+        let part = |(index, part)| if index > 1 { own(part).unwrap_or(part) } else { part };
+        return parts.map(part).collect::<Vec<_>>().join(".");
+    }
+    let mut out = String::with_capacity(value.len());
     let mut copied = 0;
-    for word in words(text) {
-        if let Some(with) = of(&text[word.clone()]) {
-            out.push_str(&text[copied..word.start]);
+    for word in words(value) {
+        if let Some(with) = own(&value[word.clone()]) {
+            out.push_str(&value[copied..word.start]);
             out.push_str(with);
             copied = word.end;
         }
     }
-    out + &text[copied..]
+    out + &value[copied..]
 }
 
 /// Returns what stands between backticks.
@@ -271,6 +351,15 @@ fn in_command(text: &str, code: Range<usize>, found: &mut Vec<FoundValue>) {
 
 /// Finds the values in a text that is not between backticks.
 fn in_prose(text: &str, range: Range<usize>, found: &mut Vec<FoundValue>) {
+    if let Some((before, rest)) = text[range.clone()].split_once(CLIENTS.0)
+        && let Some((clients, _)) = rest.split_once(CLIENTS.1)
+    {
+        let start = range.start + before.len() + CLIENTS.0.len();
+        let end = start + clients.len();
+        in_prose(text, range.start..range.start + before.len(), found);
+        found.push(FoundValue { at: start..end, label: Some("clients".into()) });
+        return in_prose(text, end..range.end, found);
+    }
     let mut before: Option<Range<usize>> = None;
     for token in tokens(text, range) {
         let whole = label_of_token(&text[token.clone()]);
@@ -278,9 +367,11 @@ fn in_prose(text: &str, range: Range<usize>, found: &mut Vec<FoundValue>) {
             Some(_) => std::iter::once(0..token.len()).collect(),
             None => words(&text[token.clone()]),
         };
-        let native = NATIVE.iter().any(|prefix| text[token.clone()].starts_with(prefix));
-        for (index, word) in in_token.into_iter().enumerate() {
-            let word = token.start + word.start..token.start + word.end;
+        for word in in_token {
+            let mut word = token.start + word.start..token.start + word.end;
+            if found.last().is_some_and(|found| word.start < found.at.end) {
+                continue;
+            }
             let last = before.replace(word.clone());
             if let Some(number) = found.last_mut().filter(|number| number.label.as_deref() == Some("number"))
                 && text.get(number.at.end..word.start) == Some(" ")
@@ -294,12 +385,11 @@ fn in_prose(text: &str, range: Range<usize>, found: &mut Vec<FoundValue>) {
             }
             let last = last.filter(|last| matches!(&text[last.end..word.start], " " | "/"));
             let last = last.map(|last| &text[last]);
-            let of_kind = last.filter(|_| whole != Some("path")).and_then(label_of_kind);
-            let label = match index {
-                2 if native => Some("object"),
-                3 if native => Some("uid"),
-                _ => of_kind.or(whole).or_else(|| label_of_number(&text[word.clone()], last)),
-            };
+            let of_kind = last.filter(|_| !matches!(whole, Some("path" | "object"))).and_then(label_of_kind);
+            if of_kind.is_some() && whole.is_none() {
+                word = native_around(text, word);
+            }
+            let label = of_kind.or(whole).or_else(|| label_of_number(&text[word.clone()], last));
             found.extend(label.map(|label| FoundValue { at: word, label: Some(label.into()) }));
         }
     }
@@ -332,11 +422,12 @@ fn tokens(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
     tokens
 }
 
-/// Returns what a part of a text is as a whole: something quoted, a path, or a time.
+/// Returns what a part of a text is as a whole: something quoted, a path, a native name, or a time.
 fn label_of_token(token: &str) -> Option<&'static str> {
     match token.split_once('/') {
         _ if token.starts_with('"') => Some("text"),
         Some((first, rest)) => (!is_kind(first) && !rest.is_empty()).then_some("path"),
+        None if NATIVE.iter().any(|prefix| token.starts_with(prefix)) => Some("object"),
         None => is_time(token).then_some("time"),
     }
 }
@@ -424,9 +515,11 @@ mod tests {
 
     /// Returns the form of a text with the names of its values, and the values.
     fn shown(text: &str) -> (String, Vec<String>) {
-        let mut names: HashSet<String> = ["db", "7np53nfs", "it"].into_iter().map(str::to_owned).collect();
-        add_names(text, &mut names);
-        let form = TextForm::of(text.into(), &names);
+        let mut known = KnownWords::default();
+        known.add_names(["db", "7np53nfs", "it"]);
+        known.add_backend("lab");
+        known.add_text(text);
+        let form = TextForm::of(text.into(), &known);
         let values = (0..form.len()).map(|index| form.value(index).to_owned()).collect();
         (form.filled(|index| form.label(index), |_| None), values)
     }
@@ -448,9 +541,19 @@ mod tests {
                 &["a", "a", "b"],
             ),
             ("write `source: {snapshot: m}` instead", "write `source: source` instead", &["{snapshot: m}"]),
-            ("prod.db.7np53nfs is missing", "prod.object.object is missing", &["db", "7np53nfs"]),
-            ("kiln.prod.web.8x is missing", "kiln.prod.object.uid is missing", &["web", "8x"]),
-            ("write a name that is 2 bytes shorter", "write a name that is number bytes shorter", &["2"]),
+            ("prod.db.7np53nfs is missing", "object is missing", &["prod.db.7np53nfs"]),
+            ("kiln.prod.web.8x is missing", "object is missing", &["kiln.prod.web.8x"]),
+            ("kiln.prod.web.8x@kiln-snap.prod.m.9y stays.", "object stays.", &["kiln.prod.web.8x@kiln-snap.prod.m.9y"]),
+            ("object lv.0@x is foreign", "object object is foreign", &["lv.0@x"]),
+            ("see (web@db), db. and lab", "see (object), object. and backend", &["web@db", "db", "lab"]),
+            ("clones need it: kiln.p.a.1, kiln.p.b.2", "clones need object: object", &["it", "kiln.p.a.1, kiln.p.b.2"]),
+            ("check volume a, db and it", "check volume volume, object", &["a", "db and it"]),
+            (
+                "lv0 is open by qemu (pid 12), nbd (pid 3): Kiln waits",
+                "lv0 is open by clients: Kiln waits",
+                &["qemu (pid 12), nbd (pid 3)"],
+            ),
+            ("write a name that is 2 bytes shorter", "write a name that is number of bytes shorter", &["2 bytes"]),
             ("1 snapshot of volume db is left", "number of snapshots of volume volume is left", &["1 snapshot", "db"]),
             ("it is open by qemu (pid 12)", "object is open by qemu (pid pid)", &["it", "12"]),
             (
@@ -481,11 +584,14 @@ mod tests {
 
     #[test]
     fn equal_keys_are_texts_that_differ_by_their_values_only() {
-        let key = |text: &str| TextForm::of(text.into(), &HashSet::default()).key();
+        let key = |text: &str| TextForm::of(text.into(), &KnownWords::default()).key();
         assert_eq!(key("volume a needs volume b"), key("volume c needs volume d"));
         assert_eq!(key("it has 2 of them"), key("it has 30 of them"));
         assert_eq!(key("it has 1 snapshot left"), key("it has 2 snapshots left"));
         assert_ne!(key("it has 1 snapshot left"), key("it has 1 clone left"));
+        assert_eq!(key("write a name that is 1 byte shorter"), key("write a name that is 2 bytes shorter"));
+        assert_eq!(key("left: kiln-snap.prod.m.8x"), key("left: kiln-snap.prod.m.8x, kiln-snap.prod.t.9y"));
+        assert_eq!(key("it is open by a (pid 1): no"), key("it is open by a (pid 1), b (pid 2): no"));
         assert_eq!(key("`mkdir -p a`"), key("`mkdir -p /b/c`"));
         assert_ne!(key("write `size: 1Gi`"), key("write `quota: 1Gi`"));
         assert_ne!(key("remove `via`"), key("remove `qos`"), "what to write is not the same");

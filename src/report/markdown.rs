@@ -26,7 +26,7 @@ pub fn markdown(view: &PlanView) -> String {
     let holds = fold(holds);
     list(&mut out, "Held", holds.iter().map(hold));
     let drift = view.drift.iter().flatten().map(|drift| {
-        let change = |of: &Value| value(&drift.path, of, None);
+        let change = |of: &Value| value(&drift.path, of, drift.declared.get(&*drift.path).copied());
         vec![
             safe(&format!("{}/{}", drift.kind.as_lower(), drift.name)),
             safe(&drift.path),
@@ -136,7 +136,9 @@ fn step_row(step: &StepView) -> Vec<String> {
     };
     let approved = if step.approved { ", approved" } else { "" };
     let rounding = step.rounding.iter().map(|rounding| safe(&format!("size: {rounding}")));
-    let fields: Vec<String> = rounding.chain(step.changes.iter().map(|of| change(step, of))).collect();
+    // What the size is rounded up to says it all.
+    let changes = step.changes.iter().filter(|change| step.rounding.is_none() || change.path != "size");
+    let fields: Vec<String> = rounding.chain(changes.map(|of| change(step, of))).collect();
     vec![
         format!("`{}`", step.action.glyph()),
         safe(&step.object_name()),
@@ -148,7 +150,7 @@ fn step_row(step: &StepView) -> Vec<String> {
 }
 
 fn change(step: &StepView, change: &FieldChange) -> String {
-    let shown = |of: &Value| value(&change.path, of, step.declared);
+    let shown = |of: &Value| value(&change.path, of, step.declared.get(&*change.path).copied());
     let (path, after) = (safe(&change.path), shown(&change.after));
     match &change.before {
         Value::Null => format!("{path}: {after}"),

@@ -1,13 +1,16 @@
 //! Objects as tables, and one object in full, for people.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use foldhash::{HashMap, HashMapExt};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::condition::Condition;
 use super::journal_text::{JournalLine, journal_table};
+use super::plan_text::value;
 use super::related::{RelatedObject, RelatedObjects};
 use super::status::ObjectStatus;
 use crate::model::{Capacity, Kind, ObjectId, Resource, Size};
@@ -122,13 +125,21 @@ fn colour_of(condition: Condition) -> &'static str {
 /// Returns the size; the capacity of a backend is a measured amount.
 fn size_of(object: &ObjectStatus<'_>, paint: Paint) -> Option<String> {
     let size = object.status.size.map(Size)?;
-    let as_written = || as_written(object, size).map(ToOwned::to_owned);
-    Some(if object.kind == Kind::Backend { size.rounded() } else { as_written().unwrap_or_else(|| sized(size, paint)) })
+    let declared = || object.status.rounded_up.as_deref().filter(|_| paint.width.is_some()).map(ToOwned::to_owned);
+    Some(match object.kind == Kind::Backend {
+        true => size.rounded(),
+        false => declared().unwrap_or_else(|| in_column(size, object.status.written_size.as_deref(), paint)),
+    })
+}
+
+/// Returns a size for a column of a table. `written`: the declared size as its document writes it.
+fn in_column(size: Size, written: Option<&str>, paint: Paint) -> String {
+    as_written(size, written).map_or_else(|| sized(size, paint), ToOwned::to_owned)
 }
 
 /// Returns a size as the document of the object writes it, if it is the declared one.
-fn as_written<'a>(object: &'a ObjectStatus<'_>, size: Size) -> Option<&'a str> {
-    object.status.written_size.as_deref().filter(|written| written.parse() == Ok(size))
+fn as_written(size: Size, written: Option<&str>) -> Option<&str> {
+    written.filter(|written| written.parse() == Ok(size))
 }
 
 /// Returns the message unless the object is settled; if it is unobserved, with the time of its last observation.
@@ -172,7 +183,8 @@ pub fn described(objects: &[ObjectStatus<'_>], history: &[JournalLine], now: u64
 /// Writes the snapshots and clones of an object.
 fn list_related(out: &mut String, related: &RelatedObjects, now: u64, paint: Paint) {
     let row = |kind: Kind, object: &RelatedObject, third: Cell<'static>| {
-        let size = object.size.map_or_else(|| "-".to_owned(), |size| sized(Size(size), paint));
+        let written = object.written_size.as_deref();
+        let size = object.size.map_or_else(|| "-".to_owned(), |size| in_column(Size(size), written, paint));
         [ObjectId::new(kind, &object.name).to_string().into(), size.into(), third, condition_of(object.condition)]
     };
     let snapshots =
@@ -191,6 +203,15 @@ fn list_related(out: &mut String, related: &RelatedObjects, now: u64, paint: Pai
 /// Returns the fields of a value in one line: `path: db.raw, format: raw`.
 fn in_line(fields: &serde_json::Map<String, Value>) -> String {
     fields.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns rate limits in one line. Bytes are sizes: `written` has how the document writes them.
+fn limits_in_line(limits: &serde_json::Map<String, Value>, written: &BTreeMap<SmolStr, SmolStr>) -> String {
+    let shown = |(field, limit): (&String, &Value)| {
+        let declared = written.get(field.as_str()).and_then(|written| written.parse().ok());
+        format!("{field}: {}", value(&format!("qos.{field}"), limit, declared))
+    };
+    limits.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns a value without the quotes of JSON.
@@ -230,10 +251,11 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
         0 => "0".to_owned(),
         size => format!("{} ({size} bytes)", Size(size).rounded()),
     };
-    let size_in_full = |size: u64| match as_written(object, Size(size)) {
+    let size_in_full = |size: u64| match as_written(Size(size), status.written_size.as_deref()) {
         Some(written) => format!("{written} ({size} bytes)"),
         None => bytes(size),
     };
+    let limits = |fields: &serde_json::Map<String, Value>| limits_in_line(fields, &status.written_limits);
     let is_live_volume = object.kind == Kind::Volume && status.place.as_deref() == Some("live");
     field(
         "path",
@@ -242,7 +264,11 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
             None => is_live_volume.then(|| "none: its backend shows no path on this host".to_owned()),
         },
     );
-    field("size", status.size.map(size_in_full));
+    let observed = |size| match &status.rounded_up {
+        Some(declared) => format!("{}; the document says {declared}, which the backend rounds up", size_in_full(size)),
+        None => size_in_full(size),
+    };
+    field("size", status.size.map(observed));
     field("used", status.used.map(bytes));
     for Capacity { resource, total, used, per_object: _ } in &status.capacities {
         let count = |number: &u64| if resource.is_bytes() { bytes(*number) } else { number.to_string() };
@@ -255,7 +281,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
     field("protected", status.protected.map(|protected| protected.to_string()));
     field("onRemove", status.on_remove.map(|on_remove| format!("{on_remove:?}")));
     field("provisioning", status.provisioning.map(|provisioning| provisioning.as_str().to_owned()));
-    field("qos", Some(in_line(&status.qos)).filter(|limits| !limits.is_empty()));
+    field("qos", Some(limits(&status.qos)).filter(|limits| !limits.is_empty()));
     field("encrypted", status.encrypted.then(|| "yes".to_owned()));
     field("expires", status.expires.map(|at| at.to_string()));
     field("clients", status.clients.as_ref().map(|who| if who.is_empty() { "none".into() } else { who.join(", ") }));
@@ -274,6 +300,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
                     }
                     Value::Object(fields) => match fields.iter().next() {
                         Some((kind, Value::String(name))) if key == "source" => format!("{kind}/{name}"),
+                        _ if key == "qos" => limits(fields),
                         _ => in_line(fields),
                     },
                     other => plain(other),

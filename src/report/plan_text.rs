@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::folded::{Folded, fold, where_all_are};
 use super::folded_text::{render_holds, render_outages, render_warnings};
-use super::plan_view::{HeldView, Outage, PlanView, StepView, outages, where_all_of_outages};
+use super::plan_view::{DriftView, HeldView, Outage, PlanView, StepView, outages, where_all_of_outages};
 use super::warnings::ToldWarning;
 use crate::model::{DeclaredSize, FieldChange, Risk, Size, Verb};
 use crate::text::{Paint, as_declared, counted, escape};
@@ -36,13 +36,7 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     let drift = view.drift.as_deref().unwrap_or_default();
     if !drift.is_empty() {
         section(&mut out, paint, "Drift (changed outside of Kiln)");
-        for drift in drift {
-            let path = escape(&drift.path);
-            let (recorded, observed) =
-                (value(&drift.path, &drift.recorded, None), value(&drift.path, &drift.observed, None));
-            let (kind, name, arrow) = (drift.kind.as_lower(), &drift.name, paint.arrow());
-            let _ = writeln!(out, "  {kind}/{name}  {path}: {recorded} {arrow} {observed}");
-        }
+        render_drift(&mut out, drift, paint);
     }
     let warnings: Vec<ToldWarning<'_>> = view.warnings.iter().flatten().map(ToldWarning::of).collect();
     let warnings = fold(&warnings);
@@ -140,8 +134,22 @@ fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
     }
 }
 
+/// Writes a line for each changed field, with the old and new values below each other.
+fn render_drift(out: &mut String, drift: &[DriftView], paint: Paint) {
+    let names = || drift.iter().map(|drift| format!("{}/{}", drift.kind.as_lower(), drift.name));
+    let names_width = paint.column(names().map(|name| name.len()).max().unwrap_or_default());
+    let paths_width = drift.iter().map(|drift| drift.path.len()).max().unwrap_or_default() + 1;
+    for (drift, name) in drift.iter().zip(names()) {
+        let shown = |of: &Value| value(&drift.path, of, drift.declared.get(&*drift.path).copied());
+        let change = format!("{} {} {}", shown(&drift.recorded), paint.arrow(), shown(&drift.observed));
+        let path = format!("{}:", escape(&drift.path));
+        let pad = names_width.saturating_sub(name.len());
+        out.push_str(&paint.row(&format!("  {name}"), pad, &format!("{path:paths_width$}"), &change, 6));
+    }
+}
+
 fn render_change(out: &mut String, step: &StepView, change: &FieldChange, paint: Paint) {
-    let shown = |of: &Value| value(&change.path, of, step.declared);
+    let shown = |of: &Value| value(&change.path, of, step.declared.get(&*change.path).copied());
     let (before, after) = (shown(&change.before), shown(&change.after));
     let path = escape(&change.path);
     let _ = match &change.before {
@@ -159,12 +167,11 @@ fn is_bytes(path: &str) -> bool {
     path == "size" || path.strip_prefix("qos.").is_some_and(|limit| limit.to_lowercase().contains("bps"))
 }
 
-/// Returns a field's value for people. `declared`: the declared size of the object.
+/// Returns a field's value for people. `declared`: its declared size.
 pub(super) fn value(path: &str, value: &Value, declared: Option<DeclaredSize>) -> String {
     match value {
         Value::Null => "none".to_owned(),
         Value::Number(number) if is_bytes(path) => {
-            let declared = declared.filter(|_| path == "size");
             number.as_u64().map_or_else(|| number.to_string(), |bytes| as_declared(declared, Size(bytes)))
         }
         Value::String(text) => escape(text).into_owned(),
@@ -345,6 +352,19 @@ mod tests {
         golden("everything.txt", &render(&view, Paint::PLAIN));
     }
 
+    fn drift(volume: &str, path: &str) -> Drift {
+        let (recorded, observed) =
+            if path == "size" { (json!(1_u64 << 30), json!(2_u64 << 30)) } else { (json!(true), json!(false)) };
+        Drift {
+            kind: Kind::Volume,
+            name: name(volume),
+            endpoint: Some(name("fast").into()),
+            path: path.to_owned(),
+            recorded,
+            observed,
+        }
+    }
+
     /// A plan in which 30 volumes wait for a backend, others share a fix, and others wait for an approval.
     fn alike() -> Plan {
         let held = |object: &str, action, reason, message: &str, fix: &str| Held {
@@ -391,6 +411,10 @@ mod tests {
         Plan {
             awaiting: Some(ApprovalSet { digest: "abc123".to_owned(), set: set.map(item).collect() }),
             held: all,
+            drift: ["a", "large-1"]
+                .into_iter()
+                .flat_map(|volume| ["size", "protected"].map(|path| drift(volume, path)))
+                .collect(),
             unobserved: vec![Unobserved { backend: name("slow"), message: away.to_owned() }],
             ..nothing()
         }

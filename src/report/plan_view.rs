@@ -2,7 +2,7 @@
 //!
 //! Serialized, a [`PlanView`] is the JSON contract, field by field in its order; fields for people only are skipped.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,11 +10,12 @@ use serde_json::Value;
 use super::Commands;
 use super::approval_text::{digest_changes, waiting, waiting_after_run};
 use super::folded::{Fact, Folded, TellsFact, ToldVerb, fold, where_all_are};
+use super::warnings::WarningView;
 use crate::model::{
     Action, ApprovalSet, DeclaredSize, Endpoint, FieldChange, InnerSnapshot, Kind, Name, NativeName, Origin,
-    ProblemView, Provisioning, Risk, Size, Specs, Step, Verb,
+    ProblemView, Provisioning, Risk, Size, Specs, Step, Verb, VolumeSpec,
 };
-use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
+use crate::plan::{Drift, Held, Plan, Unobserved};
 use crate::text::{as_declared, exact};
 
 /// The `format` of the JSON form.
@@ -39,7 +40,7 @@ pub struct PlanView {
     /// Changes made outside of Kiln.
     pub drift: Option<Vec<DriftView>>,
     /// Findings that deserve attention.
-    pub warnings: Option<Vec<Warning>>,
+    pub warnings: Option<Vec<WarningView>>,
     /// Counts by verb.
     pub summary: Option<Summary>,
     /// Backends that could not be observed (exit code 6).
@@ -91,9 +92,18 @@ pub struct StepView {
     /// The declared size and what the backend makes of it, in one sentence, if it rounds the size up.
     #[serde(skip)]
     pub rounding: Option<String>,
-    /// The declared size of a volume.
+    /// The declared sizes of a volume.
     #[serde(skip)]
-    pub declared: Option<DeclaredSize>,
+    pub declared: DeclaredSizes,
+}
+
+/// The sizes that a document declares and does not write in the shortest form, by the path of the field.
+pub type DeclaredSizes = BTreeMap<&'static str, DeclaredSize>;
+
+/// Returns the declared sizes of an object that are not written in the shortest form.
+pub(super) fn declared_sizes(kind: Kind, name: &Name, specs: &Specs) -> DeclaredSizes {
+    let volume = specs.volumes.get(name).filter(|_| kind == Kind::Volume);
+    volume.into_iter().flat_map(VolumeSpec::sizes).filter(|(_, size)| size.as_written().is_some()).collect()
 }
 
 /// A change made outside of Kiln, as shown.
@@ -113,10 +123,13 @@ pub struct DriftView {
     pub recorded: Value,
     /// The observed value; null if the object is absent.
     pub observed: Value,
+    /// The declared sizes of a volume.
+    #[serde(skip)]
+    pub declared: DeclaredSizes,
 }
 
 impl DriftView {
-    fn new(drift: &Drift) -> Self {
+    fn new(drift: &Drift, specs: &Specs) -> Self {
         let Drift { kind, name, endpoint, path, recorded, observed } = drift;
         let endpoint = endpoint.as_ref();
         Self {
@@ -127,6 +140,7 @@ impl DriftView {
             path: path.clone(),
             recorded: recorded.clone(),
             observed: observed.clone(),
+            declared: declared_sizes(*kind, name, specs),
         }
     }
 }
@@ -155,7 +169,7 @@ pub struct HeldView {
     /// Whether the approval that is asked for covers it.
     #[serde(skip)]
     pub awaits_approval: bool,
-    /// The verb for people: see [`Held::word`].
+    /// The verb for people: see [`Held::word`]. Empty if it is not known whether the object needs a step: its backend was not observed.
     #[serde(skip)]
     pub word: &'static str,
 }
@@ -270,8 +284,8 @@ impl PlanView {
             approval: awaiting.as_ref().map(|set| set.digest.clone()),
             steps: Some(steps.iter().map(|step| StepView::new(step, specs, used)).collect()),
             held: Some(held),
-            drift: Some(drift.iter().map(DriftView::new).collect()),
-            warnings: Some(warnings.iter().map(|warning| completed(warning, commands)).collect()),
+            drift: Some(drift.iter().map(|drift| DriftView::new(drift, specs)).collect()),
+            warnings: Some(warnings.iter().map(|warning| WarningView::new(warning, commands)).collect()),
             summary: Some(summary),
             unobserved: unobserved.iter().map(|one| with_commands(one, commands)).collect(),
             problems: Vec::new(),
@@ -312,11 +326,6 @@ impl PlanView {
         text.push('\n');
         text
     }
-}
-
-/// Completes the commands in a warning.
-pub fn completed(Warning { code, message, objects: _ }: &Warning, commands: &Commands) -> Warning {
-    Warning { code: code.clone(), message: commands.complete(message), objects: BTreeSet::new() }
 }
 
 /// Completes the commands in a text about a backend.
@@ -377,11 +386,12 @@ impl HeldView {
     pub fn of<'a>(held: impl IntoIterator<Item = &'a Held>, plan: &Plan, commands: &Commands) -> Vec<Self> {
         let waiting = plan.awaiting.as_ref().map(ApprovalSet::uids).unwrap_or_default();
         let is_waiting = |held: &Held| held.uid.is_some_and(|uid| waiting.contains(&uid));
-        held.into_iter().map(|held| Self::new(held, is_waiting(held), commands)).collect()
+        held.into_iter().map(|held| Self::new(held, is_waiting(held), &plan.unobserved, commands)).collect()
     }
 
-    /// Makes the shown form of one hold. `awaits_approval`: whether the approval that is asked for covers it.
-    pub(super) fn new(held: &Held, awaits_approval: bool, commands: &Commands) -> Self {
+    /// Makes the shown form of one hold. `awaits_approval`: whether the approval that is asked for covers it. `unobserved`: the backends
+    /// that were not observed.
+    pub(super) fn new(held: &Held, awaits_approval: bool, unobserved: &[Unobserved], commands: &Commands) -> Self {
         let Held { kind, name, action, endpoint, uid, reason, message, fix, in_trash: _ } = held;
         Self {
             action: *action,
@@ -394,16 +404,18 @@ impl HeldView {
             message: commands.complete(message),
             fix: commands.complete(fix),
             awaits_approval,
-            word: held.word(),
+            word: if held.may_need_no_step(unobserved) { "" } else { held.word() },
         }
     }
 }
 
 impl TellsFact for HeldView {
     fn fact(&self) -> Fact<'_> {
-        let Self { action, kind, name, backend: _, target: _, uid, reason, message, fix, awaits_approval, word } = self;
-        let (kind, verb) = (Some(kind.as_lower()), Some(ToldVerb { verb: *action, word }));
-        Fact { kind, name, uid: uid.as_deref(), verb, reason, message, fix, awaits_approval: *awaits_approval }
+        let Self { action, kind, name, backend, target, uid, reason, message, fix, awaits_approval, word } = self;
+        let verb = (!word.is_empty()).then_some(ToldVerb { verb: *action, word });
+        let kind = Some(kind.as_lower());
+        let backend = backend.as_deref().or(target.as_deref());
+        Fact { kind, name, uid: uid.as_deref(), backend, verb, reason, message, fix, awaits_approval: *awaits_approval }
     }
 }
 
@@ -440,10 +452,10 @@ impl StepView {
             reason: format!("{reason:?}"),
             changes: changes.clone(),
             approved: !used.is_empty() && used.iter().any(|set| set.covers(&step.approval_item())),
-            detail: detail(step, declared, rounded.is_some()),
+            detail: detail(step, declared, rounded),
             rounding: rounded
                 .map(|(declared, size)| format!("{declared}, rounded up by the backend to {}", exact(size))),
-            declared,
+            declared: declared_sizes(identity.kind, &identity.name, specs),
         }
     }
 
@@ -453,10 +465,10 @@ impl StepView {
     }
 }
 
-/// Returns the details of a step, shown after its verb. `is_rounded`: whether its size is shown below, too.
-fn detail(step: &Step, declared: Option<DeclaredSize>, is_rounded: bool) -> String {
+/// Returns the details of a step, shown after its verb. `rounded`: the declared size, if it is shown below with what it is rounded up to.
+fn detail(step: &Step, declared: Option<DeclaredSize>, rounded: Option<(DeclaredSize, Size)>) -> String {
     let at = &step.endpoint;
-    let shown = |size: Size| if is_rounded { size.rounded() } else { as_declared(declared, size) };
+    let shown = |size: Size| rounded.map_or_else(|| as_declared(declared, size), |(declared, _)| declared.to_string());
     match &step.action {
         Action::Create { size, provisioning, origin, tags: _, settings, n: _ } => {
             let encrypted = if settings.encrypted { ", encrypted" } else { "" };

@@ -1,6 +1,7 @@
 //! The snapshots and clones of an object, as `kiln describe` shows them.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::condition::Condition;
 use crate::model::Name;
@@ -25,6 +26,9 @@ pub struct RelatedObject {
     pub source: String,
     /// Its size in bytes; null if it does not exist.
     pub size: Option<u64>,
+    /// As the document of a clone writes it: see [`super::Status::written_size`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_size: Option<SmolStr>,
     /// When a snapshot was created, if its backend reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Moment>,

@@ -91,6 +91,7 @@ fn view(made: &ObjectStatus<'_>, source: &ObjectStatus<'_>) -> RelatedObject {
         name: made.metadata.name.clone().into_owned(),
         source: ObjectId::new(source.kind, &source.metadata.name).to_string(),
         size: made.status.size,
+        written_size: made.status.written_size.clone(),
         created_at: made.status.created_at,
         condition: made.status.condition,
     }

@@ -59,7 +59,7 @@ impl<'a> StackView<'a> {
         let waiting: BTreeSet<&str> = awaiting_approval.iter().map(String::as_str).collect();
         let view = |held: &Held| {
             let step = format!("{} {}/{}", held.action, held.kind.as_lower(), held.name);
-            HeldView::new(held, waiting.contains(step.as_str()), commands)
+            HeldView::new(held, waiting.contains(step.as_str()), &unobserved, commands)
         };
         let held = held.iter().map(view).collect();
         Self {
@@ -121,20 +121,23 @@ pub struct OrphanView {
     pub message: String,
     /// The command that resolves it.
     pub fix: String,
+    /// The backend, which the message may name.
+    #[serde(skip)]
+    backend: String,
 }
 
 impl OrphanView {
     fn new(orphan: Orphan, commands: &Commands) -> Self {
         let what = orphan.what();
-        let Orphan { reason, bytes, since, message, fix, .. } = orphan;
-        let fix = commands.complete(&fix);
-        Self { what, reason: reason.as_str(), bytes, since: since.map(rfc3339), message, fix }
+        let Orphan { reason, bytes, since, message, fix, backend, .. } = orphan;
+        let (fix, backend) = (commands.complete(&fix), backend.to_string());
+        Self { what, reason: reason.as_str(), bytes, since: since.map(rfc3339), message, fix, backend }
     }
 }
 
 impl TellsFact for OrphanView {
     fn fact(&self) -> Fact<'_> {
-        Fact::new(&self.what, self.reason, &self.message, &self.fix)
+        Fact { backend: Some(&self.backend), ..Fact::new(&self.what, self.reason, &self.message, &self.fix) }
     }
 }
 

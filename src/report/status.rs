@@ -10,11 +10,12 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::condition::Condition;
 use super::declared::{Declared, DeclaredView};
+use super::plan_text::value;
 use super::related::RelatedObjects;
 use crate::model::{
     Absence, BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
-    ObjectRecord, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Resource, SeenObject, Specs, Step, Tags, Uid,
-    Verb,
+    ObjectRecord, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Resource, SeenObject, Size, Specs, Step, Tags,
+    Uid, Verb,
 };
 use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
@@ -84,6 +85,12 @@ pub struct Status<'a> {
     /// The declared size as its document writes it, if it is not the shortest form of that size: `2048Mi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_size: Option<SmolStr>,
+    /// The declared size as its document writes it, if the backend rounded it up to this size: `1500M`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounded_up: Option<SmolStr>,
+    /// The declared limits of bytes as their document writes them, as `written_size`, by the names of their fields in `spec.qos`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written_limits: BTreeMap<SmolStr, SmolStr>,
     /// The allocated bytes, if cheap to know.
     pub used: Option<u64>,
     /// When a snapshot was created, if its backend reports it.
@@ -306,7 +313,7 @@ impl<'a> StatusIndex<'a> {
         let about = self.about(kind, name);
         let is_meant = about.current.is_some_and(|(at, current)| at == backend && std::ptr::eq(current, object));
         let declared = Declared::find(self.specs, kind, name).filter(|_| is_meant);
-        let verdict = Self::verdict(about, object.uid(), Some(found), declared.is_some());
+        let verdict = Self::verdict(about, object.uid(), Some(found), declared);
         let verdict = self.with_suspension(kind, name, verdict);
         let shown = Some((SeenObject::from(object), Some(&object.clients)));
         self.build(kind, name, declared, verdict, shown, Some(backend), Some(self.overview.now))
@@ -327,7 +334,7 @@ impl<'a> StatusIndex<'a> {
         let about = self.about(kind, name);
         let verdict = match backend {
             Some(backend) if self.is_unobserved(backend) => self.unknown(about, None, backend),
-            _ => Self::verdict(about, None, None, declared.is_some()),
+            _ => Self::verdict(about, None, None, declared),
         };
         let observed_at =
             backend.and_then(|b| self.overview.world.get(b)).and_then(Observation::observed).map(|_| self.overview.now);
@@ -374,7 +381,12 @@ impl<'a> StatusIndex<'a> {
     }
 
     /// Returns the condition with its reason, from holds, steps, drift and failures.
-    fn verdict(about: &About<'a>, uid: Option<Uid>, found: Option<&Found<'_>>, declared: bool) -> Verdict<'a> {
+    fn verdict(
+        about: &About<'a>,
+        uid: Option<Uid>,
+        found: Option<&Found<'_>>,
+        declared: Option<Declared<'_>>,
+    ) -> Verdict<'a> {
         if let Some(held) = about.held(uid) {
             return Verdict::held(held);
         }
@@ -398,7 +410,9 @@ impl<'a> StatusIndex<'a> {
             };
         }
         if let Some(drift) = about.drift.filter(|_| found.is_some()) {
-            let message = format!("{} was {} and is {}", drift.path, drift.recorded, drift.observed);
+            let declared = declared.and_then(|declared| declared.size_of(&drift.path));
+            let [then, now] = [&drift.recorded, &drift.observed].map(|of| value(&drift.path, of, declared));
+            let message = format!("{} was {then} and is {now}", drift.path);
             return Verdict::new(Condition::Drifted, "ChangedByOthers", message);
         }
         match step {
@@ -417,7 +431,7 @@ impl<'a> StatusIndex<'a> {
             None if found.is_none() => {
                 Verdict::new(Condition::Unknown, "Unobserved", "it was not observed, and nothing is planned for it")
             }
-            None if declared => Verdict::new(Condition::Settled, "AsDeclared", "as declared"),
+            None if declared.is_some() => Verdict::new(Condition::Settled, "AsDeclared", "as declared"),
             None if found.is_some_and(|f| f.object.tags.retained) => {
                 Verdict::new(Condition::Settled, "Retained", "released: Kiln no longer manages it")
             }
@@ -481,6 +495,8 @@ impl<'a> StatusIndex<'a> {
                 }),
                 size: object.map(|object| object.size.bytes()),
                 written_size: declared.and_then(Declared::written_size).map(SmolStr::from),
+                rounded_up: object.and_then(|object| self.rounded_up(declared?, object.size, backend?)),
+                written_limits: declared.map(Declared::written_limits).unwrap_or_default(),
                 used: object.and_then(|object| object.used),
                 created_at: object.and_then(|object| object.created).map(Moment),
                 place: object.map(|object| match object.place {
@@ -513,6 +529,17 @@ impl<'a> StatusIndex<'a> {
                 related: None,
             },
         }
+    }
+
+    /// Returns the declared size, if a size is what its backend rounds it up to.
+    fn rounded_up(&self, declared: Declared<'_>, size: Size, backend: &Name) -> Option<SmolStr> {
+        let (Declared::Volume(spec), Some(capabilities)) =
+            (declared, self.overview.world.get(backend).and_then(Observation::capabilities))
+        else {
+            return None;
+        };
+        let is_rounded = *spec.size != size && spec.size.round_up(capabilities.granularity) == size;
+        is_rounded.then(|| format_smolstr!("{}", spec.size))
     }
 
     fn backend(&self, spec: &'a BackendSpec) -> ObjectStatus<'a> {

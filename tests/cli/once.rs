@@ -41,7 +41,8 @@ fn a_backend_that_is_away_is_told_once_by_every_command() {
         assert!(ran.out.lines().count() < 40, "{command}:\n{}", ran.out);
     }
     for command in ["plan", "apply", "status"] {
-        let names = "~ update   volume/web-01, volume/web-02, volume/web-03,";
+        // Whether they need a step is not known.
+        let names = "\n      volume/web-01, volume/web-02, volume/web-03,";
         sandbox.kiln(command).says(names).says("volume/web-10 and 20 more");
         let listing = if command == "status" { "kiln status -o json" } else { "kiln plan -o json" };
         sandbox.kiln(command).says(&format!("\nNot all names are shown: `{listing}` lists them.\n"));
@@ -64,7 +65,10 @@ fn an_annotation_stands_where_the_fix_is_written_in_each_file() {
     let of = |file: &str| {
         let held: String =
             (1..=4).map(|n| format!("%0Aheld: volume/{file}-{n} (specs/{file}.yaml:{}:3)", 7 * n)).collect();
-        format!("::warning file=specs/{file}.yaml,line=7,col=3::{shrinks}{held}%0Aand 8 more in other files")
+        let others = ["a", "b", "c"].into_iter().filter(|other| *other != file);
+        let others = others.flat_map(|other| (1..=4).map(move |n| format!("volume/{other}-{n}")));
+        let others = others.collect::<Vec<_>>().join(", ");
+        format!("::warning file=specs/{file}.yaml,line=7,col=3::{shrinks}{held}%0Ain other files: {others}")
     };
     assert_eq!(annotations_of(&sandbox, "plan"), [of("a"), of("b"), of("c")]);
     // What is told first of another entry comes before what is told again.
@@ -130,7 +134,7 @@ fn the_log_of_the_daemon_tells_holds_that_begin_together_once() {
     let held: Vec<&String> = lines.iter().filter(|line| line.contains("held: ")).collect();
     assert_eq!(held.iter().filter(|line| line.contains("Unobserved")).count(), 1, "{lines:#?}");
     let told = held.iter().find(|line| line.contains("Unobserved")).unwrap();
-    assert!(told.contains("held: volume/web-01, ") && told.contains(" and 20 more (update): Unobserved: "), "{told}");
+    assert!(told.contains("held: volume/web-01, ") && told.contains(" and 20 more: Unobserved: "), "{told}");
     assert!(told.contains("; fix: mount its file system"), "{told}");
 }
 
@@ -264,8 +268,9 @@ fn the_log_tells_holds_whose_messages_differ_by_numbers_in_one_line() {
     }
     let told = logged(&sandbox, "NameTooLong");
     assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(told[0].contains("held: volume/a (<number> 250, ") && told[0].contains("), volume/b (<number> 249, "));
-    assert!(told[0].contains(" (create): NameTooLong: ") && told[0].contains(" <number> bytes"), "{told:#?}");
+    let rows = ["held: volume/a (<number of bytes> 250 bytes, ", "), volume/b (<number of bytes> 249 bytes, "];
+    assert!(rows.iter().all(|row| told[0].contains(row)), "{told:#?}");
+    assert!(told[0].contains(" (create): NameTooLong: ") && told[0].contains(" <number of bytes>"), "{told:#?}");
     assert!(told[0].ends_with("; fix: write a shorter `object`"), "{told:#?}");
 }
 
@@ -513,4 +518,60 @@ fn doctor_folds_texts_with_native_names() {
         .says("volume web is forgotten")
         .warns("no volume none is lost");
     sandbox.kiln("apply").ends(0);
+}
+
+#[test]
+fn one_snapshot_and_several_are_one_hold_and_native_names_are_whole() {
+    let sandbox = Sandbox::with_volumes(&["a", "x1", "x2"]);
+    for (name, volume) in [("x1-mon", "x1"), ("x2-mon", "x2"), ("x2-tue", "x2")] {
+        sandbox.snapshot(name, &format!("volume: {volume}, protected: true"));
+    }
+    sandbox.kiln("apply").ends(0);
+    let natives = ["x1-mon", "x2-mon", "x2-tue"].map(|name| {
+        let native = sandbox.object(&format!("snapshot/{name}"))["status"]["object"].as_str().unwrap().to_owned();
+        sandbox.remove(&format!("specs/{name}.yaml"));
+        native
+    });
+    sandbox.remove("specs/x1.yaml");
+    sandbox.remove("specs/x2.yaml");
+    let [one, two, three] = natives;
+    let rows = format!("      volume/x1 (<object> {one})\n      volume/x2 (<object> {two}, {three})\n");
+    let told = sandbox.kiln("plan").ends(4).says("HasDependents: snapshots of it remain: <object>\n").says(&rows);
+    assert!(!told.out.contains("<uid>") && told.out.matches("snapshots of it remain").count() == 1, "{}", told.out);
+}
+
+#[test]
+fn likely_renames_that_are_warned_of_together_name_their_objects() {
+    let sandbox = Sandbox::with_stack();
+    for (name, size) in [("keep", 3), ("old-1", 1), ("old-2", 2)] {
+        sandbox.volume(name, &format!("size: {size}Mi"));
+    }
+    sandbox.kiln("apply").ends(0);
+    for number in [1, 2] {
+        sandbox.remove(&format!("specs/old-{number}.yaml"));
+        sandbox.volume(&format!("new-{number}"), &format!("size: {number}Mi"));
+    }
+    let told = sandbox.kiln("plan").out;
+    let rows =
+        ["volume/new-1, volume/old-1 (`renamedFrom: old-1`, ", "volume/new-2, volume/old-2 (`renamedFrom: old-2`, "];
+    assert!(rows.iter().all(|row| told.contains(row)), "{told}");
+    assert_eq!(told.matches("LooksLikeRename").count(), 1, "{told}");
+}
+
+#[test]
+fn backends_that_were_not_observed_are_all_named_in_annotations_of_several_files() {
+    let sandbox = Sandbox::with_volumes(&["a"]);
+    for name in ["slow", "tape"] {
+        let spec = format!("{{driver: local, local: {{path: ../{name}}}}}");
+        sandbox.write(
+            &format!("specs/{name}.yaml"),
+            &format!("apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: {name}}}\nspec: {spec}\n"),
+        );
+    }
+    let told = annotations_of(&sandbox, "plan");
+    assert_eq!(told.len(), 2, "{told:#?}");
+    for (told, file, other) in [(&told[0], "slow", "tape"), (&told[1], "tape", "slow")] {
+        assert!(told.starts_with(&format!("::error file=specs/{file}.yaml,")), "{told}");
+        assert!(told.ends_with(&format!("%0Ain other files: backend/{other}")), "{told}");
+    }
 }

@@ -62,8 +62,8 @@ fn texts_that_differ_by_the_own_name_only_are_shared() {
         shown(&facts),
         [
             "3 volumes, `kiln forget volume/db volume/web-1 volume/web-2`",
-            "  kiln.prod.db.7np53nfs is missing: volume/db",
-            "  prod.<name> is missing: volume/web-1, volume/web-2",
+            "  <object> is missing: volume/db (<object> kiln.prod.db.7np53nfs), volume/web-1 (<object> prod.web-1), \
+             volume/web-2 (<object> prod.web-2)",
             "snapshot/db, `kiln forget snapshot/db`",
             "  kiln.prod.db.7np53nfs is missing: snapshot/db",
         ]
@@ -225,6 +225,83 @@ fn losses_on_several_backends_and_counts_of_one_are_one_entry() {
     assert!(told_once[1].contains("1 snapshot") && told_once[1].contains("2 snapshots"), "{told_once:#?}");
     let one = [told("volume/a", "it has 1 snapshot", "wait"), told("volume/b", "it has 1 snapshot", "wait")];
     assert_eq!(shown(&one)[1], "  it has 1 snapshot: volume/a, volume/b");
+}
+
+#[test]
+fn native_names_are_whole_and_one_or_several_are_one_entry() {
+    let left = |object, snapshots: &str| told(object, &format!("snapshots of it remain: {snapshots}"), "remove them");
+    let facts = [
+        left("volume/x1", "kiln-snap.prod.x1-mon.hpsslva3"),
+        left("volume/x2", "kiln-snap.prod.x2-mon.nnc3ptzq, kiln-snap.prod.x2-tue.bo3uacl7"),
+        left("volume/x3", "kiln.prod.x3.k3m9x2ab@kiln-snap.prod.m.dnxaktfd"),
+    ];
+    assert_eq!(
+        shown(&facts),
+        [
+            "3 volumes, remove them",
+            "  snapshots of it remain: <object>: volume/x1 (<object> kiln-snap.prod.x1-mon.hpsslva3), volume/x2 (<object> \
+             kiln-snap.prod.x2-mon.nnc3ptzq, kiln-snap.prod.x2-tue.bo3uacl7), volume/x3 (<object> \
+             kiln.prod.x3.k3m9x2ab@kiln-snap.prod.m.dnxaktfd)",
+        ]
+    );
+    // Names that are not those of Kiln, too.
+    let facts = ["volume/x1", "volume/x2"].map(|object| {
+        let native = if object == "volume/x1" { "old.x2@x1" } else { "x1.img" };
+        told(object, &format!("{native} is foreign"), "rename it")
+    });
+    let rows = "  <object> is foreign: volume/x1 (<object> old.x2@x1), volume/x2 (<object> x1.img)";
+    assert_eq!(shown(&facts), ["2 volumes, rename it", rows]);
+    let open = |object, clients: &str| told(object, &format!("it is open by {clients}: Kiln waits"), "close it");
+    let facts = [open("volume/a", "qemu (pid 12)"), open("volume/b", "qemu (pid 7), nbd (pid 9)")];
+    let rows = "  it is open by <clients>: Kiln waits: volume/a (<clients> qemu (pid 12)), volume/b (<clients> qemu (pid 7), nbd (pid 9))";
+    assert_eq!(shown(&facts), ["2 volumes, close it", rows]);
+}
+
+#[derive(Debug)]
+struct OnBackend(Told, &'static str, Verb);
+
+impl TellsFact for OnBackend {
+    fn fact(&self) -> Fact<'_> {
+        let verb = Some(ToldVerb { verb: self.2, word: self.2.as_str() });
+        Fact { backend: Some(self.1), verb, ..self.0.fact() }
+    }
+}
+
+#[test]
+fn holds_on_several_backends_and_for_several_verbs_tell_their_message_once() {
+    let held = |object, backend, verb| {
+        OnBackend(told(object, &format!("the listing of {backend} is incomplete"), "wait"), backend, verb)
+    };
+    let lines = |facts: &[OnBackend]| {
+        let [folded] = <[_; 1]>::try_from(fold(facts)).unwrap();
+        let (lines, rest) = folded.lines(true);
+        assert_eq!(rest, 0);
+        let messages = folded.causes.iter().map(|cause| cause.message.to_string()).collect::<Vec<_>>();
+        let line =
+            |line: MemberLine| format!("{} {}", line.verb.map(|verb| verb.to_string()).unwrap_or_default(), line.text);
+        (messages, lines.into_iter().map(line).collect::<Vec<_>>())
+    };
+    let all = [
+        held("volume/a", "fast", Verb::Remove),
+        held("volume/b", "lab", Verb::Destroy),
+        held("volume/c", "lab", Verb::Destroy),
+    ];
+    let rows = ["remove volume/a (<backend> fast)", "destroy volume/b, volume/c (<backend> lab)"];
+    assert_eq!(
+        lines(&all),
+        (vec!["the listing of <backend> is incomplete".to_owned()], rows.map(str::to_owned).into())
+    );
+    // Another message beside it: each is one line.
+    let other = OnBackend(told("volume/d", "it is locked", "wait"), "lab", Verb::Remove);
+    let [a, b, c] = all;
+    let told = lines(&[a, b, c, other]).1;
+    assert_eq!(
+        told,
+        [
+            " remove volume/a (<backend> fast); destroy volume/b, volume/c (<backend> lab): the listing of <backend> is incomplete",
+            "remove volume/d: it is locked",
+        ]
+    );
 }
 
 #[test]
