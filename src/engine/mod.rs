@@ -5,9 +5,10 @@
 //! ```text
 //! session ── observes the backends and, to write, takes their writer locks; plans
 //!   ├─ recover ── resolves the open intents of an interrupted run, sweeps unfinished objects
-//!   ├─ session_ledgers ── settles the ledgers from what was observed, announces removals, writes them to the pools
-//!   ├─ execute ── scheduler ── step_task ── intent, driver call with retries, outcome
-//!   │               └─ verify ── observes what was touched, enters it in ledgers and store
+//!   ├─ session_ledgers ── settles the ledgers from what was observed
+//!   ├─ execute ── endpoint_run, for each endpoint ── announces removals in its ledger
+//!   │               └─ scheduler ── step_task ── intent, driver call with retries, outcome
+//!   │                    └─ verify ── observes what was touched, enters it in ledger and store
 //!   └─ record ── what was observed, for the next pass
 //! ```
 //!
@@ -20,6 +21,7 @@ mod clock;
 mod effect;
 #[cfg(test)]
 mod effort;
+mod endpoint_run;
 mod event;
 mod execute;
 mod execution;

@@ -1,9 +1,9 @@
-//! Which step begins next.
+//! Which step of an endpoint begins next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::model::{Endpoint, Step};
 
@@ -24,77 +24,137 @@ pub(super) enum StepEnd {
     Unknown,
 }
 
-/// The ready steps in the order of the plan, by endpoint and by whether they copy data: if there is room for one such step, there is room
-/// for any of them. A step is ready when no step that it waits for is left.
+/// The messages between the runs of an execution: how steps ended that steps on other endpoints wait for.
+pub(super) struct Mail {
+    pub inbox: mpsc::UnboundedReceiver<(usize, StepEnd)>,
+    pub others: BTreeMap<Endpoint, mpsc::UnboundedSender<(usize, StepEnd)>>,
+}
+
+impl Mail {
+    /// The mail of each of these endpoints.
+    pub(super) fn between(endpoints: &BTreeSet<Endpoint>) -> BTreeMap<Endpoint, Self> {
+        let (mut inboxes, mut senders) = (Vec::new(), BTreeMap::new());
+        for endpoint in endpoints {
+            let (sender, inbox) = mpsc::unbounded_channel();
+            senders.insert(endpoint.clone(), sender);
+            inboxes.push((endpoint.clone(), inbox));
+        }
+        let mail = |(endpoint, inbox): (Endpoint, _)| {
+            let mut others = senders.clone();
+            others.remove(&endpoint);
+            (endpoint, Self { inbox, others })
+        };
+        inboxes.into_iter().map(mail).collect()
+    }
+}
+
+/// The steps of one endpoint that are ready, in the order of the plan, and by whether they copy data: if there is room for one such step,
+/// there is room for any of them. A step is ready when no step that it waits for is left.
 pub(super) struct StepQueue {
-    /// Of each step, how many others it still waits for.
-    waiting: Vec<usize>,
-    /// Of each step, those that wait for its success.
-    needed_by: Vec<Vec<usize>>,
-    /// Of each step, those that wait for its completion.
-    awaited_by: Vec<Vec<usize>>,
-    /// Of each step, whether it was taken out of the queue and is never begun.
-    skipped: Vec<bool>,
-    free: BTreeMap<(Endpoint, bool), BTreeSet<usize>>,
+    /// Of each of its steps, how many others it still waits for.
+    waiting: BTreeMap<usize, usize>,
+    /// Of each step of any endpoint, those of this endpoint that wait for its success.
+    needed_by: BTreeMap<usize, Vec<usize>>,
+    /// Of each step of any endpoint, those of this endpoint that wait for its completion.
+    awaited_by: BTreeMap<usize, Vec<usize>>,
+    /// The steps of other endpoints that steps of this one still wait for.
+    elsewhere: BTreeSet<usize>,
+    /// Of its steps that have not ended, the other endpoints that wait for it.
+    told: BTreeMap<usize, BTreeSet<Endpoint>>,
+    /// Its steps that were taken out of the queue and are never begun.
+    skipped: BTreeSet<usize>,
+    free: BTreeMap<bool, BTreeSet<usize>>,
 }
 
 impl StepQueue {
-    pub(super) fn new(steps: &[Step]) -> Self {
-        let (mut needed_by, mut awaited_by) = (vec![Vec::new(); steps.len()], vec![Vec::new(); steps.len()]);
+    pub(super) fn new(steps: &[Step], endpoint: &Endpoint) -> Self {
+        let mut queue = Self {
+            waiting: BTreeMap::new(),
+            needed_by: BTreeMap::new(),
+            awaited_by: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
+            told: BTreeMap::new(),
+            skipped: BTreeSet::new(),
+            free: BTreeMap::new(),
+        };
         for (index, step) in steps.iter().enumerate() {
-            step.after.iter().for_each(|needed| needed_by[*needed].push(index));
-            step.after_completion.iter().for_each(|awaited| awaited_by[*awaited].push(index));
-        }
-        let waiting: Vec<usize> = steps.iter().map(|step| step.waits_for().count()).collect();
-        let ready: Vec<usize> = (0..steps.len()).filter(|index| waiting[*index] == 0).collect();
-        let skipped = vec![false; steps.len()];
-        let mut queue = Self { waiting, needed_by, awaited_by, skipped, free: BTreeMap::new() };
-        for index in ready {
-            queue.release(index, steps);
+            let is_here = step.endpoint == *endpoint;
+            for before in step.waits_for() {
+                match (is_here, steps[before].endpoint == *endpoint) {
+                    (true, false) => drop(queue.elsewhere.insert(before)),
+                    (false, true) => drop(queue.told.entry(before).or_default().insert(step.endpoint.clone())),
+                    (true, true) | (false, false) => {}
+                }
+            }
+            if !is_here {
+                continue;
+            }
+            step.after.iter().for_each(|needed| queue.needed_by.entry(*needed).or_default().push(index));
+            step.after_completion.iter().for_each(|awaited| queue.awaited_by.entry(*awaited).or_default().push(index));
+            match step.waits_for().count() {
+                0 => queue.release(index, steps),
+                waiting => drop(queue.waiting.insert(index, waiting)),
+            }
         }
         queue
     }
 
     fn release(&mut self, index: usize, steps: &[Step]) {
-        let step = &steps[index];
-        self.free.entry((step.endpoint.clone(), step.action.is_long())).or_default().insert(index);
+        self.free.entry(steps[index].action.is_long()).or_default().insert(index);
     }
 
     /// Takes the first ready step for which there is room.
     pub(super) fn next(&mut self, steps: &[Step], has_room: impl Fn(&Step) -> bool) -> Option<usize> {
         let firsts = self.free.values().filter_map(|free| free.first().copied());
         let index = firsts.filter(|index| has_room(&steps[*index])).min()?;
-        let step = &steps[index];
-        self.free.get_mut(&(step.endpoint.clone(), step.action.is_long()))?.remove(&index);
+        self.free.get_mut(&steps[index].action.is_long())?.remove(&index);
         Some(index)
     }
 
     /// Whether other steps wait for a step.
     pub(super) fn is_awaited(&self, index: usize) -> bool {
-        !(self.needed_by[index].is_empty() && self.awaited_by[index].is_empty())
+        [&self.needed_by, &self.awaited_by].iter().any(|by| by.contains_key(&index)) || self.told.contains_key(&index)
     }
 
-    /// Notes how a step ended. Takes the steps that are never begun because of it out of the queue and returns them.
+    /// Whether a step of another endpoint has to end before all steps of this one can.
+    pub(super) fn waits_for_others(&self) -> bool {
+        !self.elsewhere.is_empty()
+    }
+
+    /// Takes the endpoints that are to be told how a step of this endpoint ended.
+    pub(super) fn to_tell(&mut self, index: usize) -> BTreeSet<Endpoint> {
+        self.told.remove(&index).unwrap_or_default()
+    }
+
+    /// Takes the steps of this endpoint that have not ended and that other endpoints wait for.
+    pub(super) fn not_told(&mut self) -> BTreeMap<usize, BTreeSet<Endpoint>> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Notes how a step of any endpoint ended. Takes the steps that are never begun because of it out of the queue and returns them.
     pub(super) fn end(&mut self, index: usize, end: StepEnd, steps: &[Step]) -> BTreeSet<usize> {
+        self.elsewhere.remove(&index);
         let mut skipped = BTreeSet::new();
         let mut left = vec![(index, end)];
         while let Some((index, end)) = left.pop() {
-            let (needed_by, awaited_by) =
-                (std::mem::take(&mut self.needed_by[index]), std::mem::take(&mut self.awaited_by[index]));
+            let take = |by: &mut BTreeMap<usize, Vec<usize>>| by.remove(&index).unwrap_or_default();
+            let (needed_by, awaited_by) = (take(&mut self.needed_by), take(&mut self.awaited_by));
             let (on, out) = match end {
                 StepEnd::Done => ([needed_by, awaited_by].concat(), Vec::new()),
                 StepEnd::NotDone => (awaited_by, needed_by),
                 StepEnd::Unknown => (Vec::new(), [needed_by, awaited_by].concat()),
             };
             for other in out {
-                if !std::mem::replace(&mut self.skipped[other], true) {
+                if self.skipped.insert(other) {
                     skipped.insert(other);
                     left.push((other, StepEnd::NotDone));
                 }
             }
             for other in on {
-                self.waiting[other] -= 1;
-                if self.waiting[other] == 0 {
+                let Some(waiting) = self.waiting.get_mut(&other) else { continue };
+                *waiting -= 1;
+                if *waiting == 0 {
+                    self.waiting.remove(&other);
                     self.release(other, steps);
                 }
             }

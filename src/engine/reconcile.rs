@@ -96,35 +96,37 @@ async fn carry_out<'s>(
     let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
     report.breaches = session.with_inputs(&options.approve, irreversible, |inputs| plan::lint(&whole, inputs));
     let settled = session.note_plan(&whole);
-    let mut plan = match part {
+    let plan = match part {
         None => whole,
         Some(Selected { plan, other_steps, other_held, silent: _ }) => {
             report.left_out = (other_steps, other_held);
             plan
         }
     };
-    let to_run = plan::without(&plan, &options.postponed);
-    let postponed = to_run.as_ref().map_or(0, |rest| plan.steps.len() - rest.steps.len());
-    let to_run = to_run.as_ref().unwrap_or(&plan);
+    let plan = Arc::new(plan);
+    let to_run = plan::without(&plan, &options.postponed).map_or_else(|| Arc::clone(&plan), Arc::new);
+    let postponed = plan.steps.len() - to_run.steps.len();
     tracing::debug!(steps = to_run.steps.len(), postponed, held = plan.held.len(), "planned");
     if options.unattended {
         // A process that stays is named before it has something to do.
         session.announce().await;
     }
-    reporter.planned(to_run);
+    reporter.planned(&to_run);
     if report.breaches.is_empty() {
         report.postponed = postponed;
         // The journal says who approved a step before the step is made.
-        let journal = operations::approved_with_run(&session, to_run, options, confirmed);
+        let journal = operations::approved_with_run(&session, &to_run, options, confirmed);
         if let (Some(store), false) = (&session.store, journal.is_empty()) {
             commit(store, Batch { journal, ..Batch::default() }).await?;
         }
-        session.execute(to_run, options, reporter, &mut report).await?;
+        session.execute(&to_run, options, reporter, &mut report).await?;
         session.record(&settled).await?;
         if report.failed.is_empty() && report.skipped == 0 {
-            report.paths = new_paths(&session, to_run).await;
+            report.paths = new_paths(&session, &to_run).await;
         }
     }
+    drop(to_run);
+    let mut plan = Arc::unwrap_or_clone(plan);
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
     report.usable = session.usable.clone();

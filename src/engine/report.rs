@@ -65,4 +65,15 @@ pub struct Report {
 impl Report {
     /// How many paths a report has; `kiln get -o wide` has all.
     pub const PATHS: usize = 5;
+
+    /// Adds what the steps of another endpoint did.
+    pub(super) fn add(&mut self, other: Self) {
+        self.changed += other.changed;
+        self.unchanged += other.unchanged;
+        self.failed.extend(other.failed);
+        self.skipped += other.skipped;
+        self.waiting.extend(other.waiting);
+        self.stopped |= other.stopped;
+        self.suspended.extend(other.suspended);
+    }
 }

@@ -1,44 +1,43 @@
-//! Scheduling steps: a step begins when the steps it depends on are done and its backend has room for it.
+//! Scheduling the steps of one endpoint: a step begins when the steps it depends on are done and the endpoint has room for it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::model::{Absence, Action, DriverError, Effect, Endpoint, Name, OpenIntent, Outcome, Step};
+use crate::model::{Absence, Action, DriverError, Effect, Endpoint, OpenIntent, Outcome, Step};
 use crate::store::{Batch, QueuedCommit, StoreError};
 
 use super::event::Event;
 use super::execution::Execution;
 use super::ledger::SharedLedger;
-use super::queue::{BackendSlots, StepEnd, StepQueue};
+use super::queue::{BackendSlots, Mail, StepEnd, StepQueue};
 use super::report::Report;
 use super::span::step_span;
 use super::step_task::{StepTask, TaskEnd, TaskMessage};
-use super::verify::Verifier;
+use super::verify::verify;
 
 /// The longest time between the end of a step and its entry in the ledger (architecture: "within 5 s").
 const VERIFY_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs the steps of a plan.
+/// Runs the steps of one endpoint.
 pub(super) struct Scheduler<'r> {
-    execution: Execution<'r>,
-    verifier: Verifier<'r>,
-    steps: &'r [Step],
+    execution: Arc<Execution>,
+    endpoint: &'r Endpoint,
+    /// `Err`: why nothing can be done there.
+    slots: Result<BackendSlots, DriverError>,
+    /// This owner's ledger there, as already written.
+    ledger: &'r mut Option<SharedLedger>,
+    mail: Mail,
     report: &'r mut Report,
-    /// Of each step.
+    /// Of each step of the plan.
     stages: Vec<Stage>,
     queue: StepQueue,
-    /// Of the endpoints that are prepared.
-    slots: BTreeMap<Endpoint, BackendSlots>,
-    /// Cancelled when the pass is stopped and when the store fails: no further call is made, not even for intents that are written.
-    stop: CancellationToken,
-    /// Steps that are done and not yet in the ledgers.
+    /// Steps that are done and not yet in the ledger.
     unverified: Vec<(usize, Outcome)>,
     /// The first error of the store.
     store_error: Option<StoreError>,
@@ -47,6 +46,8 @@ pub(super) struct Scheduler<'r> {
 /// How far a step has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Of another endpoint.
+    Elsewhere,
     Waiting,
     /// Its intent is being written, or it waits for its call, or its call runs.
     Begun,
@@ -66,31 +67,29 @@ struct EndedTask {
 
 impl<'r> Scheduler<'r> {
     pub(super) fn new(
-        execution: Execution<'r>,
-        ledgers: &'r mut BTreeMap<Name, SharedLedger>,
-        stop: &CancellationToken,
-        steps: &'r [Step],
+        execution: Arc<Execution>,
+        endpoint: &'r Endpoint,
+        slots: Result<BackendSlots, DriverError>,
+        ledger: &'r mut Option<SharedLedger>,
+        mail: Mail,
         report: &'r mut Report,
     ) -> Self {
+        let stage = |step: &Step| if step.endpoint == *endpoint { Stage::Waiting } else { Stage::Elsewhere };
         Self {
-            verifier: Verifier { execution: execution.clone(), ledgers },
-            steps,
+            stages: execution.steps().iter().map(stage).collect(),
+            queue: StepQueue::new(execution.steps(), endpoint),
+            execution,
+            endpoint,
+            slots,
+            ledger,
+            mail,
             report,
-            stages: vec![Stage::Waiting; steps.len()],
-            queue: StepQueue::new(steps),
-            slots: execution
-                .backends
-                .iter()
-                .map(|(name, backend)| (name.clone().into(), BackendSlots::new(backend)))
-                .collect(),
-            stop: stop.child_token(),
             unverified: Vec::new(),
             store_error: None,
-            execution,
         }
     }
 
-    /// Runs all steps that can be run, and enters them in the ledgers.
+    /// Runs all steps that can be run, and enters them in the ledger.
     ///
     /// Returns the steps that certainly had no effect: never begun, or failed before it.
     ///
@@ -100,17 +99,22 @@ impl<'r> Scheduler<'r> {
         let mut tasks: JoinSet<EndedTask> = JoinSet::new();
         let (sender, mut messages) = mpsc::unbounded_channel();
         let mut verify_at = Instant::now() + VERIFY_EVERY;
+        let execution = Arc::clone(&self.execution);
         loop {
-            if !self.stop.is_cancelled() {
+            let is_stopped = execution.stop.is_cancelled();
+            if !is_stopped {
                 self.begin_steps(&mut tasks, &sender);
+            }
+            if tasks.is_empty() && (is_stopped || !self.queue.waits_for_others()) {
+                break;
             }
             tokio::select! {
                 biased;
                 Some(message) = messages.recv() => self.note_message(message),
-                joined = tasks.join_next() => match joined {
-                    None => break,
-                    Some(Ok(EndedTask { index, end })) => self.note_end(index, end),
-                    Some(Err(_)) => {
+                Some((index, end)) = self.mail.inbox.recv() => self.end(index, end),
+                Some(joined) = tasks.join_next() => match joined {
+                    Ok(EndedTask { index, end }) => self.note_end(index, end),
+                    Err(_) => {
                         // The step is as after a crash: its intent stays open, and the next pass observes its effect.
                         tracing::error!("a step ended in a panic");
                         self.report.stopped = true;
@@ -120,14 +124,19 @@ impl<'r> Scheduler<'r> {
                     self.verify().await;
                     verify_at = Instant::now() + VERIFY_EVERY;
                 }
+                () = execution.stop.cancelled(), if !is_stopped => {}
             }
         }
         self.verify().await;
-        let indexes = || 0..self.steps.len();
+        // Whoever waits for a step that has no end waits no longer.
+        for (index, endpoints) in self.queue.not_told() {
+            self.tell(index, StepEnd::Unknown, endpoints);
+        }
+        let indexes = || 0..self.stages.len();
         for index in indexes().filter(|index| self.stages[*index] == Stage::Waiting) {
             self.report.stopped = true;
             self.report.skipped += 1;
-            self.execution.reporter.event(Event::skipped(index, &self.steps[index], "stopped before its turn"));
+            execution.event(Event::skipped(index, &execution.steps()[index], "stopped before its turn"));
         }
         let untouched = indexes().filter(|index| matches!(self.stages[*index], Stage::Waiting | Stage::Undone));
         match self.store_error {
@@ -136,41 +145,46 @@ impl<'r> Scheduler<'r> {
         }
     }
 
-    /// Begins the steps that are ready and for which their backends have room. Their intents are one commit.
+    /// Begins the steps that are ready and for which there is room. Their intents are one commit.
     fn begin_steps(&mut self, tasks: &mut JoinSet<EndedTask>, sender: &mpsc::UnboundedSender<TaskMessage>) {
-        self.slots.values_mut().for_each(BackendSlots::refill);
+        let execution = Arc::clone(&self.execution);
+        let steps = execution.steps();
+        let slots = match &mut self.slots {
+            Ok(slots) => slots,
+            Err(error) => {
+                // Reported only when they end: they were never under way.
+                while let Some(index) = self.queue.next(steps, |_| true) {
+                    self.stages[index] = Stage::Called;
+                    let end = Ok(TaskEnd::Called(Err(error.clone())));
+                    tasks.spawn(async move { EndedTask { index, end } });
+                }
+                return;
+            }
+        };
+        slots.refill();
         let (mut begun, mut open) = (Vec::new(), Vec::new());
-        loop {
-            let has_room = |step: &Step| self.slots.get(&step.endpoint).is_none_or(|slots| slots.has_room(step));
-            let Some(index) = self.queue.next(self.steps, has_room) else { break };
-            let step = &self.steps[index];
+        while let Some(index) = self.queue.next(steps, |step| slots.has_room(step)) {
+            let step = &steps[index];
             self.stages[index] = Stage::Begun;
-            let Some(slots) = self.slots.get_mut(&step.endpoint) else {
-                let error = self.execution.unready.get(&step.endpoint).cloned().unwrap_or_else(DriverError::not_open);
-                // Reported only when it ends: it was never under way.
-                tasks.spawn(async move { EndedTask { index, end: Ok(TaskEnd::Called(Err(error))) } });
-                continue;
-            };
             slots.take(step);
-            let ledger = step.backend().and_then(|backend| self.verifier.ledgers.get(backend));
             let lists = slots.backend.driver.capabilities().absence == Absence::ByList;
-            let known = ledger.filter(|_| step.action == Action::Detach && !lists);
-            let intent = self.execution.store.next_intent();
-            open.push(OpenIntent { id: intent, step: step.clone(), at: self.execution.now() });
+            let known = self.ledger.as_ref().filter(|_| step.action == Action::Detach && !lists);
+            let intent = execution.store.next_intent();
+            open.push(OpenIntent { id: intent, step: step.clone(), at: execution.now() });
             begun.push(StepTask {
                 index,
                 step: step.clone(),
                 intent,
                 is_awaited: self.queue.is_awaited(index),
-                suspensions: self.execution.suspensions.by(index),
+                suspensions: execution.suspensions.by(index),
                 backend: slots.backend.clone(),
-                pool: ledger.map(|ledger| ledger.pool.clone()),
+                pool: self.ledger.as_ref().map(|ledger| ledger.pool.clone()),
                 known: known.cloned(),
                 calls: Arc::clone(&slots.calls),
-                stop: self.stop.clone(),
-                store: Arc::clone(&self.execution.store),
-                clock: Arc::clone(&self.execution.setup.clock),
-                revision: self.execution.revision().to_owned(),
+                stop: execution.stop.clone(),
+                store: Arc::clone(&execution.store),
+                clock: Arc::clone(&execution.setup.clock),
+                revision: execution.revision().to_owned(),
                 sender: sender.clone(),
             });
         }
@@ -178,7 +192,7 @@ impl<'r> Scheduler<'r> {
             return;
         }
         let batch = Batch { open, ..Batch::default() };
-        let intents_written = self.execution.store.queue(batch).unwrap_or_else(QueuedCommit::failed);
+        let intents_written = execution.store.queue(batch).unwrap_or_else(QueuedCommit::failed);
         for task in begun {
             let (index, intent_written) = (task.index, intents_written.clone());
             let span = step_span(index, &task.step);
@@ -196,11 +210,11 @@ impl<'r> Scheduler<'r> {
         if self.stages[index] != Stage::Begun {
             return;
         }
-        let step = &self.steps[index];
-        let reporter = &self.execution.reporter;
+        let execution = Arc::clone(&self.execution);
+        let step = &execution.steps()[index];
         match message {
-            TaskMessage::Begun(_) => reporter.event(Event::Started { step: index, object: step.into() }),
-            TaskMessage::Progress(_, done, total) => reporter.event(Event::Progress { step: index, done, total }),
+            TaskMessage::Begun(_) => execution.event(Event::Started { step: index, object: step.into() }),
+            TaskMessage::Progress(_, done, total) => execution.event(Event::Progress { step: index, done, total }),
             // The backend has room for the next call while the outcome of this one is written.
             TaskMessage::Called(_) => {
                 self.free_slot(index);
@@ -208,15 +222,14 @@ impl<'r> Scheduler<'r> {
             }
             TaskMessage::Retrying(_, error, millis) => {
                 let (object, DriverError { kind: error, message, .. }) = (step.into(), error);
-                reporter.event(Event::Retrying { step: index, object, error, message, millis });
+                execution.event(Event::Retrying { step: index, object, error, message, millis });
             }
         }
     }
 
     fn free_slot(&mut self, index: usize) {
-        let step = &self.steps[index];
-        if let Some(slots) = self.slots.get_mut(&step.endpoint) {
-            slots.free(step);
+        if let Ok(slots) = &mut self.slots {
+            slots.free(&self.execution.steps()[index]);
         }
     }
 
@@ -225,18 +238,19 @@ impl<'r> Scheduler<'r> {
         if self.stages[index] == Stage::Begun {
             self.free_slot(index);
         }
-        let step = &self.steps[index];
+        let execution = Arc::clone(&self.execution);
+        let step = &execution.steps()[index];
         match end {
             Err(error) => {
                 self.stages[index] = Stage::Unsure;
                 self.store_error.get_or_insert(error);
-                self.stop.cancel();
+                execution.stop.cancel();
             }
             Ok(TaskEnd::Stopped) => self.stages[index] = Stage::Waiting,
             Ok(TaskEnd::Suspended(suspension)) => {
                 self.stages[index] = Stage::Undone;
                 self.report.skipped += 1;
-                self.execution.reporter.event(Event::skipped(index, step, "it was suspended before its turn"));
+                execution.event(Event::skipped(index, step, "it was suspended before its turn"));
                 self.report.suspended.push((step.clone(), suspension));
                 self.end(index, StepEnd::NotDone);
             }
@@ -245,8 +259,9 @@ impl<'r> Scheduler<'r> {
     }
 
     fn note_result(&mut self, index: usize, result: Result<Outcome, DriverError>) {
-        let step = &self.steps[index];
-        self.execution.reporter.event(Event::finished(index, step, &result));
+        let execution = Arc::clone(&self.execution);
+        let step = &execution.steps()[index];
+        execution.event(Event::finished(index, step, &result));
         match result {
             Ok(outcome) => {
                 self.stages[index] = Stage::Done;
@@ -270,19 +285,37 @@ impl<'r> Scheduler<'r> {
         }
     }
 
-    /// Releases what waited for a step, or skips it: what depends on a step that was not done, and what waits for one whose effect is unknown.
+    /// Releases what waited for a step of any endpoint, or skips it: what depends on a step that was not done, and what waits for one whose
+    /// effect is unknown. Tells the other endpoints.
     fn end(&mut self, index: usize, end: StepEnd) {
-        for index in self.queue.end(index, end, self.steps) {
-            let step = &self.steps[index];
+        let execution = Arc::clone(&self.execution);
+        let to_tell = self.queue.to_tell(index);
+        self.tell(index, end, to_tell);
+        for index in self.queue.end(index, end, execution.steps()) {
+            let step = &execution.steps()[index];
             self.stages[index] = Stage::Undone;
             self.report.skipped += 1;
             self.report.waiting.push(step.clone());
-            self.execution.reporter.event(Event::skipped(index, step, "what it waits for was not done"));
+            execution.event(Event::skipped(index, step, "what it waits for was not done"));
+            let to_tell = self.queue.to_tell(index);
+            self.tell(index, StepEnd::NotDone, to_tell);
+        }
+    }
+
+    fn tell(&self, index: usize, end: StepEnd, endpoints: BTreeSet<Endpoint>) {
+        for other in endpoints.iter().filter_map(|endpoint| self.mail.others.get(endpoint)) {
+            // A run that has ended waits for nothing.
+            let _ = other.send((index, end));
         }
     }
 
     async fn verify(&mut self) {
-        self.verifier.enter(self.steps, &mut self.unverified, self.report).await;
+        let done = std::mem::take(&mut self.unverified);
+        if done.is_empty() {
+            return;
+        }
+        let place = self.slots.as_ref().ok().map(|slots| &slots.backend).zip(self.ledger.as_mut());
+        verify(&self.execution, self.endpoint, place, done, self.report).await;
     }
 }
 

@@ -12,13 +12,13 @@ use tokio::task::JoinSet;
 
 use crate::driver::image;
 use crate::model::{
-    Address, DriverError, ErrorKind, ImageObservation, ImageRef, Images, Ledger, Name, Object, OpenIntent, Place,
-    PoolId, Reading, Records, Removal, Scope, Specs,
+    Address, DriverError, ImageObservation, ImageRef, Images, Ledger, Name, Object, OpenIntent, Place, PoolId, Reading,
+    Records, Removal, Specs,
 };
 use crate::plan::{self, Inputs, Irreversible, Judged, Plan, Unobserved};
 use crate::store::{Store, StoreError};
 
-use super::ledger::{self, SharedLedger};
+use super::ledger::SharedLedger;
 use super::lost::{LostObject, lost};
 use super::observe::{AccessMode, Observations, observe_all};
 use super::setup::Setup;
@@ -222,27 +222,6 @@ impl<'s> Session<'s> {
     pub(super) async fn announce(&self) {
         let owner = &self.specs().stack.owner;
         join_all(self.observations.backends.values().map(|backend| backend.announce(owner))).await;
-    }
-
-    /// Prepares a backend for writing: initialises its pool, takes its lock and begins its ledger.
-    pub(super) async fn prepare_backend(&mut self, name: &Name) -> Result<(), DriverError> {
-        let owner = self.setup.reading.specs.stack.owner.clone();
-        let Some(backend) = self.observations.backends.get_mut(name) else {
-            return Err(DriverError::not_open());
-        };
-        if backend.lock.is_none() {
-            let pool = backend.init_pool().await?;
-            backend.lock(&owner).await?;
-            // Between the observation and the lock another process may have started to use the pool.
-            let again = backend.observe(&Scope::All { owner: owner.clone() }).await?;
-            if again.ledger.is_some() {
-                let message = "another process has just begun to use the pool for this owner";
-                return Err(DriverError::before(ErrorKind::OtherWriter, message));
-            }
-            let first = ledger::first(pool, &owner, &self.setup.reading.specs);
-            self.ledgers.insert(name.clone(), first.into());
-        }
-        Ok(())
     }
 
     /// Initialises and locks a backend that a person accepted, even if the planner holds it.

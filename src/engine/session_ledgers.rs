@@ -114,12 +114,4 @@ impl Session<'_> {
         };
         backend.write_ledger(ledger).await
     }
-
-    /// Writes a ledger unless the pool has the same one.
-    pub(super) async fn write_ledger_if_changed(&mut self, name: &Name) -> Result<(), DriverError> {
-        match (self.observations.backends.get(name), self.ledgers.get(name)) {
-            (Some(backend), Some(ledger)) if backend.has_same_ledger(ledger) => Ok(()),
-            _ => self.write_ledger(name).await,
-        }
-    }
 }

@@ -60,7 +60,7 @@ pub(super) async fn make(
         Endpoint::Target(_) => Err(OperationError::Unobserved(nothing_done(&step.endpoint))),
     })?;
     check_not_blocked(session, &steps)?;
-    let plan = Plan::of(session.specs().stack.owner.clone(), session.reading().revision.clone(), steps);
+    let plan = Arc::new(Plan::of(session.specs().stack.owner.clone(), session.reading().revision.clone(), steps));
     let mut report = Report::default();
     let effects = Arc::new(Effects::default());
     let options = Options { by_name, ..Options::default() };

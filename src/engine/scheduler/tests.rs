@@ -1,5 +1,6 @@
 //! Plans of a session's own: the planner makes none in which a step waits for the completion of another, or with an unknown endpoint.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -11,10 +12,11 @@ use crate::engine::effort::Fixed;
 use crate::engine::options::Options;
 use crate::engine::session::Session;
 use crate::engine::setup::{Connect, Setup};
+use crate::engine::suspensions::StepSuspensions;
 use crate::engine::{Confirmation, Reporter};
 use crate::manifest::fixtures::reading_of;
 use crate::model::{
-    Access, Action, Address, BackendSpec, Capabilities, ErrorKind, Identity, Kind, Observed, Owner, Provisioning,
+    Access, Action, Address, BackendSpec, Capabilities, ErrorKind, Identity, Kind, Name, Observed, Owner, Provisioning,
     Reason, Scope, Size, Suspension, Tags, Uid, VolumeSettings,
 };
 use crate::plan::Plan;
@@ -129,7 +131,7 @@ async fn ran(steps: Vec<Step>, fails: &[(&'static str, Effect)], options: &Optio
         sim.init_pool().await.unwrap();
         sim.write_suspension(&one).await.unwrap();
     }
-    let plan = Plan::of(owner, String::new(), steps);
+    let plan = Arc::new(Plan::of(owner, String::new(), steps));
     let mut report = Report::default();
     session.execute(&plan, options, ends.clone(), &mut report).await.unwrap();
     let ends = std::mem::take(&mut *ends.0.lock().unwrap());
@@ -232,23 +234,15 @@ async fn a_step_that_cannot_be_verified_is_not_reported_as_done() {
         }),
         clock: Arc::new(Fixed(1_800_000_000)),
     };
-    let (backends, unready, suspensions) = Default::default();
-    let execution = Execution {
-        setup: &setup,
-        store: Arc::new(MemoryStore::new()),
-        backends: &backends,
-        unready: &unready,
-        suspensions: &suspensions,
-        reporter: Arc::new(Ends::default()),
-    };
-    let mut ledgers = BTreeMap::new();
-    let mut verifier = Verifier { execution, ledgers: &mut ledgers };
-    let target = Step { endpoint: Endpoint::Target("tgt1".parse().unwrap()), ..step("a", &[], &[]) };
-    let (steps, mut report) = (vec![target, step("b", &[], &[])], Report::default());
-    let mut done = vec![(0, Outcome::Changed), (1, Outcome::Changed)];
-    verifier.enter(&steps, &mut done, &mut report).await;
-    let failed: Vec<_> =
-        report.failed.iter().map(|(step, error)| (step.identity.name.as_str(), error.effect)).collect();
-    assert_eq!(failed, [("b", Effect::Yes), ("a", Effect::Yes)]);
-    assert!(report.failed[1].1.message.contains("target tgt1 is not open"), "{report:?}");
+    let target = Endpoint::Target("tgt1".parse().unwrap());
+    let plan =
+        Plan::of(Owner::unnamed(), String::new(), vec![Step { endpoint: target.clone(), ..step("a", &[], &[]) }]);
+    let (store, stop) = (Arc::new(MemoryStore::new()), Default::default());
+    let execution =
+        Execution::new(setup, store, Arc::new(plan), StepSuspensions::nothing(), stop, Arc::new(Ends::default()));
+    let mut report = Report::default();
+    verify(&execution, &target, None, vec![(0, Outcome::Changed)], &mut report).await;
+    let [(failed, error)] = report.failed.as_slice() else { panic!("{report:?}") };
+    assert_eq!((failed.identity.name.as_str(), error.effect), ("a", Effect::Yes));
+    assert!(error.message.contains("target tgt1 is not open"), "{error}");
 }
