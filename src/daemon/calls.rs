@@ -199,6 +199,10 @@ impl PoolMetadata for WatchedDriver {
         call.end(self.driver.metadata().lock(owner).await)
     }
 
+    async fn announce(&self, owner: &Owner) {
+        self.driver.metadata().announce(owner).await;
+    }
+
     async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
         let call = self.call("observe")?;
         call.end(self.driver.metadata().ledger(owner).await)

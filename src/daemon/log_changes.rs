@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::Report;
 use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
-use crate::plan::{Observation, Plan, World};
+use crate::plan::{Observation, Plan};
 use crate::report::{
     Commands, Fact, Folded, HeldView, MemberLine, TellsFact, ToldWarning, WarningView, fold, listed, same_problems,
 };
@@ -162,11 +163,17 @@ pub(super) fn log_backends<'a>(what: &str, notes: impl Iterator<Item = (&'a Name
 }
 
 /// Logs the gaps in the observations of the backends, whenever they change.
-pub(super) fn log_gaps(logged: &mut BTreeMap<Name, Vec<String>>, world: &World) {
+pub(super) fn log_gaps(logged: &mut BTreeMap<Name, Vec<String>>, report: &Report) {
+    let world = &report.world;
     let gaps = |view: &Observation| view.observed().map(|observed| observed.gaps.clone());
+    // What a busy backend lacks is known when it has answered.
+    let busy = logged.iter().filter(|(name, _)| report.busy.contains(*name));
+    let busy = busy.map(|(name, gaps)| (name.clone(), gaps.clone()));
     let now: BTreeMap<Name, Vec<String>> = world
         .iter()
+        .filter(|(name, _)| !report.busy.contains(*name))
         .filter_map(|(name, view)| Some((name.clone(), gaps(view).filter(|gaps| !gaps.is_empty())?)))
+        .chain(busy)
         .collect();
     let new = now.iter().filter(|(name, gaps)| logged.get(*name) != Some(*gaps));
     log_backends("observed only in part", new.map(|(name, gaps)| (name, gaps.join("; "))));

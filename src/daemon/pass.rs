@@ -11,9 +11,9 @@ use super::api::protocol::{ApplyRequest, PassEnding, PassView};
 use super::breaker::CallFailure;
 use super::log_changes::{log_backends, log_gaps, log_held, log_problems, log_warnings};
 use super::reconciler::Reconciler;
-use super::schedule::After;
-use super::state::{AppliedContent, Certainty, RunningPass};
-use crate::engine::{self, Options, Report, Reporter};
+use super::schedule::{After, Due};
+use super::state::{AppliedContent, Certainty, DaemonState, RunningPass};
+use crate::engine::{self, Options, Report, Reporter, Wait};
 use crate::manifest::{ManifestState, Problem};
 use crate::model::{Action, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Reading, Specs, Step, Uid, Verb};
 use crate::plan::{Observation, Overview, Plan, begun_without};
@@ -23,10 +23,9 @@ use crate::text::rfc3339;
 /// Why a pass is made.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each pass")]
 pub(super) enum Trigger {
-    /// Manifests may have changed; nothing else is due.
-    Change,
-    /// Something is due: the interval, a retry, a request to reconcile.
-    Due,
+    /// The loop makes it: for what is due, or else because manifests may have changed. The token is cancelled when another pass is due: then
+    /// steps that still run go on without this one.
+    Loop(Option<Due>, CancellationToken),
     /// A client asked for an apply.
     Client(ApplyRequest),
 }
@@ -64,8 +63,9 @@ impl Trigger {
     /// As in the log.
     fn as_str(&self) -> &'static str {
         match self {
-            Self::Change => "change",
-            Self::Due => "due",
+            Self::Loop(None, _) => "change",
+            Self::Loop(Some(Due::Time), _) => "due",
+            Self::Loop(Some(Due::Answer), _) => "answer",
             Self::Client(_) => "client",
         }
     }
@@ -99,7 +99,10 @@ impl Reconciler {
         reporter: Arc<dyn Reporter>,
     ) -> Result<Report, PassRefused> {
         let by_client = matches!(trigger, Trigger::Client(_));
-        let _turn = self.turn.lock().await;
+        let _turn = match by_client {
+            true => self.turn().await,
+            false => self.turn_of_loop().await,
+        };
         let since = self.config.clock.now();
         self.known().running = Some(RunningPass { content: None, since, by_client, stop: stop.clone() });
         let _running = ClearsRunningPass(self);
@@ -128,6 +131,13 @@ impl Reconciler {
         if !by_client && self.is_being_written(&manifests).await {
             return Err(PassRefused::Written);
         }
+        if self.known().reconciled_content.as_ref() != Some(&manifests.content) {
+            // Steps that go on without their pass follow from the manifests before.
+            self.background.stop_steps();
+        }
+        let left = self.background.take_reports();
+        left.iter().for_each(|report| self.note_steps(&manifests.reading.specs, report));
+        let changed_before = left.iter().any(|report| report.changed > 0);
         let (options, certainty) = self.options(trigger, stop, &manifests, is_checkout_running, began)?;
         let confirm_at = certainty.confirm_at;
         let (is_complete, is_other_stack) = {
@@ -182,6 +192,8 @@ impl Reconciler {
         if purges {
             self.purge(pass, &reading, &options, &report, &manifests).await;
         }
+        self.background.keep(&mut report, |name| manifests.reading.specs.backends.contains_key(name));
+        after.changed |= changed_before;
         let expires = self.known().expiry.next(Instant::now());
         let settled = certainty.settles_at.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));
         after.due = [after.due, confirm_at, settled, expires].into_iter().flatten().min();
@@ -217,12 +229,13 @@ impl Reconciler {
         let mut options = Options { stop, ..Options::default() };
         let mut certainty =
             Certainty { settles_at: known.confirmed.settles_at(&manifests.content, now), ..Certainty::default() };
+        let is_same = known.reconciled_content.as_ref() == Some(&manifests.content);
         match trigger {
-            Trigger::Change if same_facts && known.reconciled_content.as_ref() == Some(&manifests.content) => {
-                return Err(PassRefused::Unchanged);
-            }
-            Trigger::Change | Trigger::Due => {
+            Trigger::Loop(None, _) if same_facts && is_same => return Err(PassRefused::Unchanged),
+            Trigger::Loop(due, leave) => {
                 options.unattended = true;
+                let only_answers = due == Some(Due::Answer) && is_same;
+                options.wait = Some(Wait { background: Arc::clone(&self.background), only_answers, leave });
                 certainty.confirm_at = known.confirmed.read(&manifests.content, now);
                 if !known.failures.is_empty() {
                     let specs = &manifests.reading.specs;
@@ -275,7 +288,9 @@ impl Reconciler {
         let (now, specs) = (Instant::now(), &manifests.reading.specs);
         let no_plan = Plan::of(specs.stack.owner.clone(), String::new(), Vec::new());
         let plan = report.plan.as_ref().unwrap_or(&no_plan);
-        let is_failed = !report.failed.is_empty() || !report.breaches.is_empty() || !plan.unobserved.is_empty();
+        // What a slow backend lacks is known when it has answered.
+        let mut unobserved = plan.unobserved.iter().filter(|missing| !report.busy.contains(&missing.backend));
+        let is_failed = !report.failed.is_empty() || !report.breaches.is_empty() || unobserved.next().is_some();
         let ending = match () {
             () if is_failed => PassEnding::Failed,
             () if report.stopped => PassEnding::Stopped,
@@ -286,32 +301,28 @@ impl Reconciler {
         }
         self.record_backends(&manifests.reading, report, now);
         let view = self.pass_view(manifests, ending, began, report);
-        let due = {
+        let (due, postponed) = {
             let mut known = self.known();
             let known = &mut *known;
             let failed: BTreeSet<(Kind, &Name)> =
                 report.failed.iter().map(|(step, _)| (step.identity.kind, &step.identity.name)).collect();
             let planned: BTreeSet<(Kind, &Name)> =
                 plan.steps.iter().map(|step| (step.identity.kind, &step.identity.name)).collect();
+            let on_busy = plan.steps.iter().filter(|step| step.backend().is_some_and(|at| report.busy.contains(at)));
+            let postponed: BTreeSet<ObjectId> =
+                options.postponed.iter().cloned().chain(on_busy.map(|step| step.identity.id())).collect();
             // An object that succeeded, or that needs no step any more, has no failures.
             known.failures.retain(|kind, name| match planned.contains(&(kind, name)) {
-                true => failed.contains(&(kind, name)) || options.postponed.contains(&ObjectId::new(kind, name)),
+                true => failed.contains(&(kind, name)) || postponed.contains(&ObjectId::new(kind, name)),
                 false => by_client,
             });
-            // While a breaker is open every step fails, which says nothing about the objects. Neither does a failed sweep.
-            let is_of_object = |(step, error): &&(Step, DriverError)| {
-                error.kind != ErrorKind::BreakerOpen && step.action != Action::Sweep
-            };
-            if !report.failed.is_empty() {
-                for (step, error) in report.failed.iter().filter(is_of_object) {
-                    let (kind, name) = (step.identity.kind, &step.identity.name);
-                    known.failures.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
-                }
-            }
+            note_failures(known, specs, report, now);
+            let is_seen = |name: &Name| report.world.get(name).and_then(Observation::observed).is_some();
             if ending == PassEnding::Done
                 && manifests.problems.is_empty()
                 && report.postponed == 0
                 && options.only.is_empty()
+                && report.busy.iter().all(is_seen)
             {
                 let (content, revision) = (manifests.content.clone(), manifests.reading.revision.clone());
                 known.applied = Some(AppliedContent { content, revision });
@@ -319,16 +330,14 @@ impl Reconciler {
             }
             log_held(&mut known.logged_held, plan, unconfirmed, &self.config.commands);
             log_warnings(&mut known.logged_warnings, plan, &self.config.commands);
-            log_gaps(&mut known.logged_gaps, &report.world);
-            known.failures.next()
+            log_gaps(&mut known.logged_gaps, report);
+            (known.failures.next(), postponed)
         };
-        self.metrics.steps("changed", report.changed);
-        self.metrics.steps("unchanged", report.unchanged);
-        self.metrics.steps("failed", report.failed.len());
+        self.count_steps(report);
         let intents = self.config.store.intents().map_or(0, |intents| intents.len());
         self.metrics.waiting(self.known().failures.all().count(), intents);
         if options.only.is_empty() {
-            let pending = pending_steps(plan, report, &options.postponed);
+            let pending = pending_steps(plan, report, &postponed);
             let overview = Overview {
                 now: self.config.clock.now(),
                 world: std::mem::take(&mut report.world),
@@ -348,6 +357,18 @@ impl Reconciler {
         After { interval: specs.stack.interval.into(), changed: report.changed > 0 || report.stopped, due }
     }
 
+    /// Records what steps did that ended without their pass.
+    fn note_steps(&self, specs: &Specs, report: &Report) {
+        note_failures(&mut self.known(), specs, report, Instant::now());
+        self.count_steps(report);
+    }
+
+    fn count_steps(&self, report: &Report) {
+        self.metrics.steps("changed", report.changed);
+        self.metrics.steps("unchanged", report.unchanged);
+        self.metrics.steps("failed", report.failed.len());
+    }
+
     /// Opens the circuit breaker of each backend that could not be observed.
     fn record_backends(&self, reading: &Reading, report: &Report, now: Instant) {
         let specs = &reading.specs;
@@ -356,10 +377,12 @@ impl Reconciler {
         let mut opened = Vec::new();
         for (name, view) in &report.world {
             match view {
-                Observation::Failed { why, fix } if breakers.open(name).is_none() => {
+                Observation::Failed { why, fix } if breakers.open(name).is_none() && !report.busy.contains(name) => {
                     breakers.failed(name, false, CallFailure { error: why, fix: fix.as_ref() }, now);
                     opened.push((name, why.clone()));
                 }
+                // A busy backend showed it earlier.
+                Observation::Seen { .. } | Observation::LockedBy { .. } if report.busy.contains(name) => {}
                 Observation::Seen { .. } | Observation::LockedBy { .. } => breakers.observed(name),
                 Observation::Failed { .. } | Observation::Unsupported => {}
             }
@@ -413,6 +436,17 @@ struct ClearsRunningPass<'r>(&'r Reconciler);
 impl Drop for ClearsRunningPass<'_> {
     fn drop(&mut self) {
         self.0.known().running = None;
+    }
+}
+
+/// Records the objects whose steps failed.
+fn note_failures(known: &mut DaemonState, specs: &Specs, report: &Report, now: Instant) {
+    // While a breaker is open every step fails, which says nothing about the objects. Neither does a failed sweep.
+    let is_of_object =
+        |(step, error): &&(Step, DriverError)| error.kind != ErrorKind::BreakerOpen && step.action != Action::Sweep;
+    for (step, error) in report.failed.iter().filter(is_of_object) {
+        let (kind, name) = (step.identity.kind, &step.identity.name);
+        known.failures.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
     }
 }
 

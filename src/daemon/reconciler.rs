@@ -18,7 +18,7 @@ use super::probe::Probe;
 use super::schedule::After;
 use super::state::{Certainty, DaemonState};
 use crate::driver::has_writer;
-use crate::engine::{Clock, Connect, Setup};
+use crate::engine::{Background, Clock, Connect, Setup};
 use crate::manifest::{Allowed, Limits, ManifestState, Reader, Source, checkout_in_progress};
 use crate::model::{BackendSpec, DriverError, Name, Reading};
 use crate::report::Commands;
@@ -62,7 +62,9 @@ pub(super) struct Reconciler {
     reader: Mutex<Reader>,
     allowed: Mutex<Allowed>,
     /// Held during a pass and during an operation of a client.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    turn: tokio::sync::Mutex<()>,
+    /// The calls that passes of the loop do not wait for.
+    pub(super) background: Arc<Background>,
     known: Mutex<DaemonState>,
     /// Numbers the reads of the manifests.
     read_count: AtomicU64,
@@ -124,6 +126,7 @@ impl Reconciler {
             connect,
             metrics,
             turn: tokio::sync::Mutex::default(),
+            background: Arc::default(),
             known: Mutex::default(),
             read_count: AtomicU64::new(0),
             dirty: Arc::default(),
@@ -157,6 +160,23 @@ impl Reconciler {
         if let Some(listen) = &self.config.listen {
             listen.reload();
         }
+    }
+
+    /// Waits until no pass and no operation runs, for a pass of the loop: calls of slow backends may go on.
+    pub(super) async fn turn_of_loop(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Whether a pass or an operation runs, or a call of a slow backend goes on.
+    pub(super) fn is_busy(&self) -> bool {
+        self.turn.try_lock().is_err() || self.background.is_busy()
+    }
+
+    /// Waits until nothing is done on any backend.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        let turn = self.turn.lock().await;
+        self.background.settled().await;
+        turn
     }
 
     /// Reads the manifests, on a thread that may block.

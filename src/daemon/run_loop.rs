@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::api::protocol::PassEnding;
 use super::api::tls::ListenError;
@@ -74,6 +75,7 @@ pub async fn watch(config: DaemonConfig) -> Result<(), DaemonError> {
         probing: None,
         store_check: None,
         running: None,
+        leave: CancellationToken::new(),
         schedule: Schedule::new(Instant::now()),
         passes,
         service,
@@ -129,6 +131,8 @@ struct RunLoop {
     passes: mpsc::UnboundedReceiver<Result<After, StoreError>>,
     /// The loop's own pass.
     running: Option<JoinHandle<Result<(), PassRefused>>>,
+    /// Cancelled when another pass is due while it runs.
+    leave: CancellationToken,
     /// None while `checking` runs.
     watcher: Option<ManifestWatcher>,
     checking: Option<JoinHandle<ManifestWatcher>>,
@@ -191,6 +195,7 @@ impl RunLoop {
                 }
                 () = self.reconciler.dirty.notified() => self.schedule.changed(Instant::now()),
                 () = self.reconciler.wake.notified() => self.schedule.want(Instant::now()),
+                () = self.reconciler.background.ended.notified() => self.schedule.answered(Instant::now()),
                 _ = tick.tick() => self.tick(),
                 () = until(due) => self.begin(),
             }
@@ -201,7 +206,10 @@ impl RunLoop {
     fn due(&self) -> Option<Instant> {
         match self.running {
             None => self.schedule.next(),
-            Some(_) => self.schedule.quiet_at(),
+            Some(_) => {
+                let beside = self.schedule.due_beside().filter(|_| !self.leave.is_cancelled());
+                [self.schedule.quiet_at(), beside].into_iter().flatten().min()
+            }
         }
     }
 
@@ -228,11 +236,15 @@ impl RunLoop {
     fn begin(&mut self) {
         let now = Instant::now();
         if self.running.is_some() {
-            self.schedule.defer_changes();
-            tokio::spawn(stop_if_outdated(Arc::clone(&self.reconciler)));
+            if self.schedule.quiet_at().is_some_and(|at| at <= now) {
+                self.schedule.defer_changes();
+                tokio::spawn(stop_if_outdated(Arc::clone(&self.reconciler)));
+            }
+            self.leave.cancel();
             return;
         }
-        let trigger = if self.schedule.begin(now) { Trigger::Due } else { Trigger::Change };
+        self.leave = CancellationToken::new();
+        let trigger = Trigger::Loop(self.schedule.begin(now), self.leave.clone());
         let (reconciler, stop) = (Arc::clone(&self.reconciler), self.reconciler.stop.child_token());
         self.running =
             Some(tokio::spawn(async move { reconciler.pass(trigger, stop, Arc::new(LogReporter)).await.map(|_| ()) }));
@@ -270,7 +282,7 @@ impl RunLoop {
             }
         };
         tokio::select! {
-            _turn = self.reconciler.turn.lock() => tracing::info!("ended"),
+            _turn = self.reconciler.turn() => tracing::info!("ended"),
             signal = again => tracing::warn!("{signal} again: ended at once; the next run observes the effects of the running steps"),
             () = tokio::time::sleep(GRACE) => {
                 tracing::warn!("steps still run after {} s: ended without them; the next run observes their effects", GRACE.as_secs());

@@ -28,10 +28,21 @@ pub(super) struct Schedule {
     changed: Option<(Instant, Instant)>,
     /// The earliest due time: of a request, a retry or the interval.
     due: Option<Instant>,
+    /// Since when a slow backend has answered that no pass has waited for.
+    answered: Option<Instant>,
     /// Changes arrived while a pass ran; the next pass follows for them.
     deferred: bool,
     /// How many passes in a row changed something.
     changing_passes: u32,
+}
+
+/// Why a pass is due that no change requires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Its time has come: a request, a retry, the interval.
+    Time,
+    /// A slow backend has answered.
+    Answer,
 }
 
 /// What a finished pass requires of the next one.
@@ -48,7 +59,7 @@ pub(super) struct After {
 impl Schedule {
     /// The first pass begins at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { changed: None, due: Some(now), deferred: false, changing_passes: 0 }
+        Self { changed: None, due: Some(now), answered: None, deferred: false, changing_passes: 0 }
     }
 
     /// The manifests may have changed.
@@ -60,6 +71,11 @@ impl Schedule {
     /// Requests a pass at `at` or earlier.
     pub(super) fn want(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |other| other.min(at)));
+    }
+
+    /// A slow backend has answered that no pass has waited for.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answered.get_or_insert(now);
     }
 
     /// When the changes so far count as complete.
@@ -74,13 +90,19 @@ impl Schedule {
 
     /// When the next pass begins, if nothing else happens.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.quiet_at(), self.due].into_iter().flatten().min()
+        [self.quiet_at(), self.due, self.answered].into_iter().flatten().min()
     }
 
-    /// Records that a pass begins, for all changes so far. Returns whether it is due for another reason too.
-    pub(super) fn begin(&mut self, now: Instant) -> bool {
+    /// When another pass is due while one runs, but for changes.
+    pub(super) fn due_beside(&self) -> Option<Instant> {
+        [self.due, self.answered].into_iter().flatten().min()
+    }
+
+    /// Records that a pass begins, for all changes so far. Returns why else it is due.
+    pub(super) fn begin(&mut self, now: Instant) -> Option<Due> {
         self.changed = None;
-        self.due.take_if(|at| *at <= now).is_some()
+        let answered = self.answered.take().map(|_| Due::Answer);
+        self.due.take_if(|at| *at <= now).map(|_| Due::Time).or(answered)
     }
 
     /// Records the end of a pass.
@@ -152,7 +174,7 @@ mod tests {
     async fn a_burst_of_changes_is_one_pass() {
         let start = Instant::now();
         let mut schedule = Schedule::new(start);
-        assert!(schedule.begin(start));
+        assert_eq!(schedule.begin(start), Some(Due::Time));
         schedule.ended(start, after(false, None));
         for millis in [0, 50, 250] {
             schedule.changed(start + Duration::from_millis(millis));
@@ -164,12 +186,12 @@ mod tests {
     async fn constant_changes_do_not_prevent_passes() {
         let start = Instant::now();
         let mut schedule = Schedule::new(start);
-        assert!(schedule.begin(start));
+        assert_eq!(schedule.begin(start), Some(Due::Time));
         for step in 0..1_000 {
             schedule.changed(start + Duration::from_millis(100) * step);
         }
         assert_eq!(schedule.next(), Some(start + AT_MOST));
-        assert!(!schedule.begin(start + AT_MOST), "only the changes require it");
+        assert_eq!(schedule.begin(start + AT_MOST), None, "only the changes require it");
         assert_eq!(schedule.next(), None, "the pass covers all changes so far");
     }
 
@@ -219,7 +241,7 @@ mod tests {
         schedule.begin(now);
         schedule.ended(now, after(false, None));
         schedule.changed(now);
-        assert!(!schedule.begin(now + QUIET));
+        assert_eq!(schedule.begin(now + QUIET), None);
         assert_eq!(schedule.next(), Some(now + INTERVAL));
     }
 

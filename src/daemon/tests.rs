@@ -1,6 +1,7 @@
 //! Passes of a daemon over real manifests and a simulated pool; the tests control both clocks.
 
 mod guards;
+mod independence;
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +17,7 @@ use super::api::protocol::{ApplyRequest, real};
 use super::log_reporter::LogReporter;
 use super::pass::{PassRefused, Trigger};
 use super::reconciler::{DaemonConfig, Reconciler};
-use super::schedule::{After, CONFIRM};
+use super::schedule::{After, CONFIRM, Due};
 use crate::driver::sim::{FaultRates, SimDriver};
 use crate::driver::{Driver, PoolMetadata};
 use crate::engine::{Clock, Connect, OpenPass, Operation, Options, Report, suspend};
@@ -64,13 +65,13 @@ pub(super) struct Bench {
 
 type Ended = mpsc::UnboundedReceiver<Result<After, StoreError>>;
 
-fn daemon(dir: &Path, store: Arc<dyn Store>, pool: &Arc<HookedPool>, clock: &Arc<Wall>) -> (Arc<Reconciler>, Ended) {
+fn daemon(dir: &Path, store: Arc<dyn Store>, pools: Arc<dyn Connect>, clock: &Arc<Wall>) -> (Arc<Reconciler>, Ended) {
     let config = DaemonConfig {
         specs: dir.join("specs"),
         state: dir.join("state"),
         allowed: Box::new(|| Ok(Allowed::default())),
         store,
-        connect: pool.clone(),
+        connect: pools,
         clock: clock.clone(),
         listen: None,
         commands: Default::default(),
@@ -93,7 +94,7 @@ impl Bench {
         let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));
         let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
         let pool = Arc::new(HookedPool { sim, meanwhile: Mutex::default(), opened: AtomicU64::new(0) });
-        let (reconciler, ended) = daemon(dir.path(), Arc::new(MemoryStore::new()), &pool, &clock);
+        let (reconciler, ended) = daemon(dir.path(), Arc::new(MemoryStore::new()), pool.clone(), &clock);
         let bench = Self { dir, reconciler, clock, pool, _ended: ended };
         bench.write("stack.yaml", STACK);
         bench.volume("a");
@@ -119,7 +120,7 @@ impl Bench {
 
     /// Starts the daemon anew with a store, beside the same manifests and pool.
     pub(super) fn restart(&mut self, store: Arc<dyn Store>) {
-        (self.reconciler, self._ended) = daemon(self.dir.path(), store, &self.pool, &self.clock);
+        (self.reconciler, self._ended) = daemon(self.dir.path(), store, self.pool.clone(), &self.clock);
     }
 
     pub(super) fn specs(&self) -> PathBuf {
@@ -150,7 +151,7 @@ impl Bench {
     }
 
     pub(super) async fn pass(&self) -> Result<Report, PassRefused> {
-        self.triggered(Trigger::Due).await
+        self.triggered(due()).await
     }
 
     /// Two passes with the confirmation read between them.
@@ -179,6 +180,16 @@ impl Bench {
         self.pass().await.unwrap();
         assert_eq!(self.trash(), 0);
     }
+}
+
+/// The loop makes a pass because its time has come.
+pub(super) fn due() -> Trigger {
+    Trigger::Loop(Some(Due::Time), CancellationToken::new())
+}
+
+/// The loop makes a pass because manifests may have changed.
+pub(super) fn change() -> Trigger {
+    Trigger::Loop(None, CancellationToken::new())
 }
 
 pub(super) fn ask(bench: &Bench) -> ApplyRequest {

@@ -50,7 +50,7 @@ pub trait PoolMetadata: Send + Sync {
 
     /// Names this process to others as the holder of the writer lock of `owner`, where they see that. Taking the lock leaves the pool as it
     /// was: a person may still answer that nothing is to be changed. Every step and every change of a ledger names the process, too.
-    async fn announce(&self, _owner: &Owner) {}
+    async fn announce(&self, owner: &Owner);
 
     /// Reads the ledger of an owner. `None` if there is none, or the pool does not have its identity yet.
     ///

@@ -1,15 +1,21 @@
 //! Executing a plan: each endpoint has a task of its own, so that none waits for another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::model::Endpoint;
 use crate::plan::Plan;
 use crate::store::StoreError;
 
+use super::background::LEAVE_AFTER;
 use super::endpoint_run::{EndpointEnd, EndpointRun};
 use super::event::Reporter;
 use super::execution::Execution;
@@ -21,7 +27,7 @@ use super::suspensions::StepSuspensions;
 
 impl Session<'_> {
     /// Executes the steps of a plan, on all endpoints at the same time: see [`EndpointRun`]. Ledgers that changed are written also where
-    /// there is no step.
+    /// there is no step. If another pass is due, steps that still run go on without this session, and their backends are busy.
     ///
     /// # Errors
     /// If the store fails.
@@ -40,17 +46,61 @@ impl Session<'_> {
         let suspensions = if options.by_name { StepSuspensions::nothing() } else { self.step_suspensions(&plan.steps) };
         let (setup, plan, stop) = (self.setup.clone(), Arc::clone(plan), options.stop.child_token());
         let execution = Arc::new(Execution::new(setup, store, plan, suspensions, stop, reporter));
-        let mut runs = JoinSet::new();
+        let mut tasks = JoinSet::new();
+        let mut running = BTreeMap::new();
         for run in self.runs(&execution) {
-            runs.spawn(run.run().instrument(Span::current()));
+            let (sender, end) = oneshot::channel();
+            running.insert(run.endpoint.clone(), end);
+            // A pass that has gone on without it takes the end from the background.
+            let run = async move { drop(sender.send(run.run().await)) };
+            tasks.spawn(run.instrument(Span::current()));
+        }
+        let wait = self.wait.clone();
+        let leave = async {
+            match &wait {
+                None => pending().await,
+                Some(wait) => {
+                    wait.leave.cancelled().await;
+                    tokio::time::sleep(LEAVE_AFTER).await;
+                }
+            }
+        };
+        tokio::pin!(leave);
+        let mut ends = Vec::new();
+        while !running.is_empty() {
+            tokio::select! {
+                biased;
+                (endpoint, end) = next_end(&mut running) => {
+                    running.remove(&endpoint);
+                    match end {
+                        Ok(end) => ends.push(end),
+                        Err(_) => panic_of(&mut tasks).await,
+                    }
+                }
+                () = &mut leave => break,
+            }
         }
         let mut failed = None;
-        while let Some(joined) = runs.join_next().await {
-            let end = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        for end in ends {
             let error = self.take_back(end, report);
             failed = failed.or(error);
         }
+        tasks.detach_all();
+        self.leave(running, &execution.stop);
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Leaves the steps of these endpoints to go on without this session.
+    fn leave(&mut self, running: BTreeMap<Endpoint, oneshot::Receiver<EndpointEnd>>, stop: &CancellationToken) {
+        let Some(wait) = &self.wait else { return };
+        for (endpoint, run) in running {
+            let Some(name) = endpoint.backend() else { continue };
+            tracing::info!(backend = %name, "its steps go on without this pass");
+            self.observations.backends.remove(name);
+            self.observations.busy.insert(name.clone());
+            self.usable.remove(name);
+            wait.background.leave_steps(name.clone(), run, stop.clone());
+        }
     }
 
     /// What is to be done on each endpoint that has steps or a ledger. It takes the ledgers along.
@@ -76,5 +126,26 @@ impl Session<'_> {
         }
         report.add(done);
         store_error
+    }
+}
+
+/// Waits for the first of the runs that ends, and returns how.
+async fn next_end(
+    running: &mut BTreeMap<Endpoint, oneshot::Receiver<EndpointEnd>>,
+) -> (Endpoint, Result<EndpointEnd, oneshot::error::RecvError>) {
+    poll_fn(|context| {
+        let ended = running.iter_mut().find_map(|(endpoint, run)| match Pin::new(run).poll(context) {
+            Poll::Ready(end) => Some((endpoint.clone(), end)),
+            Poll::Pending => None,
+        });
+        ended.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// Goes on with the panic of a task that has ended without its result.
+async fn panic_of(tasks: &mut JoinSet<()>) {
+    while let Some(joined) = tasks.join_next().await {
+        joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     }
 }

@@ -16,6 +16,7 @@
 //! steps in the same way.
 
 mod backend_session;
+mod background;
 mod blockers;
 mod clock;
 mod effect;
@@ -48,6 +49,7 @@ mod suspensions;
 mod verify;
 mod writers;
 
+pub use background::{Background, Wait};
 pub use blockers::Blockers;
 pub use clock::{Clock, SystemClock};
 pub use event::{Confirmation, Event, Reporter, StepObject};

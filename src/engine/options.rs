@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::model::ObjectId;
 use crate::plan::Plan;
 
+use super::background::Wait;
+
 /// How a pass is made.
 #[derive(Clone, Default)]
 pub struct Options {
@@ -29,4 +31,6 @@ pub struct Options {
     pub by_name: bool,
     /// Cancelled by the first Ctrl-C: running steps finish, and no other step begins.
     pub stop: CancellationToken,
+    /// What the pass does not wait for; `None`: it waits for every answer and every step.
+    pub wait: Option<Wait>,
 }

@@ -25,7 +25,7 @@ pub async fn overview_while(
     opening: impl Future<Output = Option<Arc<dyn Store>>>,
     approve: &[String],
 ) -> Overview {
-    let (mut session, store) = tokio::join!(Session::begin(setup, Arc::default(), AccessMode::Read), opening);
+    let (mut session, store) = tokio::join!(Session::begin(setup, Arc::default(), AccessMode::Read, None), opening);
     match store.as_ref().map(|store| store.records()) {
         None => {}
         Some(Ok(records)) => session.records = records,

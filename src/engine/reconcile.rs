@@ -1,6 +1,6 @@
 //! A pass: [`reconcile_once`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub async fn reconcile<'s>(
     reporter: Arc<dyn Reporter>,
 ) -> Result<(Report, OpenPass<'s>), StoreError> {
     let mut report = Report::default();
-    let mut session = Session::begin_writing(setup).await?;
+    let mut session = Session::begin_writing(setup, options.wait.as_ref()).await?;
     report.failed = session.recover(reporter.as_ref()).await?;
     report.suspensions = session.suspensions().in_force(session.now);
     let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
@@ -104,7 +104,9 @@ async fn carry_out<'s>(
         }
     };
     let plan = Arc::new(plan);
-    let to_run = plan::without(&plan, &options.postponed).map_or_else(|| Arc::clone(&plan), Arc::new);
+    let mut postponed = options.postponed.clone();
+    postponed.extend(on_backends(&plan, &session.observations.busy));
+    let to_run = plan::without(&plan, &postponed).map_or_else(|| Arc::clone(&plan), Arc::new);
     let postponed = plan.steps.len() - to_run.steps.len();
     tracing::debug!(steps = to_run.steps.len(), postponed, held = plan.held.len(), "planned");
     if options.unattended {
@@ -121,7 +123,7 @@ async fn carry_out<'s>(
         }
         session.execute(&to_run, options, reporter, &mut report).await?;
         session.record(&settled).await?;
-        if report.failed.is_empty() && report.skipped == 0 {
+        if !options.unattended && report.failed.is_empty() && report.skipped == 0 {
             report.paths = new_paths(&session, &to_run).await;
         }
     }
@@ -132,7 +134,15 @@ async fn carry_out<'s>(
     report.usable = session.usable.clone();
     report.judged = Arc::clone(&session.judged);
     report.world = std::mem::take(&mut session.observations.world);
+    report.on_pools.clone_from(&session.observations.suspensions);
+    report.busy.clone_from(&session.observations.busy);
     Ok((report, OpenPass::new(session)))
+}
+
+/// The objects of the steps on these backends.
+fn on_backends<'p>(plan: &'p Plan, backends: &'p BTreeSet<Name>) -> impl Iterator<Item = ObjectId> + 'p {
+    let is_there = |step: &&Step| step.backend().is_some_and(|backend| backends.contains(backend));
+    plan.steps.iter().filter(is_there).map(|step| step.identity.id())
 }
 
 /// Returns where clients open the first volumes that a plan created, adopted, renamed or restored from the trash.
@@ -162,7 +172,7 @@ fn has_steps_that_wait(plan: &Plan) -> bool {
 }
 
 /// Whether the step was refused because the object is in use or another process has the writer lock.
-fn is_answer(error: &DriverError) -> bool {
+pub(super) fn is_answer(error: &DriverError) -> bool {
     error.effect != Effect::Yes && matches!(error.kind, ErrorKind::Busy | ErrorKind::OtherWriter)
 }
 

@@ -1,21 +1,24 @@
 //! What an interrupted run left: open intents are resolved by observing, unfinished objects are swept.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Action, Address, DriverError, Effect, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome,
-    Place, Reason, Resource, Step, Uid,
+    Action, DriverError, Effect, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome, Place,
+    Reason, Resource, Step, Uid,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
 
+use super::backend_session::BackendSession;
+use super::background::Phase;
 use super::blockers::Blockers;
 use super::effect::ObservedObjects;
 use super::event::{Event, Reporter};
 use super::ledger;
+use super::observe::Observations;
 use super::overview::JOURNAL_SHOWN;
 use super::record::{commit, journal_entry};
 use super::session::Session;
@@ -138,10 +141,7 @@ impl Session<'_> {
             }
         }
         self.judge();
-        let mut unswept = Vec::new();
-        for name in self.usable.clone() {
-            unswept.append(&mut self.sweep(&name, reporter).await);
-        }
+        self.sweep(reporter).await;
         self.settle();
         // What was done and not entered (protection lifted, an approved item) is entered now.
         for step in finished {
@@ -150,7 +150,8 @@ impl Session<'_> {
                 ledger::note(ledger, &step, None, true, self.now);
             }
         }
-        Ok(unswept)
+        std::mem::take(&mut self.observations.notes).into_iter().for_each(|note| reporter.event(Event::note(note)));
+        Ok(std::mem::take(&mut self.observations.unswept))
     }
 
     /// Returns a function that tells whether the observation shows the effect of a step.
@@ -167,59 +168,88 @@ impl Session<'_> {
         }
     }
 
-    /// Removes this owner's unfinished objects, except those that something else on the backend blocks. The writer lock excludes that
-    /// another process is still making them. Returns the sweeps that failed.
-    async fn sweep(&mut self, name: &Name, reporter: &dyn Reporter) -> Vec<(Step, DriverError)> {
-        let owner = self.specs().stack.owner.clone();
-        let Some(backend) = self.observations.backends.get(name).filter(|backend| backend.lock.is_some()) else {
-            return Vec::new();
-        };
-        let Some(Observation::Seen { observed, .. }) = self.observations.world.get_mut(name) else { return Vec::new() };
+    /// Removes this owner's unfinished objects on usable backends, except those that something else there blocks. The writer lock excludes
+    /// that another process is still making them.
+    async fn sweep(&mut self, reporter: &dyn Reporter) {
+        let owner = &self.specs().stack.owner;
         let unfinished =
-            |o: &Object| o.place == Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == owner);
-        let mut left = Vec::new();
-        let blockers = Blockers::in_objects(name, &observed.objects);
-        let blocked = observed.objects.iter().filter(|object| unfinished(object));
-        let blocked: BTreeMap<Address, String> =
-            blocked.filter_map(|object| Some((object.address(), blockers.why(name, object)?))).collect();
-        for (at, why) in &blocked {
-            reporter.event(Event::note(format!("{at} on {name} was left unfinished and is not removed: {why}")));
-        }
-        let unfinished = |object: &Object| unfinished(object) && !blocked.contains_key(&object.address());
-        for object in observed.objects.iter().filter(|object| unfinished(object)) {
-            let Some(identity) = object.identity.clone() else { continue };
-            let step = Step {
-                expect: Expect { place: Some(Place::Temporary), ..Expect::default() },
-                native: object.native.clone(),
-                parent_volume: object.parent_volume.clone(),
-                ..Step::new(name.clone(), identity, Action::Sweep, Reason::LeftOver)
+            |o: &&Object| o.place == Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == *owner);
+        let mut calls = Vec::new();
+        for name in &self.usable {
+            let Some(backend) = self.observations.backends.get(name).filter(|backend| backend.lock.is_some()) else {
+                continue;
             };
-            let limit = backend.limit_of(&step.action);
-            let context = StepContext::at(self.now);
-            match tokio::time::timeout(limit, backend.driver.execute(&step, &context)).await {
-                Ok(Ok(_)) => {
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(name) else { continue };
+            let blockers = Blockers::in_objects(name, &observed.objects);
+            let mut steps = Vec::new();
+            for object in observed.objects.iter().filter(unfinished) {
+                if let Some(why) = blockers.why(name, object) {
+                    let at = object.address();
                     reporter
-                        .event(Event::note(format!("removed {} on {name}, which was left unfinished", object.native)));
+                        .event(Event::note(format!("{at} on {name} was left unfinished and is not removed: {why}")));
+                    continue;
                 }
-                Ok(Err(error)) => left.push((step, error)),
-                Err(_) => left.push((step, DriverError::timed_out(backend.spec.timeout))),
+                let Some(identity) = object.identity.clone() else { continue };
+                steps.push(Step {
+                    expect: Expect { place: Some(Place::Temporary), ..Expect::default() },
+                    native: object.native.clone(),
+                    parent_volume: object.parent_volume.clone(),
+                    ..Step::new(name.clone(), identity, Action::Sweep, Reason::LeftOver)
+                });
+            }
+            if !steps.is_empty() {
+                let (spec, session, backend) = (backend.spec.clone(), Some(backend.clone()), backend.clone());
+                let context = StepContext::at(self.now);
+                calls.push((spec, session, async move { sweep(&backend, steps, &context).await }));
             }
         }
-        for (step, error) in &left {
-            let native = &step.native;
-            reporter
-                .event(Event::note(format!("{native} on {name} was left unfinished and cannot be removed: {error}")));
+        self.observations.each(Some(Phase::Sweep), calls, enter_swept).await;
+    }
+}
+
+/// Removes unfinished objects. Returns each step with its result.
+async fn sweep(
+    backend: &BackendSession,
+    steps: Vec<Step>,
+    context: &StepContext,
+) -> Vec<(Step, Result<Outcome, DriverError>)> {
+    let mut made = Vec::new();
+    for step in steps {
+        let call = backend.driver.execute(&step, context);
+        let result = match tokio::time::timeout(backend.limit_of(&step.action), call).await {
+            Ok(result) => result,
+            Err(_) => Err(DriverError::timed_out(backend.spec.timeout)),
+        };
+        made.push((step, result));
+    }
+    made
+}
+
+/// Enters which unfinished objects were removed.
+fn enter_swept(observations: &mut Observations, name: Name, made: Vec<(Step, Result<Outcome, DriverError>)>) {
+    let mut gone = Vec::new();
+    for (step, result) in made {
+        let native = &step.native;
+        let note = match &result {
+            Ok(_) => format!("removed {native} on {name}, which was left unfinished"),
+            Err(error) => format!("{native} on {name} was left unfinished and cannot be removed: {error}"),
+        };
+        observations.notes.push(note);
+        match result {
+            Ok(_) => gone.push(step.address()),
+            Err(error) => observations.unswept.push((step, error)),
         }
-        let stays = |object: &Object| !unfinished(object) || left.iter().any(|(step, _)| object.is_at(&step.address()));
+    }
+    if let Some(Observation::Seen { observed, .. }) = observations.world.get_mut(&name) {
+        let is_gone = |object: &Object| gone.iter().any(|at| object.place == Place::Temporary && object.is_at(at));
         // What was removed takes no room any more.
-        for removed in observed.objects.iter().filter(|object| !stays(object)) {
+        for removed in observed.objects.iter().filter(|object| is_gone(object)) {
             for capacity in &mut observed.capacities {
                 let freed = if capacity.resource == Resource::Data { removed.used } else { Some(capacity.per_object) };
                 capacity.used = capacity.used.saturating_sub(freed.unwrap_or(0));
             }
         }
-        observed.objects.retain(stays);
-        left
+        observed.objects.retain(|object| !is_gone(object));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a pass did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,6 +54,13 @@ pub struct Report {
     /// What every declared backend showed before the first step. (Only this process reads it.)
     #[serde(skip)]
     pub world: World,
+    /// The records of suspensions on each backend. (Only this process reads it.)
+    #[serde(skip)]
+    pub on_pools: BTreeMap<Name, Vec<Suspension>>,
+    /// The backends on which a call goes on that this pass does not wait for: the world shows what they showed last, and nothing more is
+    /// done there. (Only this process reads it.)
+    #[serde(skip)]
+    pub busy: BTreeSet<Name>,
     /// The judgement of the backends that the plan was made with. (Only this process reads it.)
     #[serde(skip)]
     pub judged: Arc<Judged>,

@@ -5,7 +5,6 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use tracing::Span;
 
 use tokio::task::JoinSet;
@@ -18,6 +17,8 @@ use crate::model::{
 use crate::plan::{self, Inputs, Irreversible, Judged, Plan, Unobserved};
 use crate::store::{Store, StoreError};
 
+use super::backend_session::BackendSession;
+use super::background::{Phase, Wait};
 use super::ledger::SharedLedger;
 use super::lost::{LostObject, lost};
 use super::observe::{AccessMode, Observations, observe_all};
@@ -38,12 +39,14 @@ pub(super) struct Session<'s> {
     pub ledgers: BTreeMap<Name, SharedLedger>,
     /// The backends that this pass may write to, including those that were never written to. Filled by `judge`.
     pub usable: BTreeSet<Name>,
+    /// What goes on without this session; `None` if it waits for everything.
+    pub wait: Option<Wait>,
 }
 
 impl<'s> Session<'s> {
     /// Observes every declared backend.
-    pub(super) async fn begin(setup: &'s Setup, records: Arc<Records>, mode: AccessMode) -> Self {
-        let observations = observe_all(&setup.connect, &setup.reading, &records, mode).await;
+    pub(super) async fn begin(setup: &'s Setup, records: Arc<Records>, mode: AccessMode, wait: Option<&Wait>) -> Self {
+        let observations = observe_all(&setup.connect, &setup.reading, &records, mode, wait).await;
         let now = setup.clock.now();
         Self {
             setup,
@@ -55,12 +58,13 @@ impl<'s> Session<'s> {
             images: Images::new(),
             ledgers: BTreeMap::new(),
             usable: BTreeSet::new(),
+            wait: wait.cloned(),
         }
     }
 
     /// Begins a session that only observes.
     pub(super) async fn begin_reading(setup: &'s Setup, records: Arc<Records>) -> Self {
-        let mut session = Self::begin(setup, records, AccessMode::Read).await;
+        let mut session = Self::begin(setup, records, AccessMode::Read, None).await;
         session.ask_for_names(&setup.store.as_ref().and_then(|store| store.intents().ok()).unwrap_or_default()).await;
         session.judge();
         session
@@ -83,16 +87,16 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// Begins a session that writes: takes the writer locks.
+    /// Begins a session that writes: takes the writer locks. `wait`: what goes on without it; `None` if it waits for every answer.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub(super) async fn begin_writing(setup: &'s Setup) -> Result<Self, StoreError> {
+    pub(super) async fn begin_writing(setup: &'s Setup, wait: Option<&Wait>) -> Result<Self, StoreError> {
         let records = match &setup.store {
             Some(store) => store.records()?,
             None => return Err(StoreError::Io { path: String::new(), message: "it is not open".to_owned() }),
         };
-        Ok(Self::begin(setup, records, AccessMode::Write).await)
+        Ok(Self::begin(setup, records, AccessMode::Write, wait).await)
     }
 
     pub(super) fn reading(&self) -> &Reading {
@@ -107,7 +111,8 @@ impl<'s> Session<'s> {
     pub(super) fn judge(&mut self) {
         let (reading, world) = (&self.setup.reading, &self.observations.world);
         self.judged = Arc::new(Judged::of(reading, world, &self.records));
-        self.usable = self.judged.usable(reading, world, &self.records).into_keys().cloned().collect();
+        let usable = self.judged.usable(reading, world, &self.records).into_keys();
+        self.usable = usable.filter(|name| !self.observations.busy.contains(*name)).cloned().collect();
         plan::disown_copies(&self.judged, reading, &mut self.observations.world, &self.records);
     }
 
@@ -219,9 +224,15 @@ impl<'s> Session<'s> {
     }
 
     /// Names this process on every pool whose writer lock it has.
-    pub(super) async fn announce(&self) {
-        let owner = &self.specs().stack.owner;
-        join_all(self.observations.backends.values().map(|backend| backend.announce(owner))).await;
+    pub(super) async fn announce(&mut self) {
+        let owner = self.specs().stack.owner.clone();
+        let call = |backend: &BackendSession| {
+            let (spec, session, backend, owner) =
+                (backend.spec.clone(), Some(backend.clone()), backend.clone(), owner.clone());
+            (spec, session, async move { backend.announce(&owner).await })
+        };
+        let calls = self.observations.backends.values().map(call).collect();
+        self.observations.each(Some(Phase::Announce), calls, |_, _, ()| ()).await;
     }
 
     /// Initialises and locks a backend that a person accepted, even if the planner holds it.

@@ -17,6 +17,9 @@ impl Session<'_> {
         let (reading, world) = (&self.setup.reading, &self.observations.world);
         for (name, ledger) in self.judged.usable(reading, world, &self.records) {
             let Some(Observation::Seen { observed, capabilities }) = world.get(name) else { continue };
+            if self.observations.busy.contains(name) {
+                continue;
+            }
             let on_pool = observed.ledger.as_ref().and_then(|view| match view {
                 LedgerView::Good(there) | LedgerView::Older(there, _) => Some(there),
                 LedgerView::Damaged(_) | LedgerView::Unreadable(_) => None,

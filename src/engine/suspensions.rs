@@ -9,6 +9,8 @@ use crate::model::{
 use crate::plan::{Observation, suspended_because};
 
 use super::backend_session::BackendSession;
+use super::background::Phase;
+use super::observe::Observations;
 use super::session::Session;
 
 impl Session<'_> {
@@ -44,30 +46,35 @@ impl Session<'_> {
     /// that are in force there. A record that cannot be written stays where it is, and still applies.
     pub(super) async fn spread_suspensions(&mut self) {
         let union = self.suspensions();
+        let mut calls = Vec::new();
         for (name, backend) in self.observations.backends.iter().filter(|(_, backend)| backend.lock.is_some()) {
-            let Some(on_it) = self.observations.suspensions.get_mut(name) else { continue };
+            let Some(on_it) = self.observations.suspensions.get(name) else { continue };
+            let mut missing = Vec::new();
             for one in union.0.values() {
                 let there = on_it.iter().find(|other| other.id() == one.id());
                 let is_in_force_there = there.is_some_and(|there| there.resumed.is_none());
                 // A suspension whose time has passed is ended for good only a day later: a clock may have jumped.
                 let is_over =
                     one.resumed.is_some() || one.until.is_some_and(|until| until.saturating_add(86_400) <= self.now);
-                let record = match one.is_in_force(self.now) {
+                missing.push(match one.is_in_force(self.now) {
                     true if there.is_none() => one.clone(),
                     false if is_in_force_there && is_over => {
                         Suspension { resumed: one.resumed.or(one.until), ..one.clone() }
                     }
                     _ => continue,
-                };
-                match backend.write_suspension(&record).await {
-                    Ok(()) => {
-                        on_it.retain(|other| other.id() != record.id());
-                        on_it.push(record);
-                    }
-                    Err(error) => tracing::warn!(backend = %name, %error, "a suspension could not be recorded"),
-                }
+                });
+            }
+            if !missing.is_empty() {
+                let (spec, session, backend) = (backend.spec.clone(), Some(backend.clone()), backend.clone());
+                calls.push((spec, session, async move { write_suspensions(&backend, missing).await }));
             }
         }
+        let enter = |observations: &mut Observations, name: Name, written: Vec<Suspension>| {
+            let Some(on_it) = observations.suspensions.get_mut(&name) else { return };
+            on_it.retain(|other| !written.iter().any(|record| record.id() == other.id()));
+            on_it.extend(written);
+        };
+        self.observations.each(Some(Phase::Suspensions), calls, enter).await;
     }
 
     /// The changes by which the store gets the records of the pools, and keeps resumes that a pool may not have yet.
@@ -121,6 +128,21 @@ impl Session<'_> {
         };
         StepSuspensions { ended: Arc::new(ended.collect()), about: steps.iter().map(about).collect() }
     }
+}
+
+/// Records suspensions on a pool. Returns those that were written.
+async fn write_suspensions(backend: &BackendSession, records: Vec<Suspension>) -> Vec<Suspension> {
+    let mut written = Vec::new();
+    for record in records {
+        match backend.write_suspension(&record).await {
+            Ok(()) => written.push(record),
+            Err(error) => {
+                let backend = &backend.spec.meta.name;
+                tracing::warn!(%backend, %error, "a suspension could not be recorded");
+            }
+        }
+    }
+    written
 }
 
 pub(super) fn named(suspension: &Suspension) -> String {

@@ -119,6 +119,8 @@ impl PoolMetadata for MemoryMetadata {
         Ok(Box::new(MemoryLock(self.clone(), owner.clone())))
     }
 
+    async fn announce(&self, _owner: &Owner) {}
+
     async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>> {
         Ok(self.kept().view(owner))
     }

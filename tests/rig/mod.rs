@@ -104,6 +104,10 @@ impl PoolMetadata for Doomed {
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         self.doom.around(self.inner.lock(owner)).await
     }
+    async fn announce(&self, owner: &Owner) {
+        self.inner.announce(owner).await;
+    }
+
     async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
         self.doom.around(self.inner.ledger(owner)).await
     }

@@ -149,6 +149,10 @@ impl PoolMetadata for Spied {
         self.spy.locks.fetch_add(1, Ordering::SeqCst);
         self.sim.lock(owner).await
     }
+    async fn announce(&self, owner: &Owner) {
+        self.sim.announce(owner).await;
+    }
+
     async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
         self.sim.ledger(owner).await
     }

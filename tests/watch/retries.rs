@@ -12,6 +12,7 @@ use crate::sandbox::Sandbox;
 fn failed_steps_are_retried() {
     at_once!(
         a_hanging_backend_delays_no_other_backend,
+        a_backend_that_answers_in_ten_seconds_delays_no_other_backend,
         breakers_limit_calls_while_every_backend_is_down,
         a_pool_that_returns_is_reconciled,
         retries_of_an_object_back_off_until_its_spec_changes,
@@ -58,6 +59,27 @@ fn a_hanging_backend_delays_no_other_backend() {
     wait("that it answers", || sandbox.object("volume/far")["status"]["condition"] == "Settled");
     assert!(began.elapsed() < PATIENCE / 6, "{:?}", began.elapsed());
     assert_eq!(open_breaker(&daemon), None);
+}
+
+/// It is never late enough for its circuit breaker.
+fn a_backend_that_answers_in_ten_seconds_delays_no_other_backend() {
+    let sandbox = with_stack("interval: 1s");
+    with_slow(&sandbox, "driver: sim, sim: {path: ../sim.pool}");
+    let daemon = Daemon::start(&sandbox);
+    wait("its volume", || sandbox.object("volume/far")["status"]["condition"] == "Settled");
+    with_slow(&sandbox, "driver: sim, sim: {path: ../sim.pool, faults: {slow: 100%}}");
+    sandbox.write("specs/further.yaml", &document("further", "1Mi").replace("fast", "slow"));
+    for n in 0..5 {
+        let began = Instant::now();
+        sandbox.volume(&format!("near{n}"), "size: 1Mi");
+        arrives(&sandbox, &format!("near{n}"));
+        assert!(began.elapsed() < PATIENCE / 6, "{:?}", began.elapsed());
+    }
+    let made = daemon.metric("kiln_driver_call_seconds_count{backend=\"slow\",call=\"create\",outcome=\"ok\"}");
+    assert_eq!((made, open_breaker(&daemon)), (1.0, None), "only the first of its volumes");
+    // It is reconciled all the same. (Each call takes ten seconds: not waited for here.)
+    with_slow(&sandbox, "driver: sim, sim: {path: ../sim.pool}");
+    wait("its second volume", || sandbox.object("volume/further")["status"]["condition"] == "Settled");
 }
 
 fn breakers_limit_calls_while_every_backend_is_down() {

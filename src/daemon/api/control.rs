@@ -129,7 +129,7 @@ async fn operate(
         // A change of records only need not wait for a step that runs for an hour.
         let _turn = match operation.needs_the_owner_alone() {
             true => None,
-            false => Some(api.reconciler.turn.lock().await),
+            false => Some(api.reconciler.turn().await),
         };
         let manifests = api.reconciler.read().await;
         let is_enough = manifests.usable && operation.needs_the_owner_alone();

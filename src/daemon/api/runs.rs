@@ -79,7 +79,7 @@ pub(in crate::daemon) fn apply(
             reported: Mutex::default(),
         });
         reporter.send(RunLine::Begun(run));
-        if reconciler.turn.try_lock().is_err() {
+        if reconciler.is_busy() {
             reporter.note("the daemon is making a pass; this one follows it");
         }
         let last = last_line(reconciler.pass(Trigger::Client(ask), stop, reporter).await);
@@ -176,7 +176,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::daemon::tests::{Bench, ask};
+    use crate::daemon::tests::{Bench, ask, change};
     use crate::store::StoreError;
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
         assert!(declined);
         assert_eq!((bench.live(), applied()), (2, before));
         // The edit is still due: the next pass for a change is not refused as one without changes.
-        bench.triggered(Trigger::Change).await.unwrap();
+        bench.triggered(change()).await.unwrap();
         assert_eq!(bench.live(), 3);
     }
 }

@@ -83,7 +83,7 @@ async fn an_apply_of_a_part_leaves_the_rest_to_the_next_pass() {
     let only = vec![(Kind::Volume, "c".parse().unwrap()).into()];
     bench.triggered(Trigger::Client(ApplyRequest { only, ..ask(&bench) })).await.unwrap();
     assert_eq!(bench.live(), 3);
-    bench.triggered(Trigger::Change).await.unwrap();
+    bench.triggered(change()).await.unwrap();
     assert_eq!(bench.live(), 4);
 }
 
@@ -108,7 +108,7 @@ async fn an_apply_during_a_checkout_confirms_no_removal() {
 async fn committing_the_applied_manifests_changes_the_applied_revision() {
     let bench = Bench::new().await;
     bench.reconciler.known().applied.as_mut().unwrap().revision = "before-dirty".to_owned();
-    assert!(matches!(bench.triggered(Trigger::Change).await, Err(PassRefused::Unchanged)));
+    assert!(matches!(bench.triggered(change()).await, Err(PassRefused::Unchanged)));
     let revision = bench.reconciler.read().await.reading.revision.clone();
     assert_eq!(bench.reconciler.known().applied.as_ref().unwrap().revision, revision);
 }

@@ -31,7 +31,7 @@ pub struct Executed {
 
 /// Begins a session: observes, takes the writer locks and recovers, as every pass does.
 pub(super) async fn begin(setup: &Setup) -> Result<Session<'_>, OperationError> {
-    let mut session = Session::begin_writing(setup).await?;
+    let mut session = Session::begin_writing(setup, None).await?;
     session.recover(&Silent).await?;
     Ok(session)
 }

@@ -39,7 +39,7 @@ async fn a_plan_that_breaks_a_rule_is_reported_and_not_carried_out() {
     assert_eq!((made.changed, made.breaches.len()), (1, 0));
     let events = world.lock().unwrap().events().len();
 
-    let mut session = Session::begin_writing(&setup).await.unwrap();
+    let mut session = Session::begin_writing(&setup, None).await.unwrap();
     session.recover(&NoStep).await.unwrap();
     let mut whole = session.plan_closely(&[], Irreversible::List).await;
     assert!(whole.steps.is_empty(), "{whole:?}");

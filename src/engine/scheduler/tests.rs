@@ -121,7 +121,7 @@ async fn ran(steps: Vec<Step>, fails: &[(&'static str, Effect)], options: &Optio
         clock: Arc::new(Fixed(1_800_000_000)),
     };
     let ends = Arc::new(Ends::default());
-    let mut session = Session::begin_writing(&setup).await.unwrap();
+    let mut session = Session::begin_writing(&setup, None).await.unwrap();
     session.recover(ends.as_ref()).await.unwrap();
     let owner = Owner::unnamed();
     if let Some(name) = suspended {

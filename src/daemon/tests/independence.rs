@@ -1,0 +1,407 @@
+//! Five backends, one of which is slow in one kind of call: the others go on as if it were not there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::driver::sim::{SimObject, SimWorld};
+use crate::driver::{StepContext, WriterLock};
+use crate::model::{
+    Access, Action, Address, Capabilities, ErrorKind, Identity, Kind, Ledger, LedgerCommit, LedgerView, Name, Observed,
+    Outcome, Owner, Scope, Size, Step, Uid,
+};
+
+/// A kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Call {
+    /// The first observation of a pass, of no object.
+    Glance,
+    Lock,
+    List,
+    /// An observation by name.
+    Look,
+    Suspensions,
+    Spread,
+    Sweep,
+    Init,
+    Announce,
+    Ledger,
+    Step,
+}
+
+const CALLS: [Call; 11] = [
+    Call::Glance,
+    Call::Lock,
+    Call::List,
+    Call::Look,
+    Call::Suspensions,
+    Call::Spread,
+    Call::Sweep,
+    Call::Init,
+    Call::Announce,
+    Call::Ledger,
+    Call::Step,
+];
+
+/// How long a slow call takes: less than the time-out of 30 s.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Which calls of which backend are slow, and how many were made.
+#[derive(Default)]
+struct Slowness {
+    slow: Mutex<Option<(Name, Call)>>,
+    made: AtomicU64,
+    /// Steps fail.
+    fails: AtomicBool,
+}
+
+struct SlowPool {
+    name: Name,
+    sim: Arc<SimDriver>,
+    slowness: Arc<Slowness>,
+}
+
+impl SlowPool {
+    async fn call(&self, call: Call) {
+        let is_slow = self.slowness.slow.lock().unwrap().as_ref() == Some(&(self.name.clone(), call));
+        if is_slow {
+            self.slowness.made.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(SLOW).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for SlowPool {
+    fn metadata(&self) -> &dyn PoolMetadata {
+        self
+    }
+    fn capabilities(&self) -> &Capabilities {
+        self.sim.capabilities()
+    }
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        self.call(match scope {
+            Scope::All { .. } => Call::List,
+            Scope::Objects(objects) if objects.is_empty() => Call::Glance,
+            Scope::Objects(_) => Call::Look,
+        })
+        .await;
+        self.sim.observe(scope).await
+    }
+    fn access(&self, object: &Address) -> Access {
+        self.sim.access(object)
+    }
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        self.call(if step.action == Action::Sweep { Call::Sweep } else { Call::Step }).await;
+        if self.slowness.fails.load(Ordering::SeqCst) {
+            return Err(DriverError::before(ErrorKind::Permanent, "no"));
+        }
+        self.sim.execute(step, context).await
+    }
+}
+
+#[async_trait]
+impl PoolMetadata for SlowPool {
+    async fn init_pool(&self) -> Result<PoolId, DriverError> {
+        self.call(Call::Init).await;
+        self.sim.init_pool().await
+    }
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        self.call(Call::Lock).await;
+        self.sim.lock(owner).await
+    }
+    async fn announce(&self, owner: &Owner) {
+        self.call(Call::Announce).await;
+        self.sim.announce(owner).await;
+    }
+    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
+        self.sim.ledger(owner).await
+    }
+    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        self.call(Call::Ledger).await;
+        self.sim.change_ledger(commit).await
+    }
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        self.call(Call::Ledger).await;
+        self.sim.write_ledger(ledger).await
+    }
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        self.sim.remove_ledger(owner).await
+    }
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        self.call(Call::Suspensions).await;
+        self.sim.suspensions(owner).await
+    }
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.call(Call::Spread).await;
+        self.sim.write_suspension(suspension).await
+    }
+}
+
+/// The pools by the name of their Backend.
+struct Pools {
+    sims: BTreeMap<Name, Arc<SimDriver>>,
+    slowness: Arc<Slowness>,
+}
+
+impl Connect for Pools {
+    fn connect(&self, spec: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        let (name, slowness) = (spec.meta.name.clone(), Arc::clone(&self.slowness));
+        Ok(Arc::new(SlowPool { sim: Arc::clone(&self.sims[&name]), name, slowness }))
+    }
+}
+
+struct Five {
+    dir: tempfile::TempDir,
+    reconciler: Arc<Reconciler>,
+    pools: Arc<Pools>,
+    clock: Arc<Wall>,
+    _ended: Ended,
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+const BACKENDS: [&str; 5] = ["a", "b", "c", "d", "slow"];
+
+impl Five {
+    /// With the volume `old` on each backend; `fresh`: the slow one was never used.
+    async fn new(fresh: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("specs")).unwrap();
+        let sim = |(seed, backend): (u64, &&str)| {
+            let world = Arc::new(Mutex::new(SimWorld::new(seed)));
+            (name(backend), Arc::new(SimDriver::new(world, FaultRates::NONE, 0)))
+        };
+        let pools = Arc::new(Pools { sims: (0..).zip(&BACKENDS).map(sim).collect(), slowness: Arc::default() });
+        let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));
+        let (reconciler, ended) = daemon(dir.path(), Arc::new(MemoryStore::new()), pools.clone(), &clock);
+        let five = Self { dir, reconciler, pools, clock, _ended: ended };
+        let head = "apiVersion: kiln/v1\nkind:";
+        five.write("stack", &format!("{head} Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90}}\n"));
+        for backend in BACKENDS {
+            five.write(backend, &format!("{head} Backend\nmetadata: {{name: {backend}}}\nspec: {{driver: sim}}\n"));
+        }
+        five.declare("old", |backend| !(fresh && backend == "slow"));
+        five.pass(Some(Due::Time)).await;
+        tokio::time::advance(CONFIRM).await;
+        five.pass(Some(Due::Time)).await;
+        five
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.dir.path().join("specs").join(file).with_extension("yaml"), text).unwrap();
+    }
+
+    fn declare(&self, volume: &str, on: impl Fn(&str) -> bool) {
+        for backend in BACKENDS.iter().filter(|backend| on(backend)) {
+            let meta = format!("apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {volume}-{backend}}}\n");
+            self.write(&format!("{volume}-{backend}"), &format!("{meta}spec: {{size: 1Mi, backend: {backend}}}\n"));
+        }
+    }
+
+    async fn pass(&self, due: Option<Due>) {
+        self.pass_until(due, CancellationToken::new()).await;
+    }
+
+    async fn pass_until(&self, due: Option<Due>, leave: CancellationToken) {
+        let pass = self.reconciler.pass(Trigger::Loop(due, leave), CancellationToken::new(), Arc::new(LogReporter));
+        match pass.await {
+            Ok(_) | Err(PassRefused::Unchanged) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn live(&self, backend: &str) -> BTreeSet<String> {
+        let world = self.pools.sims[&name(backend)].world();
+        let world = world.lock().unwrap();
+        let names = world.live_objects().filter_map(|(native, _)| Some(native.as_str().split('.').nth(2)?.to_owned()));
+        names.collect()
+    }
+
+    fn undeclare(&self, volume: &str, backend: &str) {
+        fs::remove_file(self.dir.path().join("specs").join(format!("{volume}-{backend}.yaml"))).unwrap();
+    }
+
+    /// From now on this call is slow.
+    fn slow(&self, call: Option<Call>) {
+        *self.pools.slowness.slow.lock().unwrap() = call.map(|call| (name("slow"), call));
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.reconciler.config.store
+    }
+
+    /// Makes a pass whenever a slow backend has answered, as the loop does, until none is busy. Returns how many.
+    async fn catch_up(&self) -> usize {
+        let mut passes = 0;
+        loop {
+            let ended = self.reconciler.background.ended.notified();
+            if tokio::time::timeout(Duration::from_secs(100), ended).await.is_err() {
+                assert!(!self.reconciler.background.is_busy());
+                return passes;
+            }
+            passes += 1;
+            assert!(passes < 100, "endless passes");
+            self.pass(Some(Due::Answer)).await;
+        }
+    }
+
+    /// The plan of a client, which waits for every backend.
+    async fn plan(&self) -> crate::plan::Plan {
+        let setup = self.reconciler.setup(self.reconciler.read().await.reading);
+        crate::engine::overview(&setup, &[]).await.plan
+    }
+
+    /// Whether each of the fast backends has the volume.
+    fn is_fast_done(&self, volume: &str) -> bool {
+        let fast = BACKENDS.iter().filter(|backend| **backend != "slow");
+        fast.into_iter().all(|backend| self.live(backend).contains(&format!("{volume}-{backend}")))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_backend_delays_no_other_in_any_kind_of_call() {
+    for call in CALLS {
+        println!("{call:?}");
+        let five = Five::new(call == Call::Init).await;
+        let slow = &five.pools.sims[&name("slow")];
+        let owner: Owner = "prod".parse().unwrap();
+        match call {
+            // Something unfinished is there.
+            Call::Sweep => {
+                let (kind, volume) = (Kind::Volume, name("half"));
+                let uid = Uid::derive("5c1d2e8a90", &owner, kind, &name("slow"), &volume, 0);
+                let identity = Identity { owner: owner.clone(), kind, name: volume, uid };
+                let native = identity.temporary();
+                slow.world().lock().unwrap().make_by_hand(&native, SimObject::empty(Size(1 << 20)));
+            }
+            // Only another pool knows of a suspension.
+            Call::Spread => {
+                let suspension = Suspension {
+                    id: Some(SuspensionId::of("fsck")),
+                    owner: owner.clone(),
+                    object: Some((Kind::Volume, name("none")).into()),
+                    reason: "fsck".to_owned(),
+                    since: five.clock.now(),
+                    until: None,
+                    resumed: None,
+                };
+                five.pools.sims[&name("a")].write_suspension(&suspension).await.unwrap();
+            }
+            _ => {}
+        }
+        five.slow(Some(call));
+        five.declare("new", |_| true);
+        let leave = CancellationToken::new();
+        let (reconciler, until) = (Arc::clone(&five.reconciler), leave.clone());
+        let first = tokio::spawn(async move {
+            let pass = reconciler.pass(Trigger::Loop(None, until), CancellationToken::new(), Arc::new(LogReporter));
+            pass.await.map(|_| ())
+        });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(five.is_fast_done("new"), "{call:?}: the steps of the others");
+        assert!(five.pools.slowness.made.load(Ordering::SeqCst) > 0, "{call:?} was made");
+        // As the loop does when another change is due.
+        leave.cancel();
+        five.declare("later", |_| true);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert!(first.is_finished(), "{call:?}: the pass goes on without it");
+        first.await.unwrap().unwrap();
+        let second = tokio::time::timeout(Duration::from_millis(500), five.pass(None)).await;
+        assert!(second.is_ok() && five.is_fast_done("later"), "{call:?}: steps of a later change");
+        // The slow one is reconciled as fast as it answers, and each pass does something for it.
+        let passes = five.catch_up().await;
+        assert!(passes <= 12, "{call:?}: {passes} passes");
+        let made: BTreeSet<String> = ["new-slow", "later-slow"].map(str::to_owned).into();
+        assert!(five.live("slow").is_superset(&made), "{call:?}: {:?}", five.live("slow"));
+        for (backend, sim) in &five.pools.sims {
+            assert!(sim.world().lock().unwrap().repeated().is_empty(), "{call:?} on {backend}");
+        }
+        assert!(five.store().intents().unwrap().is_empty(), "{call:?}: an intent is open");
+        five.pass(Some(Due::Time)).await;
+        five.catch_up().await;
+        let left = five.plan().await;
+        assert!(left.steps.is_empty() && left.held.is_empty(), "{call:?}: {left:?}");
+    }
+}
+
+/// Declares the volume `new` everywhere, while the slow backend is slow in this call. Returns when a pass has left it behind.
+async fn left_behind(call: Call) -> Five {
+    let five = Five::new(false).await;
+    five.slow(Some(call));
+    five.declare("new", |_| true);
+    let leave = CancellationToken::new();
+    leave.cancel();
+    five.pass_until(None, leave).await;
+    assert!(five.reconciler.background.is_busy() && five.is_fast_done("new"));
+    five
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_go_on_stop_before_the_next_one_when_the_manifests_change() {
+    let five = Five::new(false).await;
+    five.slow(Some(Call::Step));
+    (0..20).for_each(|n| five.declare(&format!("many{n}"), |backend| backend == "slow"));
+    let leave = CancellationToken::new();
+    leave.cancel();
+    five.pass_until(None, leave).await;
+    (10..20).for_each(|n| five.undeclare(&format!("many{n}"), "slow"));
+    five.pass(None).await;
+    five.slow(None);
+    five.catch_up().await;
+    five.pass(Some(Due::Time)).await;
+    // A backend takes eight calls at once.
+    assert!(five.pools.slowness.made.load(Ordering::SeqCst) <= 8, "calls: {:?}", five.pools.slowness.made);
+    let live = five.live("slow");
+    assert!((0..10).all(|n| live.contains(&format!("many{n}-slow"))), "{live:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_steps_that_go_on_are_tried_again_later_and_later() {
+    let five = left_behind(Call::Step).await;
+    five.pools.slowness.fails.store(true, Ordering::SeqCst);
+    five.catch_up().await;
+    let failures = five.reconciler.known().failures.all().count();
+    assert_eq!(failures, 1, "new-slow");
+    assert!(!five.live("slow").contains("new-slow"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_waits_for_the_backends_that_are_slow() {
+    let five = left_behind(Call::Step).await;
+    let specs = real(&five.dir.path().join("specs"));
+    let apply = Trigger::Client(ApplyRequest { specs, ..ApplyRequest::default() });
+    let report = five.reconciler.pass(apply, CancellationToken::new(), Arc::new(LogReporter)).await.unwrap();
+    assert!(report.failed.is_empty() && report.busy.is_empty(), "{report:?}");
+    assert!(five.live("slow").contains("new-slow"), "done by the steps that went on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn removals_that_go_on_count_against_the_limits() {
+    let five = Five::new(false).await;
+    let specs = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
+        spec: {id: 5c1d2e8a90, safety: {maxRemovals: 3, maxRemovedPercent: 100, maxRemovedBytes: 1Ti}}\n";
+    five.write("stack", specs);
+    (0..3).for_each(|n| five.declare(&format!("out{n}"), |backend| ["slow", "a"].contains(&backend)));
+    five.pass(None).await;
+    five.catch_up().await;
+    five.slow(Some(Call::Step));
+    (0..3).for_each(|n| five.undeclare(&format!("out{n}"), "slow"));
+    five.pass(Some(Due::Time)).await;
+    tokio::time::advance(CONFIRM).await;
+    let leave = CancellationToken::new();
+    leave.cancel();
+    five.pass_until(Some(Due::Time), leave).await;
+    assert!(five.reconciler.background.is_busy(), "three removals go on");
+    (0..3).for_each(|n| five.undeclare(&format!("out{n}"), "a"));
+    five.pass(Some(Due::Time)).await;
+    tokio::time::advance(CONFIRM).await;
+    five.pass(Some(Due::Time)).await;
+    assert!(five.reconciler.background.is_busy(), "they still do");
+    assert!((0..3).all(|n| five.live("a").contains(&format!("out{n}-a"))), "{:?}", five.live("a"));
+}
