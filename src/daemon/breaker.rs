@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, Failing};
-use crate::model::{DriverError, DriverFix, Name};
+use crate::model::{DriverError, DriverFix, Name, Uid};
 
 /// Pauses between probes. A probe is one small call, so it may come more often than retries of steps.
 const BACKEND: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) };
-/// Failed calls in a row that open a breaker. One time-out opens it too, because each further call would cost the full time-out.
+/// Failed calls in a row to a pool that open a breaker. One time-out opens it too, because each further call would cost the full time-out.
 const FAILED_CALLS: u32 = 5;
 
 /// The circuit breakers of all backends that have failed.
@@ -19,8 +19,10 @@ pub(super) struct Breakers(BTreeMap<Name, Breaker>);
 
 #[derive(Debug, Default)]
 struct Breaker {
-    /// Failed calls in a row, since one succeeded or the breaker last opened.
+    /// Failed calls to the pool in a row, since one succeeded or the breaker last opened.
     failed_calls: u32,
+    /// The object whose step failed last, since a call succeeded or the breaker last opened.
+    failed_object: Option<Uid>,
     /// How often the breaker has opened or a probe has failed, since the backend was last observed.
     failures: u32,
     /// Set while it is open.
@@ -34,6 +36,17 @@ pub(super) struct OpenBreaker {
     pub(super) failing: Failing,
     /// What to run or write so that the backend answers, if the driver knows.
     pub(super) fix: Option<DriverFix>,
+}
+
+/// What a call was for that failed because of the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailedCall {
+    /// The pool: an observation, a lock, a ledger. `in_time`: there was an answer.
+    Pool {
+        in_time: bool,
+    },
+    /// A step of an object. A call that hangs for one object says nothing about the others: two in a row do.
+    Object(Uid),
 }
 
 /// Why a call failed.
@@ -65,15 +78,21 @@ impl Breakers {
     pub(super) fn answered(&mut self, backend: &Name) {
         // Only a probe closes an open breaker.
         if let Some(breaker) = self.0.get_mut(backend).filter(|breaker| breaker.open.is_none()) {
-            breaker.failed_calls = 0;
+            (breaker.failed_calls, breaker.failed_object) = (0, None);
         }
     }
 
     /// Records a call that failed because of the backend. Returns whether that opened its breaker.
-    pub(super) fn failed(&mut self, backend: &Name, in_time: bool, failure: CallFailure<'_>, now: Instant) -> bool {
+    pub(super) fn failed(&mut self, backend: &Name, call: FailedCall, failure: CallFailure<'_>, now: Instant) -> bool {
         let breaker = self.0.entry(backend.clone()).or_default();
-        breaker.failed_calls += 1;
-        let opens = breaker.open.is_none() && (!in_time || breaker.failed_calls >= FAILED_CALLS);
+        let is_enough = match call {
+            FailedCall::Pool { in_time } => {
+                breaker.failed_calls += 1;
+                !in_time || breaker.failed_calls >= FAILED_CALLS
+            }
+            FailedCall::Object(uid) => breaker.failed_object.replace(uid).is_some_and(|before| before != uid),
+        };
+        let opens = is_enough && breaker.open.is_none();
         if opens {
             breaker.reopen(backend, failure, now);
         }
@@ -91,7 +110,9 @@ impl Breakers {
     pub(super) fn probed(&mut self, backend: &Name, result: Result<(), CallFailure<'_>>, now: Instant) -> bool {
         match (result, self.0.get_mut(backend)) {
             // Half open: a backend that answers probes but fails the next call gets a longer pause each time.
-            (Ok(()), Some(breaker)) => (breaker.open, breaker.failed_calls) = (None, 0),
+            (Ok(()), Some(breaker)) => {
+                (breaker.open, breaker.failed_calls, breaker.failed_object) = (None, 0, None);
+            }
             (Err(failure), Some(breaker)) if breaker.open.is_some() => breaker.reopen(backend, failure, now),
             (_, _) => {}
         }
@@ -117,7 +138,7 @@ impl Breakers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::fixtures::name;
+    use crate::model::fixtures::{name, volume};
 
     fn failure(error: &str) -> CallFailure<'_> {
         CallFailure { error, fix: None }
@@ -129,11 +150,11 @@ mod tests {
         let mut breakers = Breakers::default();
         for _ in 0..3 {
             for _ in 1..FAILED_CALLS {
-                assert!(!breakers.failed(&fast, true, failure("no"), now));
+                assert!(!breakers.failed(&fast, FailedCall::Pool { in_time: true }, failure("no"), now));
             }
             breakers.answered(&fast);
         }
-        let opened: Vec<bool> = (0..FAILED_CALLS).map(|_| breakers.failed(&fast, true, failure("no"), now)).collect();
+        let opened: Vec<bool> = (0..FAILED_CALLS).map(|_| breakers.failed(&fast, FailedCall::Pool { in_time: true }, failure("no"), now)).collect();
         assert_eq!(opened, [false, false, false, false, true]);
         breakers.answered(&fast);
         assert!(breakers.open(&fast).is_some(), "a late answer does not close it");
@@ -152,7 +173,7 @@ mod tests {
         let mut breakers = Breakers::default();
         let mut pauses = Vec::new();
         for _ in 0..20 {
-            assert!(breakers.failed(&fast, false, failure("the listing hangs"), now));
+            assert!(breakers.failed(&fast, FailedCall::Pool { in_time: false }, failure("the listing hangs"), now));
             let next = breakers.open(&fast).unwrap().failing.next;
             pauses.push(next - now);
             now = next;
@@ -160,7 +181,7 @@ mod tests {
         }
         assert!(pauses[0] < Duration::from_secs(2) && pauses[19] >= BACKEND.most * 3 / 4, "{pauses:?}");
         breakers.observed(&fast);
-        assert!(breakers.failed(&fast, false, failure("again"), now));
+        assert!(breakers.failed(&fast, FailedCall::Pool { in_time: false }, failure("again"), now));
         assert_eq!(breakers.open(&fast).unwrap().failing.failures, 1, "a complete observation resets the failures");
     }
 
@@ -168,7 +189,22 @@ mod tests {
     async fn one_time_out_opens_a_breaker() {
         let (now, fast) = (Instant::now(), name("fast"));
         let mut breakers = Breakers::default();
-        assert!(breakers.failed(&fast, false, failure("no answer"), now));
-        assert!(!breakers.failed(&fast, false, failure("no answer"), now), "it is open already");
+        assert!(breakers.failed(&fast, FailedCall::Pool { in_time: false }, failure("no answer"), now));
+        assert!(!breakers.failed(&fast, FailedCall::Pool { in_time: false }, failure("no answer"), now), "it is open already");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_objects_in_a_row_open_a_breaker_and_one_does_not() {
+        let (now, fast) = (Instant::now(), name("fast"));
+        let of = |object: &str| FailedCall::Object(volume(object).uid);
+        let mut breakers = Breakers::default();
+        for _ in 0..20 {
+            assert!(!breakers.failed(&fast, of("a"), failure("no answer"), now), "only this object waits");
+        }
+        breakers.answered(&fast);
+        assert!(!breakers.failed(&fast, of("b"), failure("no answer"), now), "another one was answered before");
+        assert!(breakers.failed(&fast, of("a"), failure("no answer"), now));
+        assert!(breakers.probed(&fast, Ok(()), now));
+        assert!(!breakers.failed(&fast, of("b"), failure("no answer"), now), "a probe was answered before");
     }
 }

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::backoff::Failing;
-use super::breaker::{Breakers, OpenBreaker};
+use super::breaker::{Breakers, FailedCall, OpenBreaker};
 use super::metrics::Metrics;
 use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::engine::{Clock, Connect};
 use crate::model::{
     Access, Address, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Name,
-    Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
+    Observed, Outcome, Owner, PoolId, Scope, Step, Suspension, Uid,
 };
 use crate::text::rfc3339;
 
@@ -47,17 +47,20 @@ impl Calls {
         Some(DriverError { fix, ..DriverError::before(ErrorKind::BreakerOpen, message) })
     }
 
-    fn record<T>(&self, backend: &Name, result: &Result<T, DriverError>) {
+    /// `object`: whose step it was; `None` if the call was for the pool.
+    fn record<T>(&self, backend: &Name, object: Option<Uid>, result: &Result<T, DriverError>) {
+        let failed = |error: &DriverError, in_time: bool| {
+            let call = object.map_or(FailedCall::Pool { in_time }, FailedCall::Object);
+            self.breakers().failed(backend, call, error.into(), Instant::now())
+        };
         let opened = match result {
             Ok(_) => {
                 self.breakers().answered(backend);
                 false
             }
             Err(error) => match error.kind {
-                ErrorKind::Unreachable | ErrorKind::Transient => {
-                    self.breakers().failed(backend, true, error.into(), Instant::now())
-                }
-                ErrorKind::TimedOut => self.breakers().failed(backend, false, error.into(), Instant::now()),
+                ErrorKind::Unreachable | ErrorKind::Transient => failed(error, true),
+                ErrorKind::TimedOut => failed(error, false),
                 ErrorKind::BreakerOpen => false,
                 // An error that the backend answered with.
                 ErrorKind::Busy
@@ -114,6 +117,8 @@ struct WatchedDriver {
 struct MeasuredCall<'w> {
     watched: &'w WatchedDriver,
     what: &'static str,
+    /// Whose step it is; `None` if it is for the pool.
+    object: Option<Uid>,
     began: Instant,
     ended: bool,
 }
@@ -121,7 +126,7 @@ struct MeasuredCall<'w> {
 impl MeasuredCall<'_> {
     fn end<T>(mut self, result: Result<T, DriverError>) -> Result<T, DriverError> {
         self.ended = true;
-        self.watched.calls.record(&self.watched.backend, &result);
+        self.watched.calls.record(&self.watched.backend, self.object, &result);
         let outcome = match &result {
             Ok(_) => "ok".to_owned(),
             Err(error) => error.kind.to_string(),
@@ -146,6 +151,7 @@ impl Drop for MeasuredCall<'_> {
         } else {
             self.watched.calls.record::<()>(
                 &self.watched.backend,
+                self.object,
                 &Err(DriverError::unknown(ErrorKind::TimedOut, format!("no answer to {}", self.what))),
             );
             self.measure("TimedOut");
@@ -157,7 +163,7 @@ impl WatchedDriver {
     fn call(&self, what: &'static str) -> Result<MeasuredCall<'_>, DriverError> {
         match self.calls.open(&self.backend) {
             Some(open) => Err(open),
-            None => Ok(MeasuredCall { watched: self, what, began: Instant::now(), ended: false }),
+            None => Ok(MeasuredCall { watched: self, what, object: None, began: Instant::now(), ended: false }),
         }
     }
 }
@@ -182,7 +188,8 @@ impl Driver for WatchedDriver {
     }
 
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
-        let call = self.call(step.action.verb().as_str())?;
+        let mut call = self.call(step.action.verb().as_str())?;
+        call.object = Some(step.identity.uid);
         call.end(self.driver.execute(step, context).await)
     }
 }
@@ -210,12 +217,12 @@ impl PoolMetadata for WatchedDriver {
 
     // Both are called even while the breaker is open: the last call of a pass, which records what the pass did.
     async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
-        let call = MeasuredCall { watched: self, what: "ledger", began: Instant::now(), ended: false };
+        let call = MeasuredCall { watched: self, what: "ledger", object: None, began: Instant::now(), ended: false };
         call.end(self.driver.metadata().change_ledger(commit).await)
     }
 
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        let call = MeasuredCall { watched: self, what: "ledger", began: Instant::now(), ended: false };
+        let call = MeasuredCall { watched: self, what: "ledger", object: None, began: Instant::now(), ended: false };
         call.end(self.driver.metadata().write_ledger(ledger).await)
     }
 
@@ -296,7 +303,7 @@ pub(super) mod tests {
     async fn an_open_breaker_names_the_last_failure_and_its_fix() {
         let (_, calls, watching) = watching(&[]);
         let missing = DriverError::before(ErrorKind::TimedOut, "no directory").with_fix("`mkdir pool`");
-        let opens = |error: &DriverError| calls.record::<()>(&backend().meta.name, &Err(error.clone()));
+        let opens = |error: &DriverError| calls.record::<()>(&backend().meta.name, None, &Err(error.clone()));
         opens(&missing);
         let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
         assert!(error.message.starts_with("no directory (circuit breaker open: "), "{}", error.message);

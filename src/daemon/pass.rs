@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::api::protocol::{ApplyRequest, PassEnding, PassView};
-use super::breaker::CallFailure;
+use super::breaker::{CallFailure, FailedCall};
 use super::log_changes::{log_backends, log_gaps, log_held, log_problems, log_warnings};
 use super::reconciler::Reconciler;
 use super::schedule::{After, Due};
@@ -378,7 +378,7 @@ impl Reconciler {
         for (name, view) in &report.world {
             match view {
                 Observation::Failed { why, fix } if breakers.open(name).is_none() && !report.busy.contains(name) => {
-                    breakers.failed(name, false, CallFailure { error: why, fix: fix.as_ref() }, now);
+                    breakers.failed(name, FailedCall::Pool { in_time: false }, CallFailure { error: why, fix: fix.as_ref() }, now);
                     opened.push((name, why.clone()));
                 }
                 // A busy backend showed it earlier.
