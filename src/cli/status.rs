@@ -154,6 +154,9 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &C
             ),
         );
     }
+    for slow in &daemon.slow_backends {
+        field("slow", format!("backend/{}, since {}", slow.backend, slow.since));
+    }
     for retry in &daemon.retries {
         let (kind, name) = (retry.kind.as_lower(), &retry.name);
         field(

@@ -79,9 +79,10 @@ impl ObjectFailures {
         self.0.is_empty()
     }
 
-    /// When the first of the next attempts is due.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.0.values().map(|(failing, _)| failing.next).min()
+    /// When the first of the next attempts is due, but for objects that wait for something else.
+    pub(super) fn next(&self, waiting: &BTreeSet<ObjectId>) -> Option<Instant> {
+        let others = self.0.iter().filter(|(object, _)| !waiting.contains(*object));
+        others.map(|(_, (failing, _))| failing.next).min()
     }
 
     /// All objects with failures.
@@ -106,7 +107,7 @@ mod tests {
         let mut last = Duration::ZERO;
         for failures in 1..40 {
             objects.failed(Kind::Volume, &name("db"), spec("a"), "no", start);
-            let pause = objects.next().unwrap() - start;
+            let pause = objects.next(&BTreeSet::new()).unwrap() - start;
             let middle = OBJECT.first.saturating_mul(2_u32.saturating_pow(failures - 1)).min(OBJECT.most);
             assert!(pause >= middle * 3 / 4 && pause <= middle * 5 / 4, "{failures}: {pause:?}");
             assert!(failures > 7 || pause > last, "{failures}: {pause:?} after {last:?}");
@@ -123,7 +124,7 @@ mod tests {
         let db = ObjectId::new(Kind::Volume, &name("db"));
         objects.failed(db.kind, &db.name, spec("a"), "no", now);
         assert_eq!(objects.waiting(now, |_, _| spec("a")), BTreeSet::from([db.clone()]));
-        assert_eq!(objects.waiting(objects.next().unwrap(), |_, _| spec("a")), BTreeSet::new());
+        assert_eq!(objects.waiting(objects.next(&BTreeSet::new()).unwrap(), |_, _| spec("a")), BTreeSet::new());
         assert_eq!(objects.all().count(), 1, "its failures are still counted");
         assert_eq!(objects.waiting(now, |_, _| spec("b")), BTreeSet::new());
         assert_eq!(objects.all().count(), 0, "a changed declaration resets its failures");

@@ -42,9 +42,7 @@ pub(super) struct OpenBreaker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailedCall {
     /// The pool: an observation, a lock, a ledger. `in_time`: there was an answer.
-    Pool {
-        in_time: bool,
-    },
+    Pool { in_time: bool },
     /// A step of an object. A call that hangs for one object says nothing about the others: two in a row do.
     Object(Uid),
 }
@@ -154,7 +152,9 @@ mod tests {
             }
             breakers.answered(&fast);
         }
-        let opened: Vec<bool> = (0..FAILED_CALLS).map(|_| breakers.failed(&fast, FailedCall::Pool { in_time: true }, failure("no"), now)).collect();
+        let opened: Vec<bool> = (0..FAILED_CALLS)
+            .map(|_| breakers.failed(&fast, FailedCall::Pool { in_time: true }, failure("no"), now))
+            .collect();
         assert_eq!(opened, [false, false, false, false, true]);
         breakers.answered(&fast);
         assert!(breakers.open(&fast).is_some(), "a late answer does not close it");
@@ -190,7 +190,10 @@ mod tests {
         let (now, fast) = (Instant::now(), name("fast"));
         let mut breakers = Breakers::default();
         assert!(breakers.failed(&fast, FailedCall::Pool { in_time: false }, failure("no answer"), now));
-        assert!(!breakers.failed(&fast, FailedCall::Pool { in_time: false }, failure("no answer"), now), "it is open already");
+        assert!(
+            !breakers.failed(&fast, FailedCall::Pool { in_time: false }, failure("no answer"), now),
+            "it is open already"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::api::protocol::{BreakerView, DaemonView, RunningView, VERSION};
+use super::api::protocol::{BreakerView, DaemonView, RunningView, SlowView, VERSION};
 use super::reconciler::Reconciler;
 use crate::manifest::problem_views;
 use crate::model::Name;
@@ -69,6 +69,12 @@ impl Reconciler {
         });
         let open_breakers = open_breakers.collect();
         drop(breakers);
+        let now = self.config.clock.now();
+        let slow = |(backend, waited): (_, Duration)| SlowView {
+            backend,
+            since: rfc3339(now.saturating_sub(waited.as_secs())),
+        };
+        let slow_backends = self.background.waiting().into_iter().map(slow).collect();
         let ready = self.unready().is_none();
         let known = self.known();
         DaemonView {
@@ -90,6 +96,7 @@ impl Reconciler {
             problems: known.manifests.as_ref().map(|manifests| problem_views(&manifests.problems)).unwrap_or_default(),
             retries,
             open_breakers,
+            slow_backends,
         }
     }
 }

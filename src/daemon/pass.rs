@@ -135,9 +135,6 @@ impl Reconciler {
             // Steps that go on without their pass follow from the manifests before.
             self.background.stop_steps();
         }
-        let left = self.background.take_reports();
-        left.iter().for_each(|report| self.note_steps(&manifests.reading.specs, report));
-        let changed_before = left.iter().any(|report| report.changed > 0);
         let (options, certainty) = self.options(trigger, stop, &manifests, is_checkout_running, began)?;
         let confirm_at = certainty.confirm_at;
         let (is_complete, is_other_stack) = {
@@ -153,6 +150,8 @@ impl Reconciler {
             self.known().reconciled_content = Some(manifests.content.clone());
             let view = self.pass_view(&manifests, PassEnding::Invalid, began, &Report::default());
             self.record_pass(view, began);
+            // Nobody knows when the next pass is made: until then no session stays open.
+            self.background.close_answers(|_| true);
             self.report_end(After {
                 interval: manifests.reading.specs.stack.interval.into(),
                 changed: false,
@@ -160,6 +159,9 @@ impl Reconciler {
             });
             return Err(if manifests.usable { PassRefused::OtherStack } else { PassRefused::Unusable });
         }
+        let left = self.background.take_reports();
+        left.iter().for_each(|(reading, report)| self.note_steps(&reading.specs, report));
+        let changed_before = left.iter().any(|(_, report)| report.changed > 0);
         // Removals need a confirmation read of the manifests.
         let reading = self.with_certainty(&manifests, &certainty);
         let setup = self.setup(Arc::clone(&reading));
@@ -309,20 +311,19 @@ impl Reconciler {
             let planned: BTreeSet<(Kind, &Name)> =
                 plan.steps.iter().map(|step| (step.identity.kind, &step.identity.name)).collect();
             let on_busy = plan.steps.iter().filter(|step| step.backend().is_some_and(|at| report.busy.contains(at)));
-            let postponed: BTreeSet<ObjectId> =
-                options.postponed.iter().cloned().chain(on_busy.map(|step| step.identity.id())).collect();
+            let on_busy: BTreeSet<ObjectId> = on_busy.map(|step| step.identity.id()).collect();
+            let postponed: BTreeSet<ObjectId> = options.postponed.union(&on_busy).cloned().collect();
             // An object that succeeded, or that needs no step any more, has no failures.
             known.failures.retain(|kind, name| match planned.contains(&(kind, name)) {
                 true => failed.contains(&(kind, name)) || postponed.contains(&ObjectId::new(kind, name)),
                 false => by_client,
             });
             note_failures(known, specs, report, now);
-            let is_seen = |name: &Name| report.world.get(name).and_then(Observation::observed).is_some();
             if ending == PassEnding::Done
                 && manifests.problems.is_empty()
                 && report.postponed == 0
                 && options.only.is_empty()
-                && report.busy.iter().all(is_seen)
+                && self.background.waiting().is_empty()
             {
                 let (content, revision) = (manifests.content.clone(), manifests.reading.revision.clone());
                 known.applied = Some(AppliedContent { content, revision });
@@ -331,7 +332,8 @@ impl Reconciler {
             log_held(&mut known.logged_held, plan, unconfirmed, &self.config.commands);
             log_warnings(&mut known.logged_warnings, plan, &self.config.commands);
             log_gaps(&mut known.logged_gaps, report);
-            (known.failures.next(), postponed)
+            // The end of what goes on there starts a pass.
+            (known.failures.next(&on_busy), postponed)
         };
         self.count_steps(report);
         let intents = self.config.store.intents().map_or(0, |intents| intents.len());
@@ -378,7 +380,12 @@ impl Reconciler {
         for (name, view) in &report.world {
             match view {
                 Observation::Failed { why, fix } if breakers.open(name).is_none() && !report.busy.contains(name) => {
-                    breakers.failed(name, FailedCall::Pool { in_time: false }, CallFailure { error: why, fix: fix.as_ref() }, now);
+                    breakers.failed(
+                        name,
+                        FailedCall::Pool { in_time: false },
+                        CallFailure { error: why, fix: fix.as_ref() },
+                        now,
+                    );
                     opened.push((name, why.clone()));
                 }
                 // A busy backend showed it earlier.

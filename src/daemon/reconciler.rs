@@ -174,9 +174,15 @@ impl Reconciler {
 
     /// Waits until nothing is done on any backend.
     pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        let turn = self.turn.lock().await;
-        self.background.settled().await;
-        turn
+        loop {
+            // Not during the turn: the loop makes its passes meanwhile.
+            self.background.idle().await;
+            let turn = self.turn.lock().await;
+            if !self.background.is_busy() {
+                self.background.close_answers(|_| true);
+                return turn;
+            }
+        }
     }
 
     /// Reads the manifests, on a thread that may block.

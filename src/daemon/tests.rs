@@ -2,6 +2,7 @@
 
 mod guards;
 mod independence;
+mod left_behind;
 
 use std::fs;
 use std::io::Write;

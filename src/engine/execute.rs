@@ -8,19 +8,20 @@ use std::task::Poll;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use crate::model::Endpoint;
+use crate::model::{Endpoint, Name};
 use crate::plan::Plan;
 use crate::store::StoreError;
 
-use super::background::LEAVE_AFTER;
 use super::endpoint_run::{EndpointEnd, EndpointRun};
 use super::event::Reporter;
 use super::execution::Execution;
+use super::observe::{Background, LEAVE_AFTER, LONGEST};
 use super::options::Options;
 use super::queue::Mail;
+use super::reconcile::is_answer;
+use super::record::record_ledger;
 use super::report::Report;
 use super::session::Session;
 use super::suspensions::StepSuspensions;
@@ -60,8 +61,12 @@ impl Session<'_> {
             match &wait {
                 None => pending().await,
                 Some(wait) => {
-                    wait.leave.cancelled().await;
-                    tokio::time::sleep(LEAVE_AFTER).await;
+                    let due = async {
+                        wait.leave.cancelled().await;
+                        tokio::time::sleep(LEAVE_AFTER).await;
+                    };
+                    // Whichever comes first.
+                    let _ = tokio::time::timeout(LONGEST, due).await;
                 }
             }
         };
@@ -86,12 +91,12 @@ impl Session<'_> {
             failed = failed.or(error);
         }
         tasks.detach_all();
-        self.leave(running, &execution.stop);
+        self.leave(running, &execution);
         failed.map_or(Ok(()), Err)
     }
 
     /// Leaves the steps of these endpoints to go on without this session.
-    fn leave(&mut self, running: BTreeMap<Endpoint, oneshot::Receiver<EndpointEnd>>, stop: &CancellationToken) {
+    fn leave(&mut self, running: BTreeMap<Endpoint, oneshot::Receiver<EndpointEnd>>, execution: &Arc<Execution>) {
         let Some(wait) = &self.wait else { return };
         for (endpoint, run) in running {
             let Some(name) = endpoint.backend() else { continue };
@@ -99,12 +104,14 @@ impl Session<'_> {
             self.observations.backends.remove(name);
             self.observations.busy.insert(name.clone());
             self.usable.remove(name);
-            wait.background.leave_steps(name.clone(), run, stop.clone());
+            leave_steps(&wait.background, name.clone(), run, Arc::clone(execution));
         }
     }
 
     /// What is to be done on each endpoint that has steps or a ledger. It takes the ledgers along.
     fn runs(&mut self, execution: &Arc<Execution>) -> Vec<EndpointRun> {
+        // Nothing is done on busy backends.
+        self.ledgers.retain(|name, _| !self.observations.busy.contains(name));
         let of_steps = execution.steps().iter().map(|step| step.endpoint.clone());
         let endpoints: BTreeSet<Endpoint> = of_steps.chain(self.ledgers.keys().cloned().map(Endpoint::from)).collect();
         let mut mail: BTreeMap<Endpoint, Mail> = Mail::between(&endpoints);
@@ -127,6 +134,31 @@ impl Session<'_> {
         report.add(done);
         store_error
     }
+}
+
+/// Leaves the steps of a backend to go on without their pass.
+fn leave_steps(
+    background: &Arc<Background>,
+    name: Name,
+    run: oneshot::Receiver<EndpointEnd>,
+    execution: Arc<Execution>,
+) {
+    background.begin(&name, execution.stop.clone());
+    let background = Arc::clone(background);
+    tokio::spawn(async move {
+        // If it ended in a panic, its steps are as after a crash.
+        let Ok(end) = run.await else { return background.steps_ended(&name, None) };
+        // It is of the time before these steps.
+        let _ = background.last(&name);
+        if let (Some(backend), Some(ledger)) = (&end.backend, &end.ledger)
+            && let Err(error) = record_ledger(&execution.store, backend, ledger, execution.now()).await
+        {
+            tracing::error!(backend = %name, %error, "what its steps did could not be recorded in the store");
+        }
+        let EndpointEnd { mut report, .. } = end;
+        report.failed.retain(|(_, error)| !is_answer(error));
+        background.steps_ended(&name, Some((Arc::clone(&execution.setup.reading), report)));
+    });
 }
 
 /// Waits for the first of the runs that ends, and returns how.

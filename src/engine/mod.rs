@@ -16,7 +16,6 @@
 //! steps in the same way.
 
 mod backend_session;
-mod background;
 mod blockers;
 mod clock;
 mod effect;
@@ -30,6 +29,7 @@ mod foreign;
 mod ledger;
 mod lost;
 mod observe;
+mod observe_one;
 mod open_pass;
 mod operations;
 mod options;
@@ -49,11 +49,11 @@ mod suspensions;
 mod verify;
 mod writers;
 
-pub use background::{Background, Wait};
 pub use blockers::Blockers;
 pub use clock::{Clock, SystemClock};
 pub use event::{Confirmation, Event, Reporter, StepObject};
 pub use foreign::with_content;
+pub use observe::{Background, Wait};
 pub use open_pass::OpenPass;
 pub use operations::{
     Executed, ImageExport, Operation, OperationError, OperationResult, Purge, SuspensionResult, Trashed, adopt_owner,

@@ -1,35 +1,30 @@
-//! Observing the declared backends: at the same time, each within its own time limit.
+//! Observing the declared backends, and what goes on without its pass: the calls of those that are slow. A pass of the daemon waits for none
+//! of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::model::{
-    Address, BackendSpec, DriverError, DriverFix, ErrorKind, Kind, LedgerView, Name, Observed, Owner, Place, PoolId,
-    Reading, Records, Scope, Step, Suspension,
+    Address, BackendSpec, DriverError, DriverFix, ErrorKind, Kind, Name, Observed, Owner, Place, Reading, Records,
+    Scope, Step, Suspension,
 };
 use crate::plan::{Observation, Plan, World, objects_to_observe};
 
-use super::backend_session::{BackendSession, open};
-use super::background::{Background, Enter, LEAST_PATIENCE, Last, PATIENCE, Phase, Readiness, Wait};
+use super::backend_session::BackendSession;
+use super::observe_one::{AccessMode, observe_one};
+use super::report::Report;
 use super::setup::Connect;
 use super::span::backend_span;
-
-/// What is observed, and whether observing also takes the writer locks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum AccessMode {
-    /// To learn which pools are there, and what is suspended on them. No object is listed.
-    Pools,
-    /// To plan, without changing anything.
-    Read,
-    /// To write afterwards: under the lock only foreign processes change what was observed.
-    Write,
-}
 
 /// The open backends, and an observation of every declared one.
 pub(super) struct Observations {
@@ -37,7 +32,7 @@ pub(super) struct Observations {
     pub world: World,
     /// The records of this owner's suspensions on each backend that was observed.
     pub suspensions: BTreeMap<Name, Vec<Suspension>>,
-    /// The backends on which a call of this pass or an earlier one goes on: what the world shows of them is what they showed last, and
+    /// The backends, declared or not, on which a call of this pass or an earlier one goes on: what the world shows of them is what they showed last, and
     /// nothing is done there.
     pub busy: BTreeSet<Name>,
     /// What was left unfinished on a backend and could not be removed.
@@ -86,6 +81,13 @@ pub(super) async fn observe_all(
         owner: owner.clone(),
         patience,
     };
+    if let Some(wait) = wait {
+        // A session of a Backend that has another name now may hold the lock of its pool.
+        let is_used =
+            |name: &Name| specs.backends.contains_key(name) && reading.not_allowed(Kind::Backend, name).is_none();
+        wait.background.close_answers(|name| !is_used(name));
+        observations.busy.extend(wait.background.busy().into_iter().filter(|name| !specs.backends.contains_key(name)));
+    }
     let mut calls = Vec::new();
     for spec in specs.backends.values() {
         if let Some(barred) = reading.not_allowed(Kind::Backend, &spec.meta.name) {
@@ -104,10 +106,11 @@ pub(super) async fn observe_all(
                 Readiness::Free => {}
                 Readiness::Busy(last) => {
                     observations.busy.insert(spec.meta.name.clone());
-                    observations.enter_last(&spec.meta.name, last);
+                    observations.enter_last(&spec.meta.name, last.map(|last| *last));
                     continue;
                 }
-                Readiness::Back { session, done, last, enter } => {
+                Readiness::Back(back) => {
+                    let Back { session, done, last, enter } = *back;
                     observations.done.insert(spec.meta.name.clone(), done);
                     observations.backends.extend(session.map(|session| (spec.meta.name.clone(), session)));
                     observations.enter_last(&spec.meta.name, last);
@@ -120,25 +123,7 @@ pub(super) async fn observe_all(
         let ask_others = !specs.stack.declared && mode != AccessMode::Pools;
         let known = records.backends.get(&spec.meta.name).map(|record| record.pool.clone());
         let of = spec.clone();
-        let observing = async move {
-            let (backend, mut view) = observe_one(connect, spec, &owner, known, mode).await;
-            if let (true, Some(backend)) = (ask_others, &backend) {
-                read_others(backend, &owner, &mut view).await;
-            }
-            let suspensions = match (&backend, &view) {
-                (Some(backend), Observation::Seen { .. } | Observation::LockedBy { .. }) => {
-                    backend.suspensions(&owner).await
-                }
-                _ => Ok(Vec::new()),
-            };
-            let (view, suspensions) = match suspensions {
-                Ok(suspensions) => (view, suspensions),
-                // Unreadable records may suspend every object there.
-                Err(error) => (Observation::Failed { why: error.message, fix: error.fix }, Vec::new()),
-            };
-            log_observation(&view);
-            (backend, view, suspensions)
-        };
+        let observing = async move { observe_one(connect, spec, &owner, known, mode, ask_others).await };
         calls.push((of, None, observing));
     }
     observations
@@ -149,74 +134,6 @@ pub(super) async fn observe_all(
         })
         .await;
     observations
-}
-
-fn log_observation(view: &Observation) {
-    match view {
-        Observation::Seen { observed, .. } => tracing::debug!(objects = observed.objects.len(), "observed"),
-        Observation::LockedBy { by, observed, .. } => {
-            tracing::debug!(objects = observed.objects.len(), by, "observed; another process holds the writer lock");
-        }
-        Observation::Failed { why, fix: _ } => tracing::debug!(why, "the observation failed"),
-        Observation::Unsupported => tracing::debug!("its driver is not implemented yet"),
-    }
-}
-
-async fn observe_one(
-    connect: Arc<dyn Connect>,
-    spec: BackendSpec,
-    owner: &Owner,
-    known: Option<PoolId>,
-    mode: AccessMode,
-) -> (Option<BackendSession>, Observation) {
-    let unseen = |error: &DriverError| Observation::Failed { why: error.message.clone(), fix: error.fix.clone() };
-    let mut backend = match open(connect, spec).await {
-        Ok(backend) => backend,
-        Err(error) if error.kind == ErrorKind::Unsupported => return (None, Observation::Unsupported),
-        Err(error) => return (None, unseen(&error)),
-    };
-    let mut taken = None;
-    if mode == AccessMode::Write {
-        // First without any object: a pool that was replaced is not even locked.
-        let glance = match backend.observe(&Scope::Objects(Vec::new())).await {
-            Ok(glance) => glance,
-            Err(error) => return (Some(backend), unseen(&error)),
-        };
-        if glance.pool.is_some() && (known.is_none() || known == glance.pool) {
-            match backend.lock(owner).await {
-                Ok(()) => {}
-                Err(error) if error.kind == ErrorKind::OtherWriter => taken = Some(error.message),
-                Err(error) => return (Some(backend), unseen(&error)),
-            }
-        }
-    }
-    let scope = match mode {
-        AccessMode::Pools => Scope::Objects(Vec::new()),
-        AccessMode::Read | AccessMode::Write => Scope::All { owner: owner.clone() },
-    };
-    let view = match backend.observe(&scope).await {
-        Ok(observed) => {
-            let capabilities = backend.driver.capabilities().clone();
-            match taken {
-                None => Observation::Seen { capabilities, observed },
-                Some(by) => Observation::LockedBy { by, capabilities, observed },
-            }
-        }
-        Err(error) => unseen(&error),
-    };
-    (Some(backend), view)
-}
-
-/// Reads the ledgers of other owners. Where no Stack is declared, the document that is missing is most likely that of one of them.
-async fn read_others(backend: &BackendSession, owner: &Owner, view: &mut Observation) {
-    let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { return };
-    for other in observed.owners.iter().filter(|other| *other != owner) {
-        let ledger = match backend.ledger(other).await {
-            Ok(ledger) => ledger,
-            Err(error) => Some(LedgerView::Unreadable(error.message)),
-        };
-        observed.others.extend(ledger.map(|ledger| (other.clone(), ledger)));
-    }
 }
 
 impl Observations {
@@ -378,5 +295,276 @@ impl Observations {
                 *object = seen;
             }
         }
+    }
+}
+
+/// How long a pass waits, from its begin, for the answers that it plans with. A backend that answers later joins the pass after its answer.
+/// Most answer sooner; and a person who has changed a manifest waits no longer than that for a step elsewhere.
+pub(super) const PATIENCE: Duration = Duration::from_millis(200);
+/// How long it waits at least for each kind of call: backends that answer soon are not busy because another has used up the patience.
+pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(50);
+/// The longest time that a pass waits for its steps: what it makes due (retries, the confirmation read) is known at its end.
+pub(super) const LONGEST: Duration = Duration::from_secs(2);
+/// How long a pass still waits for its running steps when another pass is due: most calls end sooner.
+pub(super) const LEAVE_AFTER: Duration = Duration::from_millis(100);
+
+/// The slow endpoints of a daemon: their calls in progress, and what they last showed.
+#[derive(Default)]
+pub struct Background {
+    slow: Mutex<BTreeMap<Name, Slow>>,
+    /// What steps did that ended without their pass, and the manifests that they follow from.
+    reports: Mutex<Vec<(Arc<Reading>, Report)>>,
+    /// Notified when a call has ended.
+    pub ended: Notify,
+    /// Notified when nothing is in progress any more.
+    idle: Notify,
+}
+
+/// How a pass of the daemon treats endpoints that are slow.
+#[derive(Clone)]
+pub struct Wait {
+    /// What goes on without it.
+    pub background: Arc<Background>,
+    /// The pass is made because a slow backend has answered: it does not ask other slow ones again.
+    pub only_answers: bool,
+    /// Cancelled when another pass is due: steps that still run go on without this one.
+    pub leave: CancellationToken,
+}
+
+/// What a pass does on a backend between its observation and its steps. One that was late is not repeated in the pass that gets its answer,
+/// whatever that is: else a backend that is always late there would have no step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Asking for names of objects; what is answered is not asked again.
+    Names,
+    /// Removing what is unfinished.
+    Sweep,
+    /// Writing suspensions that other pools have.
+    Suspensions,
+    /// Observing objects more closely.
+    Clients,
+    /// Naming this process.
+    Announce,
+}
+
+/// Enters an answer in the observations of a pass.
+type Enter = Box<dyn FnOnce(&mut Observations) + Send>;
+
+/// A backend that did not answer in time, in this pass or an earlier one.
+#[derive(Default)]
+struct Slow {
+    doing: Doing,
+    /// Since when, if it does something or has an answer.
+    since: Option<Instant>,
+    /// What it showed last, and the records of suspensions on it. A pass plans with that while it is busy, and does nothing on it.
+    last: Option<Last>,
+}
+
+#[derive(Default)]
+enum Doing {
+    #[default]
+    Nothing,
+    /// A call, or the steps of an earlier pass, with what stops them before the next one.
+    Call(CancellationToken),
+    /// The call has ended, or the steps, and no pass has used that. `None`: there is no answer.
+    Ended(Option<Box<LateAnswer>>),
+}
+
+/// The answer to a call, with what it was asked in.
+struct LateAnswer {
+    spec: BackendSpec,
+    owner: Owner,
+    /// The open session, unless the call was to open it.
+    session: Option<BackendSession>,
+    /// What was done in this session.
+    done: BTreeSet<Phase>,
+    enter: Enter,
+}
+
+/// What a slow backend showed last, and the records of suspensions on it.
+pub(super) type Last = (Observation, Vec<Suspension>);
+
+/// What a pass has to know of a backend before it observes it.
+pub(super) enum Readiness {
+    /// It can be observed.
+    Free,
+    /// A call is in progress, or the pass leaves it out.
+    Busy(Option<Box<Last>>),
+    /// It has answered a call of an earlier pass.
+    Back(Box<Back>),
+}
+
+/// A backend that has answered a call of an earlier pass.
+pub(super) struct Back {
+    pub session: Option<BackendSession>,
+    pub done: BTreeSet<Phase>,
+    pub last: Option<Last>,
+    pub enter: Enter,
+}
+
+impl Background {
+    fn slow(&self) -> MutexGuard<'_, BTreeMap<Name, Slow>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what is known of a backend, for a pass. `only_answers`: see [`Wait`].
+    pub(super) fn take(&self, spec: &BackendSpec, owner: &Owner, only_answers: bool) -> Readiness {
+        let mut slow = self.slow();
+        let Some(backend) = slow.get_mut(&spec.meta.name) else { return Readiness::Free };
+        match std::mem::take(&mut backend.doing) {
+            Doing::Call(stop) => {
+                backend.doing = Doing::Call(stop);
+                Readiness::Busy(backend.last.take().map(Box::new))
+            }
+            Doing::Nothing if only_answers && backend.last.is_some() => {
+                Readiness::Busy(backend.last.take().map(Box::new))
+            }
+            Doing::Nothing | Doing::Ended(None) => Readiness::Free,
+            Doing::Ended(Some(answer)) => {
+                let last = backend.last.take();
+                drop(slow);
+                // Asked for another place or owner, or what it was asked in is not known any more: it is closed, and observed anew.
+                let is_known = answer.session.is_none() || last.is_some();
+                if answer.spec != *spec || answer.owner != *owner || !is_known {
+                    return Readiness::Free;
+                }
+                let LateAnswer { session, done, enter, .. } = *answer;
+                Readiness::Back(Box::new(Back { session, done, last, enter }))
+            }
+        }
+    }
+
+    /// Takes what a slow backend showed last.
+    pub(super) fn last(&self, name: &Name) -> Option<Last> {
+        self.slow().get_mut(name)?.last.take()
+    }
+
+    /// Leaves a call to go on without its pass. `call` returns how its answer is entered in the observations of a later pass.
+    pub(super) fn leave(
+        self: &Arc<Self>,
+        spec: BackendSpec,
+        owner: Owner,
+        session: Option<BackendSession>,
+        done: BTreeSet<Phase>,
+        call: JoinHandle<Enter>,
+    ) {
+        let name = spec.meta.name.clone();
+        self.begin(&name, CancellationToken::new());
+        // What it showed in this pass is kept at its end.
+        let _ = self.last(&name);
+        let background = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = call.await.ok().map(|enter| LateAnswer { spec, owner, session, done, enter });
+            background.end(&name, answer);
+        });
+    }
+
+    /// Something begins on a backend that no pass waits for. `stop` ends it before its next call.
+    pub(super) fn begin(&self, name: &Name, stop: CancellationToken) {
+        let mut slow = self.slow();
+        let backend = slow.entry(name.clone()).or_default();
+        (backend.doing, backend.since) = (Doing::Call(stop), Some(Instant::now()));
+    }
+
+    /// Steps of a backend have ended that went on without their pass.
+    pub(super) fn steps_ended(&self, name: &Name, done: Option<(Arc<Reading>, Report)>) {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+        self.end(name, None);
+    }
+
+    fn end(&self, name: &Name, answer: Option<LateAnswer>) {
+        let mut slow = self.slow();
+        if let Some(backend) = slow.get_mut(name) {
+            backend.doing = Doing::Ended(answer.map(Box::new));
+        }
+        let is_idle = !slow.values().any(|backend| matches!(backend.doing, Doing::Call(_)));
+        drop(slow);
+        self.ended.notify_one();
+        if is_idle {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Keeps what slow backends showed in a pass, for the passes while they are busy, and forgets backends that are not `declared` any more.
+    /// What a backend showed before this pass changed it is not kept.
+    pub fn keep(&self, report: &mut Report, declared: impl Fn(&Name) -> bool) {
+        let mut forgotten = Vec::new();
+        let mut slow = self.slow();
+        let names: Vec<Name> = slow.keys().cloned().collect();
+        for name in names {
+            let Some(backend) = slow.get_mut(&name) else { continue };
+            if !declared(&name) && !matches!(backend.doing, Doing::Call(_)) {
+                forgotten.extend(slow.remove(&name));
+                continue;
+            }
+            let is_seen = report.world.get(&name).and_then(Observation::observed).is_some();
+            if report.written.contains(&name) {
+                backend.last = None;
+            } else if is_seen {
+                let suspensions = report.on_pools.remove(&name).unwrap_or_default();
+                backend.last = report.world.remove(&name).map(|view| (view, suspensions));
+            }
+        }
+        drop(slow);
+        // Releasing a lock may block.
+        drop(forgotten);
+    }
+
+    /// Takes what steps did that ended without their pass.
+    pub fn take_reports(&self) -> Vec<(Arc<Reading>, Report)> {
+        std::mem::take(&mut self.reports.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Stops the steps that go on without their pass before the next one: calls that run are not interrupted.
+    pub fn stop_steps(&self) {
+        for backend in self.slow().values() {
+            if let Doing::Call(stop) = &backend.doing {
+                stop.cancel();
+            }
+        }
+    }
+
+    /// The backends on which a call is in progress, declared or not.
+    pub(super) fn busy(&self) -> BTreeSet<Name> {
+        let slow = self.slow();
+        let busy = slow.iter().filter(|(_, backend)| matches!(backend.doing, Doing::Call(_)));
+        busy.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The backends that are slow now, and for how long: a call is in progress, or no pass has used its answer yet.
+    pub fn waiting(&self) -> Vec<(Name, Duration)> {
+        let slow = self.slow();
+        let waiting = slow.iter().filter(|(_, backend)| !matches!(backend.doing, Doing::Nothing));
+        waiting.map(|(name, backend)| (name.clone(), backend.since.map_or(Duration::ZERO, |at| at.elapsed()))).collect()
+    }
+
+    /// Whether a call is in progress.
+    pub fn is_busy(&self) -> bool {
+        self.slow().values().any(|backend| matches!(backend.doing, Doing::Call(_)))
+    }
+
+    /// Waits until nothing is in progress.
+    pub async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if !self.is_busy() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Closes the sessions of these backends that have answered. The next pass observes them anew.
+    pub fn close_answers(&self, of: impl Fn(&Name) -> bool) {
+        let mut closed = Vec::new();
+        for (_, backend) in self.slow().iter_mut().filter(|(name, _)| of(name)) {
+            if let Doing::Ended(answer) = &mut backend.doing {
+                closed.push(answer.take());
+            }
+        }
+        // Releasing a lock may block.
+        drop(closed);
     }
 }

@@ -21,6 +21,11 @@ impl<'s> OpenPass<'s> {
         Self(session)
     }
 
+    /// Whether calls may go on without it.
+    pub(super) fn goes_on(&self) -> bool {
+        self.0.wait.is_some()
+    }
+
     /// Continues the session for these objects, with a later reading of the manifests: observes them by name, and reads the records and
     /// suspensions of every pool again. Only their backends stay usable, and of those only the ones whose pool is still the same.
     /// Returns `None` if the manifests declare other backends than before, the path policy does not allow one any more, or suspensions

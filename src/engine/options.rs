@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::ObjectId;
 use crate::plan::Plan;
 
-use super::background::Wait;
+use super::observe::Wait;
 
 /// How a pass is made.
 #[derive(Clone, Default)]

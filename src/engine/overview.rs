@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::plan::{Irreversible, Overview};
 use crate::store::Store;
 
-use super::observe::AccessMode;
+use super::observe_one::AccessMode;
 use super::session::Session;
 use super::setup::Setup;
 

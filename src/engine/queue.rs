@@ -121,8 +121,13 @@ impl StepQueue {
         !self.elsewhere.is_empty()
     }
 
+    /// The steps of other endpoints that steps of this one wait for.
+    pub(super) fn others(&self) -> BTreeSet<usize> {
+        self.elsewhere.clone()
+    }
+
     /// Takes the endpoints that are to be told how a step of this endpoint ended.
-    pub(super) fn to_tell(&mut self, index: usize) -> BTreeSet<Endpoint> {
+    pub(super) fn take_told(&mut self, index: usize) -> BTreeSet<Endpoint> {
         self.told.remove(&index).unwrap_or_default()
     }
 

@@ -103,16 +103,16 @@ async fn carry_out<'s>(
             plan
         }
     };
+    if options.unattended {
+        // A process that stays is named before it has something to do.
+        session.announce().await;
+    }
     let plan = Arc::new(plan);
     let mut postponed = options.postponed.clone();
     postponed.extend(on_backends(&plan, &session.observations.busy));
     let to_run = plan::without(&plan, &postponed).map_or_else(|| Arc::clone(&plan), Arc::new);
     let postponed = plan.steps.len() - to_run.steps.len();
     tracing::debug!(steps = to_run.steps.len(), postponed, held = plan.held.len(), "planned");
-    if options.unattended {
-        // A process that stays is named before it has something to do.
-        session.announce().await;
-    }
     reporter.planned(&to_run);
     if report.breaches.is_empty() {
         report.postponed = postponed;
@@ -133,6 +133,7 @@ async fn carry_out<'s>(
     report.plan = Some(plan);
     report.usable = session.usable.clone();
     report.judged = Arc::clone(&session.judged);
+    report.written = session.written();
     report.world = std::mem::take(&mut session.observations.world);
     report.on_pools.clone_from(&session.observations.suspensions);
     report.busy.clone_from(&session.observations.busy);

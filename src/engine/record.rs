@@ -88,6 +88,23 @@ impl Session<'_> {
     }
 }
 
+/// Records the ledger of a backend, if the pool certainly has it.
+pub(super) async fn record_ledger(
+    store: &Arc<dyn Store>,
+    backend: &BackendSession,
+    ledger: &Ledger,
+    now: u64,
+) -> Result<(), StoreError> {
+    if ledger.serial == 0 || !backend.has_ledger() {
+        return Ok(());
+    }
+    let spec = &backend.spec;
+    let (place, pool, owner) = (spec.config.place(), ledger.pool.clone(), ledger.owner.clone());
+    let record = BackendRecord { place, pool, owner, observed_at: now, ledger: Some(ledger.clone()) };
+    let backends = vec![(spec.meta.name.clone(), Some(record))];
+    commit(store, Batch { backends, ..Batch::default() }).await
+}
+
 /// The record to write for an object as it was observed before the steps of this pass, unless the store has it already. A record that
 /// was written after a step of this pass is newer than the observation.
 fn record_of(

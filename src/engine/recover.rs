@@ -13,12 +13,12 @@ use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
 
 use super::backend_session::BackendSession;
-use super::background::Phase;
 use super::blockers::Blockers;
 use super::effect::ObservedObjects;
 use super::event::{Event, Reporter};
 use super::ledger;
 use super::observe::Observations;
+use super::observe::Phase;
 use super::overview::JOURNAL_SHOWN;
 use super::record::{commit, journal_entry};
 use super::session::Session;
@@ -38,6 +38,10 @@ impl Session<'_> {
         let mut observed_objects: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
         for intent in &intents {
             let step = &intent.step;
+            // The step of an earlier pass still runs.
+            if step.backend().is_some_and(|name| self.observations.busy.contains(name)) {
+                continue;
+            }
             let place = step.backend().and_then(|name| match self.observations.world.get(name)? {
                 Observation::Seen { capabilities, observed } => Some((name, capabilities, observed)),
                 Observation::LockedBy { .. } | Observation::Failed { .. } | Observation::Unsupported => None,

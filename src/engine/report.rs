@@ -61,6 +61,9 @@ pub struct Report {
     /// done there. (Only this process reads it.)
     #[serde(skip)]
     pub busy: BTreeSet<Name>,
+    /// The backends whose ledgers this pass has written: the world shows them as they were before. (Only this process reads it.)
+    #[serde(skip)]
+    pub written: BTreeSet<Name>,
     /// The judgement of the backends that the plan was made with. (Only this process reads it.)
     #[serde(skip)]
     pub judged: Arc<Judged>,

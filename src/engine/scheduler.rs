@@ -1,11 +1,11 @@
 //! Scheduling the steps of one endpoint: a step begins when the steps it depends on are done and the endpoint has room for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -39,6 +39,8 @@ pub(super) struct Scheduler<'r> {
     queue: StepQueue,
     /// Steps that are done and not yet in the ledger.
     unverified: Vec<(usize, Outcome)>,
+    /// The steps of the tasks that were begun.
+    indexes: HashMap<Id, usize>,
     /// The first error of the store.
     store_error: Option<StoreError>,
 }
@@ -85,6 +87,7 @@ impl<'r> Scheduler<'r> {
             mail,
             report,
             unverified: Vec::new(),
+            indexes: HashMap::new(),
             store_error: None,
         }
     }
@@ -111,13 +114,21 @@ impl<'r> Scheduler<'r> {
             tokio::select! {
                 biased;
                 Some(message) = messages.recv() => self.note_message(message),
-                Some((index, end)) = self.mail.inbox.recv() => self.end(index, end),
+                told = self.mail.inbox.recv(), if self.queue.waits_for_others() => match told {
+                    Some((index, end)) => self.end(index, end),
+                    // Whoever would tell has ended in a panic.
+                    None => self.queue.others().into_iter().for_each(|index| self.end(index, StepEnd::Unknown)),
+                },
                 Some(joined) = tasks.join_next() => match joined {
                     Ok(EndedTask { index, end }) => self.note_end(index, end),
-                    Err(_) => {
+                    Err(error) => {
                         // The step is as after a crash: its intent stays open, and the next pass observes its effect.
                         tracing::error!("a step ended in a panic");
                         self.report.stopped = true;
+                        if let Some(index) = self.indexes.get(&error.id()).copied() {
+                            let to_tell = self.queue.take_told(index);
+                            self.tell(index, StepEnd::Unknown, to_tell);
+                        }
                     }
                 },
                 () = tokio::time::sleep_until(verify_at), if !self.unverified.is_empty() => {
@@ -196,7 +207,8 @@ impl<'r> Scheduler<'r> {
         for task in begun {
             let (index, intent_written) = (task.index, intents_written.clone());
             let span = step_span(index, &task.step);
-            tasks.spawn(async move { EndedTask { index, end: task.run(intent_written).await } }.instrument(span));
+            let task = async move { EndedTask { index, end: task.run(intent_written).await } };
+            self.indexes.insert(tasks.spawn(task.instrument(span)).id(), index);
         }
     }
 
@@ -289,7 +301,7 @@ impl<'r> Scheduler<'r> {
     /// effect is unknown. Tells the other endpoints.
     fn end(&mut self, index: usize, end: StepEnd) {
         let execution = Arc::clone(&self.execution);
-        let to_tell = self.queue.to_tell(index);
+        let to_tell = self.queue.take_told(index);
         self.tell(index, end, to_tell);
         for index in self.queue.end(index, end, execution.steps()) {
             let step = &execution.steps()[index];
@@ -297,7 +309,7 @@ impl<'r> Scheduler<'r> {
             self.report.skipped += 1;
             self.report.waiting.push(step.clone());
             execution.event(Event::skipped(index, step, "what it waits for was not done"));
-            let to_tell = self.queue.to_tell(index);
+            let to_tell = self.queue.take_told(index);
             self.tell(index, StepEnd::NotDone, to_tell);
         }
     }

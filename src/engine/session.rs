@@ -14,14 +14,15 @@ use crate::model::{
     Address, DriverError, ImageObservation, ImageRef, Images, Ledger, Name, Object, OpenIntent, Place, PoolId, Reading,
     Records, Removal, Specs,
 };
-use crate::plan::{self, Inputs, Irreversible, Judged, Plan, Unobserved};
+use crate::plan::{self, Inputs, Irreversible, Judged, Observation, Plan, Unobserved};
 use crate::store::{Store, StoreError};
 
 use super::backend_session::BackendSession;
-use super::background::{Phase, Wait};
 use super::ledger::SharedLedger;
 use super::lost::{LostObject, lost};
-use super::observe::{AccessMode, Observations, observe_all};
+use super::observe::{Observations, observe_all};
+use super::observe::{Phase, Wait};
+use super::observe_one::AccessMode;
 use super::setup::Setup;
 
 /// What a pass or an operation has open and knows.
@@ -231,7 +232,10 @@ impl<'s> Session<'s> {
                 (backend.spec.clone(), Some(backend.clone()), backend.clone(), owner.clone());
             (spec, session, async move { backend.announce(&owner).await })
         };
-        let calls = self.observations.backends.values().map(call).collect();
+        let is_seen = |backend: &&BackendSession| {
+            self.observations.world.get(&backend.spec.meta.name).and_then(Observation::observed).is_some()
+        };
+        let calls = self.observations.backends.values().filter(is_seen).map(call).collect();
         self.observations.each(Some(Phase::Announce), calls, |_, _, ()| ()).await;
     }
 

@@ -107,6 +107,16 @@ impl Session<'_> {
         settled
     }
 
+    /// The backends whose ledgers were written since they were observed.
+    pub(super) fn written(&self) -> BTreeSet<Name> {
+        let is_written = |(name, ledger): &(&Name, &SharedLedger)| {
+            let observed = self.observations.world.get(*name).and_then(Observation::observed);
+            let view = observed.and_then(|observed| observed.ledger.as_ref()).and_then(LedgerView::ledger);
+            view.map_or(0, |there| there.serial) != ledger.serial
+        };
+        self.ledgers.iter().filter(is_written).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Writes a ledger under its next serial number.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use crate::model::{
 use crate::plan::{Observation, suspended_because};
 
 use super::backend_session::BackendSession;
-use super::background::Phase;
 use super::observe::Observations;
+use super::observe::Phase;
 use super::session::Session;
 
 impl Session<'_> {
@@ -48,6 +48,9 @@ impl Session<'_> {
         let union = self.suspensions();
         let mut calls = Vec::new();
         for (name, backend) in self.observations.backends.iter().filter(|(_, backend)| backend.lock.is_some()) {
+            if self.observations.world.get(name).and_then(Observation::observed).is_none() {
+                continue;
+            }
             let Some(on_it) = self.observations.suspensions.get(name) else { continue };
             let mut missing = Vec::new();
             for one in union.0.values() {

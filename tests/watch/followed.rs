@@ -76,6 +76,8 @@ fn a_run_is_followed_from_its_log_alone() {
     let log = ["--log", "kiln=debug", "--log-format", "json", "watch"];
     let daemon = Daemon::spawn(&sandbox, "state", &log, &[]);
     daemon.is_up();
+    // Then no other pass is due.
+    daemon.confirmation_read();
     sandbox.volume("db", "size: 1Mi");
     tells_the_story(&pass_of(&daemon, "volume/db", "done: create 1Mi"), "change", "volume/db");
     // The run of a client is in the log of the daemon that makes it. No pass of the loop's own comes first while Git changes the manifests.

@@ -242,6 +242,19 @@ pub struct DaemonView {
     pub retries: Vec<Retry>,
     /// Backends whose circuit breaker is open.
     pub open_breakers: Vec<BreakerView>,
+    /// Backends that passes do not wait for.
+    #[serde(default)]
+    pub slow_backends: Vec<SlowView>,
+}
+
+/// A backend on which a call or steps go on that no pass waits for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowView {
+    /// The Backend's name.
+    pub backend: Name,
+    /// When the call or the steps began.
+    pub since: String,
 }
 
 /// A finished pass.

@@ -16,7 +16,7 @@ use crate::model::{
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Call {
+pub(super) enum Call {
     /// The first observation of a pass, of no object.
     Glance,
     Lock,
@@ -51,11 +51,15 @@ const SLOW: Duration = Duration::from_secs(10);
 
 /// Which calls of which backend are slow, and how many were made.
 #[derive(Default)]
-struct Slowness {
+pub(super) struct Slowness {
     slow: Mutex<Option<(Name, Call)>>,
+    /// Another one.
+    also: Mutex<Option<(Name, Call)>>,
     made: AtomicU64,
     /// Steps fail.
-    fails: AtomicBool,
+    pub(super) fails: AtomicBool,
+    /// Nothing can be observed.
+    pub(super) gone: AtomicBool,
 }
 
 struct SlowPool {
@@ -66,7 +70,9 @@ struct SlowPool {
 
 impl SlowPool {
     async fn call(&self, call: Call) {
-        let is_slow = self.slowness.slow.lock().unwrap().as_ref() == Some(&(self.name.clone(), call));
+        let this = Some((self.name.clone(), call));
+        let Slowness { slow, also, .. } = &*self.slowness;
+        let is_slow = [slow, also].iter().any(|slow| *slow.lock().unwrap() == this);
         if is_slow {
             self.slowness.made.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(SLOW).await;
@@ -83,6 +89,9 @@ impl Driver for SlowPool {
         self.sim.capabilities()
     }
     async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        if self.name.as_str() == "slow" && self.slowness.gone.load(Ordering::SeqCst) {
+            return Err(DriverError::before(ErrorKind::Unreachable, "it is gone"));
+        }
         self.call(match scope {
             Scope::All { .. } => Call::List,
             Scope::Objects(objects) if objects.is_empty() => Call::Glance,
@@ -142,9 +151,9 @@ impl PoolMetadata for SlowPool {
 }
 
 /// The pools by the name of their Backend.
-struct Pools {
+pub(super) struct Pools {
     sims: BTreeMap<Name, Arc<SimDriver>>,
-    slowness: Arc<Slowness>,
+    pub(super) slowness: Arc<Slowness>,
 }
 
 impl Connect for Pools {
@@ -154,23 +163,27 @@ impl Connect for Pools {
     }
 }
 
-struct Five {
-    dir: tempfile::TempDir,
-    reconciler: Arc<Reconciler>,
-    pools: Arc<Pools>,
+pub(super) struct Five {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) reconciler: Arc<Reconciler>,
+    pub(super) pools: Arc<Pools>,
     clock: Arc<Wall>,
-    _ended: Ended,
+    pub(super) ended: Ended,
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
+
+/// A Stack that allows three removals.
+pub(super) const LIMITED: &str = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
+    spec: {id: 5c1d2e8a90, safety: {maxRemovals: 3, maxRemovedPercent: 100, maxRemovedBytes: 1Ti}}\n";
 
 const BACKENDS: [&str; 5] = ["a", "b", "c", "d", "slow"];
 
 impl Five {
     /// With the volume `old` on each backend; `fresh`: the slow one was never used.
-    async fn new(fresh: bool) -> Self {
+    pub(super) async fn new(fresh: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("specs")).unwrap();
         let sim = |(seed, backend): (u64, &&str)| {
@@ -180,7 +193,7 @@ impl Five {
         let pools = Arc::new(Pools { sims: (0..).zip(&BACKENDS).map(sim).collect(), slowness: Arc::default() });
         let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));
         let (reconciler, ended) = daemon(dir.path(), Arc::new(MemoryStore::new()), pools.clone(), &clock);
-        let five = Self { dir, reconciler, pools, clock, _ended: ended };
+        let five = Self { dir, reconciler, pools, clock, ended };
         let head = "apiVersion: kiln/v1\nkind:";
         five.write("stack", &format!("{head} Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90}}\n"));
         for backend in BACKENDS {
@@ -193,18 +206,18 @@ impl Five {
         five
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(super) fn write(&self, file: &str, text: &str) {
         fs::write(self.dir.path().join("specs").join(file).with_extension("yaml"), text).unwrap();
     }
 
-    fn declare(&self, volume: &str, on: impl Fn(&str) -> bool) {
+    pub(super) fn declare(&self, volume: &str, on: impl Fn(&str) -> bool) {
         for backend in BACKENDS.iter().filter(|backend| on(backend)) {
             let meta = format!("apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {volume}-{backend}}}\n");
             self.write(&format!("{volume}-{backend}"), &format!("{meta}spec: {{size: 1Mi, backend: {backend}}}\n"));
         }
     }
 
-    async fn pass(&self, due: Option<Due>) {
+    pub(super) async fn pass(&self, due: Option<Due>) {
         self.pass_until(due, CancellationToken::new()).await;
     }
 
@@ -216,19 +229,23 @@ impl Five {
         }
     }
 
-    fn live(&self, backend: &str) -> BTreeSet<String> {
+    pub(super) fn live(&self, backend: &str) -> BTreeSet<String> {
         let world = self.pools.sims[&name(backend)].world();
         let world = world.lock().unwrap();
         let names = world.live_objects().filter_map(|(native, _)| Some(native.as_str().split('.').nth(2)?.to_owned()));
         names.collect()
     }
 
-    fn undeclare(&self, volume: &str, backend: &str) {
-        fs::remove_file(self.dir.path().join("specs").join(format!("{volume}-{backend}.yaml"))).unwrap();
+    pub(super) fn undeclare(&self, volume: &str, backend: &str) {
+        self.remove(&format!("{volume}-{backend}"));
+    }
+
+    fn remove(&self, file: &str) {
+        fs::remove_file(self.dir.path().join("specs").join(file).with_extension("yaml")).unwrap();
     }
 
     /// From now on this call is slow.
-    fn slow(&self, call: Option<Call>) {
+    pub(super) fn slow(&self, call: Option<Call>) {
         *self.pools.slowness.slow.lock().unwrap() = call.map(|call| (name("slow"), call));
     }
 
@@ -237,7 +254,7 @@ impl Five {
     }
 
     /// Makes a pass whenever a slow backend has answered, as the loop does, until none is busy. Returns how many.
-    async fn catch_up(&self) -> usize {
+    pub(super) async fn catch_up(&self) -> usize {
         let mut passes = 0;
         loop {
             let ended = self.reconciler.background.ended.notified();
@@ -331,7 +348,7 @@ async fn a_slow_backend_delays_no_other_in_any_kind_of_call() {
 }
 
 /// Declares the volume `new` everywhere, while the slow backend is slow in this call. Returns when a pass has left it behind.
-async fn left_behind(call: Call) -> Five {
+pub(super) async fn left_behind(call: Call) -> Five {
     let five = Five::new(false).await;
     five.slow(Some(call));
     five.declare("new", |_| true);
@@ -384,9 +401,7 @@ async fn a_client_waits_for_the_backends_that_are_slow() {
 #[tokio::test(start_paused = true)]
 async fn removals_that_go_on_count_against_the_limits() {
     let five = Five::new(false).await;
-    let specs = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
-        spec: {id: 5c1d2e8a90, safety: {maxRemovals: 3, maxRemovedPercent: 100, maxRemovedBytes: 1Ti}}\n";
-    five.write("stack", specs);
+    five.write("stack", LIMITED);
     (0..3).for_each(|n| five.declare(&format!("out{n}"), |backend| ["slow", "a"].contains(&backend)));
     five.pass(None).await;
     five.catch_up().await;
@@ -404,4 +419,30 @@ async fn removals_that_go_on_count_against_the_limits() {
     five.pass(Some(Due::Time)).await;
     assert!(five.reconciler.background.is_busy(), "they still do");
     assert!((0..3).all(|n| five.live("a").contains(&format!("out{n}-a"))), "{:?}", five.live("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_intent_of_a_step_that_goes_on_stays_open_also_when_its_backend_is_not_declared_any_more() {
+    let five = left_behind(Call::Step).await;
+    assert_eq!(five.store().intents().unwrap().len(), 1);
+    ["slow", "old-slow", "new-slow"].iter().for_each(|file| five.remove(file));
+    five.pass(None).await;
+    tokio::time::advance(CONFIRM).await;
+    five.pass(Some(Due::Time)).await;
+    assert!(five.reconciler.background.is_busy() && five.store().intents().unwrap().len() == 1);
+    five.catch_up().await;
+    let last = five.store().journal(1).unwrap().remove(0);
+    assert_eq!((last.outcome.as_str(), five.store().intents().unwrap().len()), ("changed", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_slow_backends_do_not_wake_each_other_for_ever() {
+    let five = Five::new(false).await;
+    *five.pools.slowness.also.lock().unwrap() = Some((name("a"), Call::List));
+    five.slow(Some(Call::List));
+    five.declare("new", |_| true);
+    five.pass(None).await;
+    let passes = five.catch_up().await;
+    assert!(passes <= 4, "{passes} passes");
+    assert!(five.is_fast_done("new") && five.live("slow").contains("new-slow"));
 }
