@@ -144,7 +144,7 @@ fn a_size_that_is_rounded_up_is_shown_as_it_was_written_and_as_it_becomes() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("odd", "size: 1500M");
     let both = "size: 1500M, rounded up by the backend to 1.40Gi (1500000256 bytes)";
-    sandbox.kiln("plan").ends(0).says("create   1.40Gi on fast\n").says(both);
+    sandbox.kiln("plan").ends(0).says("create   1500M on fast\n").says(both);
     sandbox.kiln("plan -o markdown").ends(0).says(both);
     sandbox.kiln("apply").ends(0);
     let described = sandbox.kiln("describe volume/odd").ends(0);

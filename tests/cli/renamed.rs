@@ -133,15 +133,15 @@ fn likely_renames_are_one_warning_with_the_names_and_places_of_each() {
     }
     let plan = sandbox.kiln("plan").ends(0).out;
     assert_eq!(plan.matches("LooksLikeRename").count(), 1, "{plan}");
-    for name in ["db", "web"] {
-        let line = format!("      `renamedFrom: {name}`, <new> new-{name}, ./specs/new-{name}.yaml:3:1\n");
+    for (name, both) in [("db", "volume/db, volume/new-db"), ("web", "volume/new-web, volume/web")] {
+        let line = format!("      {both} (`renamedFrom: {name}`, ./specs/new-{name}.yaml:3:1)\n");
         assert!(plan.contains(&line), "{plan}");
     }
     assert!(
         plan.contains("fix: if <old> was renamed, write `renamedFrom: <old>` under `metadata` of volume <new>\n"),
         "{plan}"
     );
-    sandbox.kiln("plan -o markdown").ends(0).says("\n  - `renamedFrom: web`, \\<new\\> new-web, ");
+    sandbox.kiln("plan -o markdown").ends(0).says("\n  - volume/new-web, volume/web (`renamedFrom: web`, ");
     let warnings = sandbox.kiln("plan -o json").ends(0).json()["warnings"].as_array().map(Vec::len);
     assert_eq!(warnings, Some(2), "programs get one for each");
 }
