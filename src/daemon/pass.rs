@@ -150,7 +150,7 @@ impl Reconciler {
             self.known().reconciled_content = Some(manifests.content.clone());
             let view = self.pass_view(&manifests, PassEnding::Invalid, began, &Report::default());
             self.record_pass(view, began);
-            // Nobody knows when the next pass is made: until then no session stays open.
+            // The next pass may be far away: until then no session stays open.
             self.background.close_answers(|_| true);
             self.report_end(After {
                 interval: manifests.reading.specs.stack.interval.into(),

@@ -148,7 +148,7 @@ fn leave_steps(
     tokio::spawn(async move {
         // If it ended in a panic, its steps are as after a crash.
         let Ok(end) = run.await else { return background.steps_ended(&name, None) };
-        // It is of the time before these steps.
+        // That was observed before these steps.
         let _ = background.last(&name);
         if let (Some(backend), Some(ledger)) = (&end.backend, &end.ledger)
             && let Err(error) = record_ledger(&execution.store, backend, ledger, execution.now()).await

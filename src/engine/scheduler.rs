@@ -116,7 +116,7 @@ impl<'r> Scheduler<'r> {
                 Some(message) = messages.recv() => self.note_message(message),
                 told = self.mail.inbox.recv(), if self.queue.waits_for_others() => match told {
                     Some((index, end)) => self.end(index, end),
-                    // Whoever would tell has ended in a panic.
+                    // The other runs have ended without telling: in a panic.
                     None => self.queue.others().into_iter().for_each(|index| self.end(index, StepEnd::Unknown)),
                 },
                 Some(joined) = tasks.join_next() => match joined {
@@ -139,7 +139,7 @@ impl<'r> Scheduler<'r> {
             }
         }
         self.verify().await;
-        // Whoever waits for a step that has no end waits no longer.
+        // Runs that wait for a step without an end wait no longer.
         for (index, endpoints) in self.queue.not_told() {
             self.tell(index, StepEnd::Unknown, endpoints);
         }

@@ -106,7 +106,7 @@ fn o4_changed_content_is_seen() {
     };
     assert_eq!(judged(&[], &[(1, 7)]), Ok(()));
     assert!(judged(&[], &[]).is_err(), "its content is gone");
-    assert!(judged(&[done(Action::Grow { to: Size(2 << 20) })], &[(1, 7), (2, 8)]).is_err(), "nobody wrote that");
+    assert!(judged(&[done(Action::Grow { to: Size(2 << 20) })], &[(1, 7), (2, 8)]).is_err(), "no client wrote that");
     assert_eq!(judged(&[done(create())], &[]), Ok(()), "made anew, it is empty");
     let appeared = [thing(identity(Kind::Volume, "other", "bbbbbbbb"), Place::Live, &[])];
     assert!(oracles::o4_content_is_as_declared(Canary::before(&before), &[], &appeared).is_err());
@@ -120,7 +120,7 @@ async fn settled() -> Host {
 }
 
 #[test]
-fn o4_a_loss_that_nobody_tells_is_seen() {
+fn o4_an_unreported_loss_is_seen() {
     run(async {
         let (host, manner) = (settled().await, Manner::default());
         assert_eq!(oracles::o4_losses_are_seen(&host, &declared(), &manner, &Vec::new()).await, Ok(()));

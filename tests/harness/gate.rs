@@ -31,7 +31,7 @@ pub const DEEDS: [&str; 15] = [
     "detach",
 ];
 
-/// The name of an action in points and in the table of what was reached.
+/// The name of an action in points and in the coverage table.
 pub fn deed(action: &Action) -> &'static str {
     match action {
         Action::Create { .. } => "create",

@@ -181,7 +181,7 @@ impl Canary {
         Self { of: whole.map(|(pool, thing)| ((pool.clone(), key(&thing.object)), thing.content.clone())).collect() }
     }
 
-    /// Follows what was done. A restore that was cut short leaves a content that nobody promises.
+    /// Follows what was done. After an interrupted restore the content is undefined.
     fn follow(&mut self, done: &[Done]) -> BTreeSet<(String, Key)> {
         let mut half = BTreeSet::new();
         for one in done.iter().filter(|one| one.changed() || one.half) {
@@ -219,7 +219,7 @@ pub fn o4_content_is_as_declared(mut canary: Canary, done: &[Done], things: &[(S
             continue;
         }
         match canary.of.get(&at) {
-            None => return Err(format!("O4: nobody made {}", thing.object.native)),
+            None => return Err(format!("O4: no step made {}", thing.object.native)),
             Some(content) if *content != thing.content => {
                 let (native, is) = (&thing.object.native, &thing.content);
                 return Err(format!("O4: the content of {native} is {is:?} and should be {content:?}"));
@@ -315,7 +315,7 @@ pub fn o8_no_call_for(done: &[Done], kind: Kind, name: &str) -> Result<(), Strin
     }
 }
 
-/// O11: what belongs to nobody, or to another owner, is as it was.
+/// O11: objects of no owner, or of another one, are unchanged.
 pub fn o11_foreign_objects_untouched(
     before: &[(String, Thing)],
     now: &[(String, Thing)],

@@ -452,8 +452,8 @@ fn a_change_that_outlives_its_writer_lets_go_of_a_lock_whose_file_was_replaced()
     runtime.block_on(async {
         let ledger = Ledger::new(pool, owner, String::new());
         let mut writing = driver.write_ledger(&ledger);
-        let nobody = &mut std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(writing.as_mut().poll(nobody).is_pending(), "it waits for the reader");
+        let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(writing.as_mut().poll(context).is_pending(), "it waits for the reader");
     });
     drop((lock, driver));
     assert_eq!(exclusive(&replaced), Err(Errno::AGAIN), "the change keeps the lock");

@@ -14,7 +14,7 @@ use crate::rig::{HEAD, join, snapshot, specs, volume};
 
 use super::changes::{clients_write, foreign};
 
-/// Changes of what is there that cannot be made.
+/// Changes of existing objects that cannot be made.
 fn changes() -> Vec<Chapter> {
     let copy = "size: 2Mi, source: {snapshot: monday}";
     vec![
@@ -121,7 +121,7 @@ fn readings() -> Vec<Chapter> {
     ]
 }
 
-/// What cannot be undone, and nobody says yes.
+/// Irreversible steps that no person confirms.
 fn unconfirmed() -> Vec<Chapter> {
     let gone = "size: 1Mi, onRemove: Delete";
     let no = || Manner { yes: false, ..Manner::default() };
