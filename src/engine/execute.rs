@@ -155,7 +155,10 @@ fn leave_steps(
         {
             tracing::error!(backend = %name, %error, "what its steps did could not be recorded in the store");
         }
-        let EndpointEnd { mut report, .. } = end;
+        let EndpointEnd { mut report, store_error, .. } = end;
+        if let Some(error) = store_error {
+            tracing::error!(backend = %name, %error, "its steps ended because the store failed");
+        }
         report.failed.retain(|(_, error)| !is_answer(error));
         background.steps_ended(&name, Some((Arc::clone(&execution.setup.reading), report)));
     });

@@ -498,7 +498,9 @@ impl Background {
                 continue;
             }
             let is_seen = report.world.get(&name).and_then(Observation::observed).is_some();
-            if report.written.contains(&name) {
+            // Steps that this pass left have ended already.
+            let has_changed = report.busy.contains(&name) && matches!(backend.doing, Doing::Ended(None));
+            if has_changed || report.written.contains(&name) {
                 backend.last = None;
             } else if is_seen {
                 let suspensions = report.on_pools.remove(&name).unwrap_or_default();
@@ -566,5 +568,26 @@ impl Background {
         }
         // Releasing a lock may block.
         drop(closed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Capabilities;
+    use crate::model::fixtures::name;
+
+    #[tokio::test]
+    async fn what_a_backend_showed_is_not_kept_if_the_steps_that_were_left_have_ended_meanwhile() {
+        let (background, slow) = (Background::default(), name("slow"));
+        let view = || Observation::Seen { capabilities: Capabilities::everything(), observed: Observed::nothing() };
+        let report =
+            || Report { world: [(slow.clone(), view())].into(), busy: [slow.clone()].into(), ..Report::default() };
+        background.begin(&slow, CancellationToken::new());
+        background.keep(&mut report(), |_| true);
+        assert!(background.last(&slow).is_some(), "they still run");
+        background.steps_ended(&slow, None);
+        background.keep(&mut report(), |_| true);
+        assert!(background.last(&slow).is_none(), "they have changed it");
     }
 }
