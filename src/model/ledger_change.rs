@@ -14,6 +14,7 @@
 //! creating/UID             LedgerEntry
 //! ```
 
+use std::cell::LazyCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -119,34 +120,40 @@ impl Ledger {
         })
     }
 
-    /// Returns the part of this ledger that a commit changes: the keys that it has, with their present values. `None` if this version
-    /// does not know one of them.
-    pub fn excerpt(&self, commit: &LedgerCommit) -> Option<Ledger> {
-        let Ledger { pool, owner, stack, serial, .. } = self;
-        let mut part = Ledger { serial: *serial, ..Ledger::new(pool.clone(), owner.clone(), stack.clone()) };
-        let mut removed = BTreeSet::new();
-        for LedgerChange { key, value: _ } in &commit.changes {
-            let (of, name) = key.split_once('/').unwrap_or((key, ""));
-            match of {
-                STACK => {}
-                READING => part.reading.clone_from(&self.reading),
-                COMPLETE => copy(&self.complete, &mut part.complete, name.parse().ok()?),
-                LEAVING => copy_key(&self.leaving, &mut part.leaving, name.parse().ok()?),
-                DESTROYING => copy_key(&self.destroying, &mut part.destroying, name.parse().ok()?),
-                WAITING => copy_key(&self.waiting, &mut part.waiting, name.parse().ok()?),
-                COPIES => copy_key(&self.copies, &mut part.copies, name.parse().ok()?),
-                TOMBSTONES => copy(&self.tombstones, &mut part.tombstones, name.parse().ok()?),
-                CREATING => copy(&self.creating, &mut part.creating, name.parse().ok()?),
-                RENAMING => copy(&self.renaming, &mut part.renaming, name.parse().ok()?),
-                REMOVALS => drop(removed.insert(name.parse::<Uid>().ok()?)),
-                NEXT => copy(&self.next, &mut part.next, name.to_owned()),
-                APPROVALS => part.approvals.clone_from(&self.approvals),
-                SPENT => copy_key(&self.spent, &mut part.spent, name.to_owned()),
-                _ => return None,
+    /// Returns the commit that turns this ledger back into what it is now, after the given one. `None` if this version does not know one of
+    /// its keys.
+    pub fn undo(&self, commit: &LedgerCommit) -> Option<LedgerCommit> {
+        let uid = |key: &str| key.strip_prefix(REMOVALS)?.strip_prefix('/')?.parse::<Uid>().ok();
+        let removed: BTreeSet<Uid> = commit.changes.iter().filter_map(|change| uid(&change.key)).collect();
+        let removals = by_uid(self.removals.iter().filter(|removal| removed.contains(&removal.uid)));
+        let approvals = LazyCell::new(|| approval_keys(&self.approvals));
+        let value = |key: &str| {
+            let (part, name) = key.split_once('/').unwrap_or((key, ""));
+            let uid = || name.parse::<Uid>().ok();
+            match part {
+                STACK => write(Some(&self.stack)),
+                READING => write(self.reading.as_ref()),
+                COMPLETE => write(self.complete.get(&uid()?)),
+                LEAVING => write(self.leaving.contains(&uid()?).then_some(&())),
+                DESTROYING => write(self.destroying.contains(&uid()?).then_some(&())),
+                WAITING => write(self.waiting.contains(&uid()?).then_some(&())),
+                COPIES => write(self.copies.contains(&uid()?).then_some(&())),
+                TOMBSTONES => write(self.tombstones.get(&uid()?)),
+                CREATING => write(self.creating.get(&uid()?)),
+                RENAMING => write(self.renaming.get(&uid()?)),
+                REMOVALS => write(removals.get(&uid()?)),
+                NEXT => write(self.next.get(name)),
+                APPROVALS => write(approvals.contains(name).then_some(&())),
+                SPENT => write(self.spent.contains(name).then_some(&())),
+                _ => None,
             }
-        }
-        part.removals.extend(self.removals.iter().filter(|removal| removed.contains(&removal.uid)).cloned());
-        Some(part)
+        };
+        let changes = commit
+            .changes
+            .iter()
+            .map(|LedgerChange { key, value: _ }| Some(LedgerChange { key: key.clone(), value: value(key)? }));
+        let (pool, owner) = (self.pool.clone(), self.owner.clone());
+        Some(LedgerCommit { pool, owner, from: commit.to, to: self.serial, changes: changes.collect::<Option<_>>()? })
     }
 
     /// Makes the changes of a commit.
@@ -245,7 +252,7 @@ impl Changes {
     }
 }
 
-fn by_uid(removals: &[Removal]) -> BTreeMap<Uid, Vec<&Removal>> {
+fn by_uid<'r>(removals: impl IntoIterator<Item = &'r Removal>) -> BTreeMap<Uid, Vec<&'r Removal>> {
     let mut by_uid: BTreeMap<Uid, Vec<&Removal>> = BTreeMap::new();
     for removal in removals {
         by_uid.entry(removal.uid).or_default().push(removal);
@@ -262,16 +269,9 @@ fn approval_keys(approvals: &[ApprovalSet]) -> BTreeSet<String> {
     approvals.iter().flat_map(keys).collect()
 }
 
-fn copy<K: Ord, V: Clone>(from: &BTreeMap<K, V>, to: &mut BTreeMap<K, V>, key: K) {
-    if let Some(value) = from.get(&key) {
-        to.insert(key, value.clone());
-    }
-}
-
-fn copy_key<K: Ord>(from: &BTreeSet<K>, to: &mut BTreeSet<K>, key: K) {
-    if from.contains(&key) {
-        to.insert(key);
-    }
+/// Returns the new value of a key: `Some(None)` if it has none.
+fn write<T: Serialize>(value: Option<&T>) -> Option<Option<String>> {
+    value.map(|value| serde_json::to_string(value).ok()).map_or(Some(None), |json| json.map(Some))
 }
 
 fn read<T: DeserializeOwned>(value: &str) -> Option<T> {
@@ -373,13 +373,12 @@ mod tests {
             assert_eq!(commit.changes.is_empty(), before.serial == after.serial);
             let keys: BTreeSet<&str> = commit.changes.iter().map(|change| change.key.as_str()).collect();
             assert_eq!(keys.len(), commit.changes.len(), "each key once");
-            // What is changed can be changed back, with the part of the ledger alone.
-            let part = before.excerpt(&commit).unwrap();
-            let mut changed = part.clone();
-            changed.apply(&commit).unwrap();
+            // What is changed can be changed back.
             let mut back = after.clone();
-            back.apply(&part.commit_from(&changed).unwrap()).unwrap();
+            back.apply(&before.undo(&commit).unwrap()).unwrap();
             assert_eq!(sorted(back), sorted(before.clone()));
+            // What is there already has the values of the commit.
+            assert_eq!(after.undo(&commit).unwrap().changes, commit.changes);
         }
     }
 
@@ -406,6 +405,6 @@ mod tests {
         let mut commit = full(2).commit_from(&empty()).unwrap();
         commit.changes.push(LedgerChange { key: "colour/aaaaaaaa".to_owned(), value: Some("1".to_owned()) });
         assert_eq!(empty().apply(&commit), Err("colour/aaaaaaaa".to_owned()));
-        assert_eq!(empty().excerpt(&commit), None);
+        assert_eq!(empty().undo(&commit), None);
     }
 }

@@ -61,22 +61,21 @@ impl Copies {
         if newest.pool != commit.pool || commit.to <= commit.from {
             return false;
         }
-        // The change is made of an excerpt first: one that cannot be read changes nothing. Excerpts, which may be as large as the ledger, are
-        // gone before the ledger grows.
-        let undo = {
-            let Some(before) = newest.excerpt(commit) else { return false };
-            let mut after = before.clone();
-            if after.apply(commit).is_err() {
-                return false;
-            }
-            if newest.serial == commit.to {
-                return after == before;
-            }
-            before.commit_from(&after)
-        };
-        let (true, Some(undo)) = (newest.serial == commit.from, undo) else { return false };
-        let changed = Arc::make_mut(newest).apply(commit).is_ok();
-        self.older = Some(OlderCopy::Undo(undo));
+        let Some(undo) = newest.undo(commit) else { return false };
+        if newest.serial == commit.to {
+            return undo.changes == commit.changes;
+        }
+        if newest.serial != commit.from {
+            return false;
+        }
+        let newest = Arc::make_mut(newest);
+        let changed = newest.apply(commit).is_ok();
+        if changed {
+            self.older = Some(OlderCopy::Undo(undo));
+        } else {
+            // A change that cannot be read changes nothing. What was there can be read.
+            let _ = newest.apply(&undo);
+        }
         changed
     }
 
