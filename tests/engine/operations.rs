@@ -1,12 +1,12 @@
 //! What people decide by hand, and what holds when somebody meddled: on the simulator, with crashes in between.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod rig;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::rig::spy::{Spy, spied};
+use crate::rig::{self, Doom, HEAD, Point, Pools, Rig, join, objects, run, snapshot, specs, volume, volumes_from};
 use kiln::driver::PoolMetadata;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimObject, SimWorld};
@@ -21,8 +21,6 @@ use kiln::model::{
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
-use rig::spy::{Spy, spied};
-use rig::{Doom, HEAD, Point, Pools, Rig, join, objects, run, snapshot, specs, volume, volumes_from};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()

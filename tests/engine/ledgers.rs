@@ -1,11 +1,11 @@
 //! What the ledger and the store remember of a pool, and what they must not: on the simulator, with calls that fail or are beaten to it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod rig;
-
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
+use crate::rig::spy::{Lie, Meanwhile, Spy, spied};
+use crate::rig::{HEAD, Point, Rig, held, join, once, run, snapshot, specs, volume, volumes_from};
 use kiln::driver::Driver;
 use kiln::driver::sim::{Fault, FaultRates, SimDriver, SimEffect, SimObject};
 use kiln::engine::{Connect, OperationError, Setup, adopt_owner, forget_backend};
@@ -14,8 +14,6 @@ use kiln::model::{
 };
 use kiln::plan::HeldReason;
 use kiln::store::Store;
-use rig::spy::{Lie, Meanwhile, Spy, spied};
-use rig::{HEAD, Point, Rig, held, join, once, run, snapshot, specs, volume, volumes_from};
 
 fn pool() -> Name {
     "pool".parse().unwrap()

@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod rig;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::rig::spy::{Lie, Spy, spied};
+use crate::rig::{self, HEAD, Point, Rig, held, join, once, run, snapshot, specs, volume};
 use kiln::driver::sim::{FaultRates, SimEffect, SimObject};
 use kiln::engine::{OperationError, adopt_owner, forget_backend, forget_object};
 use kiln::model::{
@@ -16,8 +16,6 @@ use kiln::model::{
 use kiln::plan::{HeldReason, Observation};
 use kiln::report::{Commands, HeldView, backend_status, fold};
 use kiln::store::{Batch, Store};
-use rig::spy::{Lie, Spy, spied};
-use rig::{HEAD, Point, Rig, held, join, once, run, snapshot, specs, volume};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()

@@ -2,11 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod rig;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use crate::rig::{self, HEAD, Person, Rig, held, join, run, snapshot, specs, volume};
 use kiln::driver::sim::{FaultRates, SimDriver, SimObject, SimWorld};
 use kiln::driver::{Driver, StepContext};
 use kiln::engine::{
@@ -18,7 +17,6 @@ use kiln::model::{
     Reason, Size, SnapshotAbility, Step, TrashAbility, Uid,
 };
 use kiln::plan::HeldReason;
-use rig::{HEAD, Person, Rig, held, join, run, snapshot, specs, volume};
 
 const MIB: Size = Size(1 << 20);
 

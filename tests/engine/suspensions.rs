@@ -1,12 +1,12 @@
 //! Suspensions as records on the pools: none is lost with a store, none is missed that another process writes, and a resume wins.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod rig;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::rig::spy::{Meanwhile, Spy, spied};
+use crate::rig::{self, Doom, Pools, Rig, Turned, held, join, once, run, snapshot, volume};
 use kiln::driver::PoolMetadata as _;
 use kiln::driver::sim::{FaultRates, SimDriver, SimWorld};
 use kiln::engine::{
@@ -16,8 +16,6 @@ use kiln::engine::{
 use kiln::model::{Capabilities, Kind, NotAllowed, ObjectId, Reading, Seconds, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
 use kiln::store::{Batch, MemoryStore, Store};
-use rig::spy::{Meanwhile, Spy, spied};
-use rig::{Doom, Pools, Rig, Turned, held, join, once, run, snapshot, volume};
 
 fn object(kind: Kind, name: &str) -> Option<ObjectId> {
     Some(ObjectId::new(kind, &name.parse().unwrap()))

@@ -1,14 +1,12 @@
 //! A host's clock that is wrong, or was: what it stamped counts no longer than it should, and a single run does not destroy by it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod rig;
-
 use std::sync::atomic::Ordering;
 
+use crate::rig::{HEAD, Rig, run, specs, volume};
 use kiln::engine::{OperationError, Purge, Report, trash_purge, trash_purge_list};
 use kiln::model::{Kind, Reading};
 use kiln::plan::HeldReason;
-use rig::{HEAD, Rig, run, specs, volume};
 
 const DAY: u64 = 86_400;
 const YEAR: u64 = 365 * DAY;

@@ -1,10 +1,8 @@
 //! What a plan asks a backend about more closely: a listing does not show who has an object open.
 
-mod rig;
-
+use crate::rig::{Rig, join, run, snapshot, volume};
 use kiln::model::{Capabilities, Reading, SnapshotAbility};
 use kiln::plan::HeldReason;
-use rig::{Rig, join, run, snapshot, volume};
 
 async fn held(rig: &Rig, declared: &Reading) -> Vec<(String, HeldReason)> {
     let plan = rig.overview(declared).await.plan;

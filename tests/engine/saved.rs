@@ -1,12 +1,10 @@
 //! Saved plans on a world that moved: each is refused, and says what changed. `tests/sweep.rs` applies them again after crashes.
 
-mod rig;
-
 use std::sync::{Arc, Mutex};
 
+use crate::rig::{HEAD, Person, Rig, run, same_objects, specs, volume};
 use kiln::engine::{Options, reconcile_once};
 use kiln::plan::Saved;
-use rig::{HEAD, Person, Rig, run, same_objects, specs, volume};
 
 /// Applies a saved plan; what it says when it is refused.
 async fn apply_saved(rig: &Rig, saved: &Saved) -> Vec<String> {
