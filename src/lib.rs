@@ -71,6 +71,7 @@
 //!     store: Some(Arc::new(MemoryStore::new())),
 //!     connect: Arc::new(Drivers),
 //!     clock: Arc::new(SystemClock),
+//!     jobs: Arc::default(),
 //! };
 //! # let runtime = tokio::runtime::Runtime::new().unwrap();
 //! # let report = runtime.block_on(async {

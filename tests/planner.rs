@@ -413,6 +413,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         HeldReason::HalfRestored => objects(scene).any(|(_, o)| o.tags.restoring.is_some()),
         HeldReason::SourceBroken => scene.reading.broken || scene.reading.unconfirmed,
         HeldReason::Suspended => !scene.suspended.is_empty(),
+        HeldReason::Progressing => !scene.running.is_empty(),
         HeldReason::Unobserved => !plan.unobserved.is_empty(),
         HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, Observation::LockedBy { .. })),
         HeldReason::PoolFull => scene.world.values().any(

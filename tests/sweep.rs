@@ -61,7 +61,10 @@ const NO_TRASH: &str = "there is no trash; what is withdrawn with `onRemove: Det
 const UNSEEN: &str = "only what was made there is seen";
 
 /// What nothing is held for, and why.
-const NEVER_HELD: &[(HeldReason, &str)] = &[(HeldReason::OpenExport, "no export is planned yet")];
+const NEVER_HELD: &[(HeldReason, &str)] = &[
+    (HeldReason::OpenExport, "no export is planned yet"),
+    (HeldReason::Progressing, "only passes of the daemon leave steps that still run"),
+];
 
 /// The cases to try beside the sample, or instead of it.
 fn known(is_generated: bool) -> (bool, String) {

@@ -349,7 +349,7 @@ impl Context {
 
     /// Returns a setup with this store.
     pub(crate) fn setup(&self, reading: Arc<Reading>, store: Option<Arc<dyn Store>>) -> Setup {
-        Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) }
+        Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock), jobs: Arc::default() }
     }
 
     /// Returns the directory of the store.

@@ -157,6 +157,9 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &C
     for slow in &daemon.slow_backends {
         field("slow", format!("backend/{}, since {}", slow.backend, slow.since));
     }
+    for job in &daemon.jobs {
+        field("copying", format!("{}: {}, since {}", job.object, job.progress, job.since));
+    }
     for retry in &daemon.retries {
         let (kind, name) = (retry.kind.as_lower(), &retry.name);
         field(

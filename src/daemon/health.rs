@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::api::protocol::{BreakerView, DaemonView, RunningView, SlowView, VERSION};
+use super::api::protocol::{BreakerView, DaemonView, JobView, RunningView, SlowView, VERSION};
 use super::reconciler::Reconciler;
 use crate::manifest::problem_views;
 use crate::model::Name;
-use crate::plan::Retry;
+use crate::plan::{Retry, RunningStep};
 use crate::text::rfc3339;
 
 /// Reading the manifests takes less than a second. After this long their file system hangs.
@@ -75,6 +75,14 @@ impl Reconciler {
             since: rfc3339(now.saturating_sub(waited.as_secs())),
         };
         let slow_backends = self.background.waiting().into_iter().map(slow).collect();
+        let job = |running: RunningStep| JobView {
+            object: running.step.identity.id(),
+            progress: running.progress(),
+            done: running.done,
+            total: running.total,
+            since: rfc3339(running.since),
+        };
+        let jobs = self.jobs.running().into_iter().map(job).collect();
         let ready = self.unready().is_none();
         let known = self.known();
         DaemonView {
@@ -97,6 +105,7 @@ impl Reconciler {
             retries,
             open_breakers,
             slow_backends,
+            jobs,
         }
     }
 }

@@ -15,8 +15,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::api::protocol::PassEnding;
-use crate::model::{Capacity, Place, Resource, Specs, Verb};
-use crate::plan::{Plan, World};
+use crate::model::{Capacity, Name, Place, Resource, Specs, Verb};
+use crate::plan::{Plan, RunningStep, World};
 use crate::report::Orphan;
 
 type MetricLabels = Vec<(&'static str, String)>;
@@ -42,6 +42,7 @@ pub(super) struct Metrics {
     drifted: Gauge,
     pending_steps: Gauges,
     retrying: Gauge,
+    jobs: Gauges,
     pending_intents: Gauge,
     orphans: Gauges,
     orphaned_bytes: Gauges,
@@ -98,6 +99,7 @@ impl Metrics {
             drifted: add(r, "drifted", "Fields that something other than Kiln changed", Gauge::default()),
             pending_steps: add(r, "pending_steps", "Pending steps of the last plan, by action", Gauges::default()),
             retrying: add(r, "retrying", "Objects whose last step failed and is to be retried", Gauge::default()),
+            jobs: add(r, "jobs", "Copies that go on without their pass, by backend", Gauges::default()),
             pending_intents: add(r, "pending_intents", "Steps whose result is not known", Gauge::default()),
             orphans: add(r, "orphans", "Orphans that take up space, by reason", Gauges::default()),
             orphaned_bytes: bytes(r, "orphaned", "Space that orphans take up, by reason"),
@@ -160,6 +162,12 @@ impl Metrics {
     pub(super) fn waiting(&self, retrying: usize, intents: usize) {
         self.retrying.set(retrying as i64);
         self.pending_intents.set(intents as i64);
+    }
+
+    /// Sets the number of copies that go on without their pass.
+    pub(super) fn jobs(&self, specs: &Specs, running: &[RunningStep]) {
+        let on = |name: &Name| running.iter().filter(|running| running.step.backend() == Some(name)).count();
+        set(&self.jobs, "backend", specs.backends.keys().map(|name| (name.as_str(), on(name))));
     }
 
     /// Sets the gauges of what a pass observed and planned, and of the steps that are pending.

@@ -324,6 +324,7 @@ impl Reconciler {
                 && report.postponed == 0
                 && options.only.is_empty()
                 && self.background.waiting().is_empty()
+                && self.jobs.running().is_empty()
             {
                 let (content, revision) = (manifests.content.clone(), manifests.reading.revision.clone());
                 known.applied = Some(AppliedContent { content, revision });
@@ -336,6 +337,7 @@ impl Reconciler {
             (known.failures.next(&on_busy), postponed)
         };
         self.count_steps(report);
+        self.metrics.jobs(specs, &self.jobs.running());
         let intents = self.config.store.intents().map_or(0, |intents| intents.len());
         self.metrics.waiting(self.known().failures.all().count(), intents);
         if options.only.is_empty() {
@@ -350,6 +352,7 @@ impl Reconciler {
                 journal: Vec::new(),
                 plan: plan.clone(),
                 retries: Vec::new(),
+                running: Vec::new(),
             };
             let orphans = crate::report::orphans(&overview, &manifests.reading);
             self.metrics.observed(specs, &overview.world, &overview.plan, &pending, &orphans);

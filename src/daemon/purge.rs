@@ -132,7 +132,10 @@ impl<'a> Concerned<'a> {
         let held = || plan().flat_map(|plan| &plan.held);
         let uids = steps().map(|id| id.uid).chain(held().filter_map(|held| held.uid));
         // The purge observes only what it destroys, not the volumes whose restore needs it.
-        let uids = uids.chain(engine::sources_of_restores(&report.world).into_keys()).collect();
+        let uids = uids.chain(engine::sources_of_restores(&report.world).into_keys());
+        let copied = report.running.iter().filter_map(|running| running.source()).map(|source| source.uid);
+        let made = report.running.iter().map(|running| running.step.identity.uid);
+        let uids = uids.chain(copied).chain(made).collect();
         let names = steps().map(|id| (id.kind, &id.name)).chain(held().map(|held| (held.kind, &held.name))).collect();
         Self { uids, names, blockers: Blockers::in_world(&report.world) }
     }

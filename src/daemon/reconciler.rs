@@ -18,7 +18,7 @@ use super::probe::Probe;
 use super::schedule::After;
 use super::state::{Certainty, DaemonState};
 use crate::driver::has_writer;
-use crate::engine::{Background, Clock, Connect, Setup};
+use crate::engine::{Background, Clock, Connect, Jobs, Setup};
 use crate::manifest::{Allowed, Limits, ManifestState, Reader, Source, checkout_in_progress};
 use crate::model::{BackendSpec, DriverError, Name, Reading};
 use crate::report::Commands;
@@ -65,6 +65,8 @@ pub(super) struct Reconciler {
     turn: tokio::sync::Mutex<()>,
     /// The calls that passes of the loop do not wait for.
     pub(super) background: Arc<Background>,
+    /// The copies that passes of the loop do not wait for.
+    pub(super) jobs: Arc<Jobs>,
     known: Mutex<DaemonState>,
     /// Numbers the reads of the manifests.
     read_count: AtomicU64,
@@ -127,6 +129,7 @@ impl Reconciler {
             metrics,
             turn: tokio::sync::Mutex::default(),
             background: Arc::default(),
+            jobs: Arc::default(),
             known: Mutex::default(),
             read_count: AtomicU64::new(0),
             dirty: Arc::default(),
@@ -270,6 +273,7 @@ impl Reconciler {
             store: Some(Arc::clone(&self.config.store)),
             connect: Arc::clone(&self.connect),
             clock: Arc::clone(&self.config.clock),
+            jobs: Arc::clone(&self.jobs),
         }
     }
 

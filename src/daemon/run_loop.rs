@@ -196,6 +196,7 @@ impl RunLoop {
                 () = self.reconciler.dirty.notified() => self.schedule.changed(Instant::now()),
                 () = self.reconciler.wake.notified() => self.schedule.want(Instant::now()),
                 () = self.reconciler.background.ended.notified() => self.schedule.answered(Instant::now()),
+                () = self.reconciler.jobs.ended.notified() => self.schedule.answered(Instant::now()),
                 _ = tick.tick() => self.tick(),
                 () = until(due) => self.begin(),
             }
@@ -281,8 +282,13 @@ impl RunLoop {
                 }
             }
         };
+        let idle = async {
+            let turn = self.reconciler.turn().await;
+            self.reconciler.jobs.wait(|_| true).await;
+            turn
+        };
         tokio::select! {
-            _turn = self.reconciler.turn() => tracing::info!("ended"),
+            _turn = idle => tracing::info!("ended"),
             signal = again => tracing::warn!("{signal} again: ended at once; the next run observes the effects of the running steps"),
             () = tokio::time::sleep(GRACE) => {
                 tracing::warn!("steps still run after {} s: ended without them; the next run observes their effects", GRACE.as_secs());

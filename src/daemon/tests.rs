@@ -2,6 +2,7 @@
 
 mod guards;
 mod independence;
+mod jobs;
 mod left_behind;
 
 use std::fs;

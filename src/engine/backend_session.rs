@@ -13,7 +13,7 @@ use crate::model::{
     Scope, Suspension,
 };
 
-use super::setup::Connect;
+use super::connect::Connect;
 use super::span::backend_span;
 
 /// How often an observation that failed with a transient error is tried. Three tries within a second survive a short disturbance, and an

@@ -132,6 +132,17 @@ pub(super) fn not_observed(step: &Step) -> DriverError {
     DriverError::unknown(ErrorKind::Conflict, message)
 }
 
+/// The error of an observation that shows another pool than the one that steps were made on.
+pub(super) fn pool_replaced() -> DriverError {
+    DriverError::before(ErrorKind::Unreachable, "its pool was replaced while steps were made")
+}
+
+/// Returns the addresses of the objects that a step concerns: its own, and those of the snapshots that move inside of it.
+pub(super) fn concerned(step: &Step) -> impl Iterator<Item = Address> {
+    let inner = step.action.with().iter().map(|inner| Address::inside(&step.native, &inner.native));
+    inner.chain([step.address()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

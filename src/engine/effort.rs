@@ -69,6 +69,7 @@ async fn comparisons(count: usize) -> BTreeMap<&'static str, usize> {
         store: Some(Arc::clone(&store)),
         connect: Arc::new(One(Arc::clone(&world))),
         clock: Arc::new(Fixed(1_800_000_000 + now)),
+        jobs: Arc::default(),
     };
     let (pool, old): (Name, crate::model::Owner) = ("pool".parse().unwrap(), "old".parse().unwrap());
     let apply = async |setup: Setup| reconcile_once(&setup, &Options::default(), Arc::new(Yes)).await.unwrap();
@@ -106,6 +107,7 @@ async fn restore_comparisons(count: usize) -> usize {
         store: Some(Arc::clone(&store)),
         connect: Arc::new(One(Arc::clone(&world))),
         clock: Arc::new(Fixed(1_800_000_000)),
+        jobs: Arc::default(),
     };
     let head = "apiVersion: kiln/v1\nkind:";
     // The last volume of an owner is not removed.

@@ -1,6 +1,6 @@
 //! What an execution does on one endpoint.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{Absence, DriverError, Endpoint, ErrorKind, Scope, Step, Uid};
@@ -12,7 +12,7 @@ use super::execution::Execution;
 use super::ledger::{self, SharedLedger};
 use super::queue::{BackendSlots, Mail};
 use super::report::Report;
-use super::scheduler::Scheduler;
+use super::scheduler::{Ended, Scheduler};
 
 /// Executes the steps of one endpoint: prepares it, announces removals in its ledger, runs the steps and enters what was done. It waits for
 /// other endpoints only where a step depends on one of theirs.
@@ -53,15 +53,19 @@ impl EndpointRun {
         if let Err(error) = &prepared {
             self.execution.event(Event::note(format!("nothing is done on {}: {error}", self.endpoint)));
         }
-        let slots = prepared.and_then(|()| self.backend.as_ref().map(BackendSlots::new).ok_or(DriverError::not_open()));
+        let slots = prepared.and_then(|()| self.slots());
         let (execution, ledger) = (Arc::clone(&self.execution), &mut self.ledger);
         let scheduler = Scheduler::new(execution, &self.endpoint, slots, ledger, self.mail, &mut report);
         let store_error = match scheduler.run().await {
-            Ok(not_done) => {
+            Ok(Ended { untouched, left }) => {
+                if let (Some(backend), Some(left)) = (&self.backend, left) {
+                    let used_up: BTreeMap<usize, String> = announced.used_up.iter().cloned().collect();
+                    left.become_jobs(Arc::clone(&self.execution), backend, used_up);
+                }
                 let steps = self.execution.steps();
                 let ledger = self.ledger.as_mut();
                 if let (Some(backend), Some(ledger)) = (&self.backend, ledger)
-                    && take_back(backend, ledger, steps, &announced, &not_done)
+                    && take_back(backend, ledger, steps, &announced, &untouched)
                     && let Err(error) = backend.write_ledger(ledger).await
                 {
                     let name = &self.endpoint;
@@ -72,6 +76,17 @@ impl EndpointRun {
             Err(error) => Some(error),
         };
         EndpointEnd { endpoint: self.endpoint, backend: self.backend, ledger: self.ledger, report, store_error }
+    }
+
+    /// The calls that the backend takes.
+    fn slots(&self) -> Result<BackendSlots, DriverError> {
+        let backend = self.backend.as_ref().ok_or_else(DriverError::not_open)?;
+        // Whoever waits for the steps has asked for them: they do not wait for those of others.
+        let jobs = match self.execution.may_leave {
+            true => self.execution.setup.jobs.count(&backend.spec.meta.name),
+            false => 0,
+        };
+        Ok(BackendSlots::new(backend, jobs))
     }
 
     /// The steps on this endpoint, with their indexes in the plan.

@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use super::endpoint_run::{EndpointEnd, EndpointRun};
 use super::event::Reporter;
 use super::execution::Execution;
-use super::observe::{Background, LEAVE_AFTER, LONGEST};
+use super::observe::{Background, HAND_OVER, LEAVE_AFTER, LONGEST};
 use super::options::Options;
 use super::queue::Mail;
 use super::reconcile::is_answer;
@@ -28,7 +28,8 @@ use super::suspensions::StepSuspensions;
 
 impl Session<'_> {
     /// Executes the steps of a plan, on all endpoints at the same time: see [`EndpointRun`]. Ledgers that changed are written also where
-    /// there is no step. If another pass is due, steps that still run go on without this session, and their backends are busy.
+    /// there is no step. If another pass is due, steps that copy data become jobs; others that still run go on without this session, and their
+    /// backends are busy.
     ///
     /// # Errors
     /// If the store fails.
@@ -46,7 +47,8 @@ impl Session<'_> {
         }
         let suspensions = if options.by_name { StepSuspensions::nothing() } else { self.step_suspensions(&plan.steps) };
         let (setup, plan, stop) = (self.setup.clone(), Arc::clone(plan), options.stop.child_token());
-        let execution = Arc::new(Execution::new(setup, store, plan, suspensions, stop, reporter));
+        let may_leave = self.wait.is_some();
+        let execution = Arc::new(Execution::new(setup, store, plan, suspensions, stop, may_leave, reporter));
         let mut tasks = JoinSet::new();
         let mut running = BTreeMap::new();
         for run in self.runs(&execution) {
@@ -67,6 +69,8 @@ impl Session<'_> {
                     };
                     // Whichever comes first.
                     let _ = tokio::time::timeout(LONGEST, due).await;
+                    execution.leave();
+                    tokio::time::sleep(HAND_OVER).await;
                 }
             }
         };

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::Step;
+use crate::model::{DriverError, Step};
 use crate::plan::Plan;
 use crate::store::Store;
 
 use super::event::{Event, Reporter};
 use super::setup::Setup;
+use super::step_task::TaskMessage;
 use super::suspensions::StepSuspensions;
 
 /// One execution of a plan's steps.
@@ -21,6 +22,12 @@ pub(super) struct Execution {
     pub suspensions: StepSuspensions,
     /// Cancelled when the pass is stopped and when the store fails: no further call is made, not even for intents that are written.
     pub stop: CancellationToken,
+    /// Whether the pass may go on without what still runs.
+    pub may_leave: bool,
+    /// Cancelled when the pass goes on without what still runs: steps that copy data become jobs.
+    pub left: CancellationToken,
+    /// Cancelled with either of them: no call that copies data is made any more.
+    pub stop_copies: CancellationToken,
     reporter: Mutex<Arc<dyn Reporter>>,
 }
 
@@ -31,9 +38,17 @@ impl Execution {
         plan: Arc<Plan>,
         suspensions: StepSuspensions,
         stop: CancellationToken,
+        may_leave: bool,
         reporter: Arc<dyn Reporter>,
     ) -> Self {
-        Self { setup, store, plan, suspensions, stop, reporter: Mutex::new(reporter) }
+        let (left, stop_copies) = (CancellationToken::new(), stop.child_token());
+        Self { setup, store, plan, suspensions, stop, may_leave, left, stop_copies, reporter: Mutex::new(reporter) }
+    }
+
+    /// The pass goes on without what still runs.
+    pub(super) fn leave(&self) {
+        self.left.cancel();
+        self.stop_copies.cancel();
     }
 
     /// The steps of the plan, on all endpoints.
@@ -49,6 +64,20 @@ impl Execution {
     /// The revision of the manifests that the steps follow from.
     pub(super) fn revision(&self) -> &str {
         &self.setup.reading.revision
+    }
+
+    /// Reports what the task of a step sent.
+    pub(super) fn report(&self, message: TaskMessage) {
+        let object = |index: usize| (&self.steps()[index]).into();
+        self.event(match message {
+            TaskMessage::Begun(step) => Event::Started { step, object: object(step) },
+            TaskMessage::Progress(step, done, total) => Event::Progress { step, done, total },
+            TaskMessage::Retrying(step, error, millis) => {
+                let DriverError { kind: error, message, .. } = error;
+                Event::Retrying { step, object: object(step), error, message, millis }
+            }
+            TaskMessage::Called(_) => return,
+        });
     }
 
     /// Reports an event, one at a time.

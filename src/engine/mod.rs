@@ -8,7 +8,8 @@
 //!   ├─ session_ledgers ── settles the ledgers from what was observed
 //!   ├─ execute ── endpoint_run, for each endpoint ── announces removals in its ledger
 //!   │               └─ scheduler ── step_task ── intent, driver call with retries, outcome
-//!   │                    └─ verify ── observes what was touched, enters it in ledger and store
+//!   │                    ├─ verify ── observes what was touched, enters it in ledger and store
+//!   │                    └─ jobs ── copies that go on when the pass leaves
 //!   └─ record ── what was observed, for the next pass
 //! ```
 //!
@@ -18,6 +19,7 @@
 mod backend_session;
 mod blockers;
 mod clock;
+mod connect;
 mod effect;
 #[cfg(test)]
 mod effort;
@@ -26,6 +28,8 @@ mod event;
 mod execute;
 mod execution;
 mod foreign;
+mod job_tasks;
+mod jobs;
 mod ledger;
 mod lost;
 mod observe;
@@ -51,8 +55,10 @@ mod writers;
 
 pub use blockers::Blockers;
 pub use clock::{Clock, SystemClock};
+pub use connect::Connect;
 pub use event::{Confirmation, Event, Reporter, StepObject};
 pub use foreign::with_content;
+pub use jobs::Jobs;
 pub use observe::{Background, Wait};
 pub use open_pass::OpenPass;
 pub use operations::{
@@ -64,6 +70,6 @@ pub use options::Options;
 pub use overview::{JOURNAL_SHOWN, overview, overview_while};
 pub use reconcile::{reconcile, reconcile_once};
 pub use report::Report;
-pub use setup::{Connect, Setup};
+pub use setup::Setup;
 pub use span::pass_span;
 pub use writers::writers;

@@ -15,15 +15,16 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::model::{
-    Address, BackendSpec, DriverError, DriverFix, ErrorKind, Kind, Name, Observed, Owner, Place, Reading, Records,
-    Scope, Step, Suspension,
+    Address, BackendSpec, DriverError, DriverFix, ErrorKind, IntentId, Kind, Name, Observed, Owner, Place, Reading,
+    Records, Scope, Step, Suspension,
 };
-use crate::plan::{Observation, Plan, World, objects_to_observe};
+use crate::plan::{Observation, Plan, RunningStep, World, objects_to_observe};
 
 use super::backend_session::BackendSession;
-use super::observe_one::{AccessMode, observe_one};
+use super::jobs::{EndedJob, JobSession};
+use super::observe_one::{AccessMode, Asked, observe_one};
 use super::report::Report;
-use super::setup::Connect;
+use super::setup::Setup;
 use super::span::backend_span;
 
 /// The open backends, and an observation of every declared one.
@@ -35,6 +36,10 @@ pub(super) struct Observations {
     /// The backends, declared or not, on which a call of this pass or an earlier one goes on: what the world shows of them is what they showed last, and
     /// nothing is done there.
     pub busy: BTreeSet<Name>,
+    /// The steps of earlier passes that were running when their backend was observed, by their intents.
+    pub running: BTreeMap<IntentId, RunningStep>,
+    /// Those that have ended, which the world shows.
+    pub ended: Vec<EndedJob>,
     /// What was left unfinished on a backend and could not be removed.
     pub unswept: Vec<(Step, DriverError)>,
     /// What calls did, for the reporter.
@@ -60,12 +65,12 @@ struct Awaited {
 
 /// Opens and observes all declared backends at the same time. `wait`: what goes on without this pass; `None` if it waits for every answer.
 pub(super) async fn observe_all(
-    connect: &Arc<dyn Connect>,
-    reading: &Reading,
+    setup: &Setup,
     records: &Records,
     mode: AccessMode,
     wait: Option<&Wait>,
 ) -> Observations {
+    let (reading, jobs) = (&setup.reading, &setup.jobs);
     let specs = &reading.specs;
     let owner = &specs.stack.owner;
     let patience =
@@ -75,16 +80,18 @@ pub(super) async fn observe_all(
         world: World::new(),
         suspensions: BTreeMap::new(),
         busy: BTreeSet::new(),
+        running: BTreeMap::new(),
+        ended: Vec::new(),
         unswept: Vec::new(),
         notes: Vec::new(),
         done: BTreeMap::new(),
         owner: owner.clone(),
         patience,
     };
+    let is_used = |name: &Name| specs.backends.contains_key(name) && reading.not_allowed(Kind::Backend, name).is_none();
+    observations.running.extend(jobs.elsewhere(is_used));
     if let Some(wait) = wait {
         // A session of a Backend that has another name now may hold the lock of its pool.
-        let is_used =
-            |name: &Name| specs.backends.contains_key(name) && reading.not_allowed(Kind::Backend, name).is_none();
         wait.background.close_answers(|name| !is_used(name));
         observations.busy.extend(wait.background.busy().into_iter().filter(|name| !specs.backends.contains_key(name)));
     }
@@ -105,6 +112,7 @@ pub(super) async fn observe_all(
             match wait.background.take(spec, owner, wait.only_answers) {
                 Readiness::Free => {}
                 Readiness::Busy(last) => {
+                    observations.running.extend(jobs.not_shown(&spec.meta.name));
                     observations.busy.insert(spec.meta.name.clone());
                     observations.enter_last(&spec.meta.name, last.map(|last| *last));
                     continue;
@@ -114,26 +122,59 @@ pub(super) async fn observe_all(
                     observations.done.insert(spec.meta.name.clone(), done);
                     observations.backends.extend(session.map(|session| (spec.meta.name.clone(), session)));
                     observations.enter_last(&spec.meta.name, last);
+                    observations.running.extend(jobs.not_shown(&spec.meta.name));
                     enter(&mut observations);
+                    // The next observation shows those that have ended meanwhile.
+                    jobs.remind(&spec.meta.name);
                     continue;
                 }
             }
         }
-        let (connect, spec, owner) = (Arc::clone(connect), spec.clone(), owner.clone());
+        let name = &spec.meta.name;
+        let session = match mode {
+            AccessMode::Pools | AccessMode::Read => {
+                observations.running.extend(jobs.running_on(name));
+                None
+            }
+            AccessMode::Write => {
+                observations.running.extend(jobs.begin_observation(name));
+                match jobs.session(spec, owner) {
+                    JobSession::None => None,
+                    JobSession::Open(session) => Some(*session),
+                    JobSession::Elsewhere => {
+                        observations.world.insert(name.clone(), copies_elsewhere(jobs.count(name)));
+                        continue;
+                    }
+                }
+            }
+        };
         let ask_others = !specs.stack.declared && mode != AccessMode::Pools;
-        let known = records.backends.get(&spec.meta.name).map(|record| record.pool.clone());
-        let of = spec.clone();
-        let observing = async move { observe_one(connect, spec, &owner, known, mode, ask_others).await };
-        calls.push((of, None, observing));
+        let known = records.backends.get(name).map(|record| record.pool.clone());
+        let asked = Asked { owner: owner.clone(), known, mode, ask_others };
+        let (connect, of) = (Arc::clone(&setup.connect), spec.clone());
+        let observing = async move { observe_one(connect, of, session, asked).await };
+        calls.push((spec.clone(), None, observing));
     }
+    let jobs = Arc::clone(jobs);
     observations
-        .each(None, calls, |observations, name, (backend, view, suspensions)| {
+        .each(None, calls, move |observations, name, (backend, view, suspensions)| {
+            if mode == AccessMode::Write && view.observed().is_some() {
+                observations.ended.extend(jobs.take_shown(&name));
+            }
             observations.suspensions.insert(name.clone(), suspensions);
             observations.backends.extend(backend.map(|backend| (name.clone(), backend)));
             observations.world.insert(name, view);
         })
         .await;
     observations
+}
+
+/// A backend whose document names another place than the one where its jobs run.
+fn copies_elsewhere(count: usize) -> Observation {
+    let steps = if count == 1 { "a step still runs".to_owned() } else { format!("{count} steps still run") };
+    let why = format!("{steps} in the place where it was before");
+    let fix = "wait until they end: `kiln status` shows how far they are".to_owned();
+    Observation::Failed { why, fix: Some(DriverFix::Do(fix)) }
 }
 
 impl Observations {
@@ -306,7 +347,9 @@ pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 /// The longest time that a pass waits for its steps: what it makes due (retries, the confirmation read) is known at its end.
 pub(super) const LONGEST: Duration = Duration::from_secs(2);
 /// How long a pass still waits for its running steps when another pass is due: most calls end sooner.
-pub(super) const LEAVE_AFTER: Duration = Duration::from_millis(100);
+pub(super) const LEAVE_AFTER: Duration = Duration::from_millis(80);
+/// How long it then waits for endpoints on which only copies run: they end as soon as the ledger is written.
+pub(super) const HAND_OVER: Duration = Duration::from_millis(40);
 
 /// The slow endpoints of a daemon: their calls in progress, and what they last showed.
 #[derive(Default)]

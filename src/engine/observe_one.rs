@@ -6,7 +6,7 @@ use crate::model::{BackendSpec, DriverError, ErrorKind, LedgerView, Owner, PoolI
 use crate::plan::Observation;
 
 use super::backend_session::{BackendSession, open};
-use super::setup::Connect;
+use super::connect::Connect;
 
 /// What is observed, and whether observing also takes the writer locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,18 +19,30 @@ pub(super) enum AccessMode {
     Write,
 }
 
-/// Opens a backend, observes it and reads this owner's suspensions there. `known`: the pool that it was before. `ask_others`: also reads the
-/// ledgers of other owners.
+/// What is asked of a backend.
+pub(super) struct Asked {
+    pub owner: Owner,
+    /// The pool that it was before.
+    pub known: Option<PoolId>,
+    pub mode: AccessMode,
+    /// Whether the ledgers of other owners are read, too.
+    pub ask_others: bool,
+}
+
+/// Opens a backend, unless there is a session, observes it and reads this owner's suspensions there.
 pub(super) async fn observe_one(
     connect: Arc<dyn Connect>,
     spec: BackendSpec,
-    owner: &Owner,
-    known: Option<PoolId>,
-    mode: AccessMode,
-    ask_others: bool,
+    session: Option<BackendSession>,
+    asked: Asked,
 ) -> (Option<BackendSession>, Observation, Vec<Suspension>) {
-    let (backend, mut view) = open_and_observe(connect, spec, owner, known, mode).await;
-    if let (true, Some(backend)) = (ask_others, &backend) {
+    let opened = match session {
+        Some(session) => Ok(session),
+        None => open(connect, spec).await,
+    };
+    let owner = &asked.owner;
+    let (backend, mut view) = observe_open(opened, &asked).await;
+    if let (true, Some(backend)) = (asked.ask_others, &backend) {
         read_others(backend, owner, &mut view).await;
     }
     let suspensions = match (&backend, &view) {
@@ -57,27 +69,24 @@ fn log_observation(view: &Observation) {
     }
 }
 
-async fn open_and_observe(
-    connect: Arc<dyn Connect>,
-    spec: BackendSpec,
-    owner: &Owner,
-    known: Option<PoolId>,
-    mode: AccessMode,
+async fn observe_open(
+    opened: Result<BackendSession, DriverError>,
+    Asked { owner, known, mode, ask_others: _ }: &Asked,
 ) -> (Option<BackendSession>, Observation) {
     let unseen = |error: &DriverError| Observation::Failed { why: error.message.clone(), fix: error.fix.clone() };
-    let mut backend = match open(connect, spec).await {
+    let mut backend = match opened {
         Ok(backend) => backend,
         Err(error) if error.kind == ErrorKind::Unsupported => return (None, Observation::Unsupported),
         Err(error) => return (None, unseen(&error)),
     };
     let mut taken = None;
-    if mode == AccessMode::Write {
+    if *mode == AccessMode::Write && backend.lock.is_none() {
         // First without any object: a pool that was replaced is not even locked.
         let glance = match backend.observe(&Scope::Objects(Vec::new())).await {
             Ok(glance) => glance,
             Err(error) => return (Some(backend), unseen(&error)),
         };
-        if glance.pool.is_some() && (known.is_none() || known == glance.pool) {
+        if glance.pool.is_some() && (known.is_none() || *known == glance.pool) {
             match backend.lock(owner).await {
                 Ok(()) => {}
                 Err(error) if error.kind == ErrorKind::OtherWriter => taken = Some(error.message),
@@ -91,6 +100,10 @@ async fn open_and_observe(
     };
     let view = match backend.observe(&scope).await {
         Ok(observed) => {
+            if known.is_some() && observed.pool != *known {
+                // What this session locked was another pool.
+                backend.lock = None;
+            }
             let capabilities = backend.driver.capabilities().clone();
             match taken {
                 None => Observation::Seen { capabilities, observed },

@@ -40,6 +40,6 @@ pub async fn overview_while(
     let suspended = session.suspensions().in_force(session.now);
     let paths = session.paths().await;
     let Session { now, observations, records, judged, .. } = session;
-    let (world, retries) = (observations.world, Vec::new());
-    Overview { now, world, judged, paths, records, suspended, journal, plan, retries }
+    let (world, retries, running) = (observations.world, Vec::new(), setup.jobs.running());
+    Overview { now, world, judged, paths, records, suspended, journal, plan, retries, running }
 }

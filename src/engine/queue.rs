@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::model::{Endpoint, Step};
+use crate::model::{Cost, Endpoint, Step};
 
 use super::backend_session::BackendSession;
 
@@ -48,8 +48,8 @@ impl Mail {
     }
 }
 
-/// The steps of one endpoint that are ready, in the order of the plan, and by whether they copy data: if there is room for one such step,
-/// there is room for any of them. A step is ready when no step that it waits for is left.
+/// The steps of one endpoint that are ready, in the order of the plan, and by what they cost: if there is room for one such step, there is
+/// room for any of them. A step is ready when no step that it waits for is left.
 pub(super) struct StepQueue {
     /// Of each of its steps, how many others it still waits for.
     waiting: BTreeMap<usize, usize>,
@@ -63,7 +63,7 @@ pub(super) struct StepQueue {
     told: BTreeMap<usize, BTreeSet<Endpoint>>,
     /// Its steps that were taken out of the queue and are never begun.
     skipped: BTreeSet<usize>,
-    free: BTreeMap<bool, BTreeSet<usize>>,
+    free: BTreeMap<Cost, BTreeSet<usize>>,
 }
 
 impl StepQueue {
@@ -100,14 +100,14 @@ impl StepQueue {
     }
 
     fn release(&mut self, index: usize, steps: &[Step]) {
-        self.free.entry(steps[index].action.is_long()).or_default().insert(index);
+        self.free.entry(steps[index].action.cost()).or_default().insert(index);
     }
 
     /// Takes the first ready step for which there is room.
     pub(super) fn next(&mut self, steps: &[Step], has_room: impl Fn(&Step) -> bool) -> Option<usize> {
         let firsts = self.free.values().filter_map(|free| free.first().copied());
         let index = firsts.filter(|index| has_room(&steps[*index])).min()?;
-        self.free.get_mut(&steps[index].action.is_long())?.remove(&index);
+        self.free.get_mut(&steps[index].action.cost())?.remove(&index);
         Some(index)
     }
 
@@ -175,17 +175,26 @@ pub(super) struct BackendSlots {
     pub calls: Arc<Semaphore>,
     most: usize,
     begun: usize,
-    /// Of these, those that copy data.
+    /// Of these, those that copy or free data.
     long: usize,
+    /// The copies that earlier passes began and that still run.
+    jobs: usize,
     /// Whether more are begun: many at once, then none until they are few, so that their intents become one commit.
     fills: bool,
 }
 
 impl BackendSlots {
-    pub(super) fn new(backend: &BackendSession) -> Self {
+    /// `jobs`: how many copies of earlier passes still run.
+    pub(super) fn new(backend: &BackendSession, jobs: usize) -> Self {
         let most = backend.spec.concurrency.get() as usize;
-        let calls = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { backend: backend.clone(), calls, most, begun: 0, long: 0, fills: true }
+        // One call is always possible: a copy of hours must not stop everything else.
+        let calls = Arc::new(Semaphore::new(most.saturating_sub(jobs).clamp(1, Semaphore::MAX_PERMITS)));
+        Self { backend: backend.clone(), calls, most, begun: 0, long: 0, jobs, fills: true }
+    }
+
+    /// Whether copies of earlier passes leave no room for another one.
+    pub(super) fn is_full_of_jobs(&self) -> bool {
+        self.jobs >= self.most.div_ceil(2)
     }
 
     /// Call before steps are begun.
@@ -193,9 +202,14 @@ impl BackendSlots {
         self.fills |= self.begun <= self.most;
     }
 
-    /// Whether a step can be begun. Steps that copy data get half of the calls, so that they do not block the others.
+    /// Whether a step can be begun. Steps that copy or free data get half of the calls, so that they do not block the others.
     pub(super) fn has_room(&self, step: &Step) -> bool {
-        self.fills && (!step.action.is_long() || self.long < self.most.div_ceil(2))
+        let long = match step.action.cost() {
+            Cost::Call => return self.fills,
+            Cost::Free => self.long,
+            Cost::Copy => self.long + self.jobs,
+        };
+        self.fills && long < self.most.div_ceil(2)
     }
 
     pub(super) fn take(&mut self, step: &Step) {

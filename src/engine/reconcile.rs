@@ -38,14 +38,20 @@ pub async fn reconcile<'s>(
     options: &Options,
     reporter: Arc<dyn Reporter>,
 ) -> Result<(Report, OpenPass<'s>), StoreError> {
-    let mut report = Report::default();
     let mut session = Session::begin_writing(setup, options.wait.as_ref()).await?;
-    report.failed = session.recover(reporter.as_ref()).await?;
+    let mut report = session.recover(reporter.as_ref()).await?;
+    if !options.unattended {
+        // Whoever asks wants another try, and only its result.
+        report.failed.retain(|(step, _)| step.action == Action::Sweep);
+    }
+    report.running = session.observations.running.values().cloned().collect();
     report.suspensions = session.suspensions().in_force(session.now);
     let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
     let mut whole = session.plan_closely(&options.approve, irreversible).await;
     if let Some(saved) = &options.saved {
-        report.refused = plan::differences(saved, &whole, session.shown());
+        let shown = session.shown();
+        let is_running = |step: &Step| report.running.iter().any(|running| running.step.identity == step.identity);
+        report.refused = plan::differences(saved, &whole, |step| shown(step) || is_running(step));
     }
     // A digest of another set than the one that waits: the person has not seen the present plan.
     let unmatched = options.approve.iter().filter(|digest| !whole.knows_approval(digest));
@@ -110,6 +116,9 @@ async fn carry_out<'s>(
     let plan = Arc::new(plan);
     let mut postponed = options.postponed.clone();
     postponed.extend(on_backends(&plan, &session.observations.busy));
+    // Copies of earlier passes that have just failed.
+    let failed = report.failed.iter().map(|(step, _)| step).filter(|step| step.action != Action::Sweep);
+    postponed.extend(failed.map(|step| step.identity.id()));
     let to_run = plan::without(&plan, &postponed).map_or_else(|| Arc::clone(&plan), Arc::new);
     let postponed = plan.steps.len() - to_run.steps.len();
     tracing::debug!(steps = to_run.steps.len(), postponed, held = plan.held.len(), "planned");

@@ -15,26 +15,31 @@ use crate::store::{Batch, Store, StoreError};
 use super::backend_session::BackendSession;
 use super::blockers::Blockers;
 use super::effect::ObservedObjects;
+use super::effect::not_observed;
 use super::event::{Event, Reporter};
+use super::jobs::EndedJob;
 use super::ledger;
 use super::observe::Observations;
 use super::observe::Phase;
 use super::overview::JOURNAL_SHOWN;
 use super::record::{commit, journal_entry};
+use super::report::Report;
 use super::session::Session;
 
 impl Session<'_> {
-    /// Resolves the open intents of an interrupted run by observing the backends, settles the ledgers and sweeps unfinished objects. Returns the
-    /// sweeps that failed.
+    /// Resolves the open intents of an interrupted run by observing the backends, enters the jobs that have ended, settles the ledgers and
+    /// sweeps unfinished objects. Returns what the jobs did, and the sweeps that failed.
     ///
     /// # Errors
     /// If the store fails.
-    pub(super) async fn recover(&mut self, reporter: &dyn Reporter) -> Result<Vec<(Step, DriverError)>, StoreError> {
-        let Some(store) = self.store.clone() else { return Ok(Vec::new()) };
-        let intents = store.intents()?;
+    pub(super) async fn recover(&mut self, reporter: &dyn Reporter) -> Result<Report, StoreError> {
+        let mut report = Report::default();
+        let Some(store) = self.store.clone() else { return Ok(report) };
+        let mut intents = store.intents()?;
+        intents.retain(|intent| !self.observations.running.contains_key(&intent.id));
         self.ask_for_names(&intents).await;
         let mut batch = Batch::default();
-        let mut finished = Vec::new();
+        let (mut finished, mut given_back) = (Vec::new(), Vec::new());
         let mut observed_objects: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
         for intent in &intents {
             let step = &intent.step;
@@ -117,6 +122,25 @@ impl Session<'_> {
             batch.journal.push(JournalEntry { message: message.map(str::to_owned).or(entry.message), ..entry });
         }
         drop(observed_objects);
+        let ended = std::mem::take(&mut self.observations.ended);
+        let shown = self.shown();
+        for EndedJob { step, used_up, result } in ended {
+            match result {
+                Some(Ok(_)) if !shown(&step) => report.failed.push((step.clone(), not_observed(&step))),
+                Some(Ok(Outcome::Changed)) => report.changed += 1,
+                Some(Ok(Outcome::Unchanged)) => report.unchanged += 1,
+                Some(Err(error)) => {
+                    if error.effect == Effect::No {
+                        given_back.extend(used_up.map(|digest| (step.clone(), digest)));
+                    }
+                    report.failed.push((step, error));
+                    continue;
+                }
+                None => continue,
+            }
+            finished.push(step);
+        }
+        drop(shown);
         if !batch.close.is_empty() {
             commit(&store, batch).await?;
         }
@@ -154,8 +178,14 @@ impl Session<'_> {
                 ledger::note(ledger, &step, None, true, self.now);
             }
         }
+        for (step, digest) in given_back {
+            if let Some(ledger) = step.backend().and_then(|backend| self.ledgers.get_mut(backend)) {
+                ledger::give_back(ledger, &step, &digest);
+            }
+        }
         std::mem::take(&mut self.observations.notes).into_iter().for_each(|note| reporter.event(Event::note(note)));
-        Ok(std::mem::take(&mut self.observations.unswept))
+        report.failed.append(&mut self.observations.unswept);
+        Ok(report)
     }
 
     /// Returns a function that tells whether the observation shows the effect of a step.
@@ -178,6 +208,9 @@ impl Session<'_> {
         let owner = &self.specs().stack.owner;
         let unfinished =
             |o: &&Object| o.place == Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == *owner);
+        let running = self.observations.running.values();
+        let running: HashSet<(&Name, Uid)> =
+            running.filter_map(|running| Some((running.step.backend()?, running.step.identity.uid))).collect();
         let mut calls = Vec::new();
         for name in &self.usable {
             let Some(backend) = self.observations.backends.get(name).filter(|backend| backend.lock.is_some()) else {
@@ -194,6 +227,10 @@ impl Session<'_> {
                     continue;
                 }
                 let Some(identity) = object.identity.clone() else { continue };
+                // It is being made.
+                if running.contains(&(name, identity.uid)) {
+                    continue;
+                }
                 steps.push(Step {
                     expect: Expect { place: Some(Place::Temporary), ..Expect::default() },
                     native: object.native.clone(),

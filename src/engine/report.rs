@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{DriverError, Name, ObjectId, Step, Suspension};
-use crate::plan::{Judged, Plan, World};
+use crate::plan::{Judged, Plan, RunningStep, World};
 
 /// What a pass did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct Report {
     pub suspensions: Vec<Suspension>,
     /// How many steps of the plan were postponed: not begun, and planned again by the next pass.
     pub postponed: usize,
+    /// The steps of earlier passes that were running when the pass began.
+    #[serde(default)]
+    pub running: Vec<RunningStep>,
     /// What every declared backend showed before the first step. (Only this process reads it.)
     #[serde(skip)]
     pub world: World,
@@ -83,6 +86,7 @@ impl Report {
         self.failed.extend(other.failed);
         self.skipped += other.skipped;
         self.waiting.extend(other.waiting);
+        self.postponed += other.postponed;
         self.stopped |= other.stopped;
         self.suspended.extend(other.suspended);
     }

@@ -1,6 +1,6 @@
 //! Scheduling the steps of one endpoint: a step begins when the steps it depends on are done and the endpoint has room for it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +9,18 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::model::{Absence, Action, DriverError, Effect, Endpoint, OpenIntent, Outcome, Step};
+use crate::model::{Absence, Action, DriverError, Effect, Endpoint, IntentId, OpenIntent, Outcome, Step};
+use crate::plan::RunningStep;
 use crate::store::{Batch, QueuedCommit, StoreError};
 
 use super::event::Event;
 use super::execution::Execution;
+use super::job_tasks::LeftSteps;
 use super::ledger::SharedLedger;
 use super::queue::{BackendSlots, Mail, StepEnd, StepQueue};
 use super::report::Report;
 use super::span::step_span;
-use super::step_task::{StepTask, TaskEnd, TaskMessage};
+use super::step_task::{EndedTask, StepTask, TaskEnd, TaskMessage};
 use super::verify::verify;
 
 /// The longest time between the end of a step and its entry in the ledger (architecture: "within 5 s").
@@ -41,6 +43,8 @@ pub(super) struct Scheduler<'r> {
     unverified: Vec<(usize, Outcome)>,
     /// The steps of the tasks that were begun.
     indexes: HashMap<Id, usize>,
+    /// The steps that copy data and have begun, with their intents.
+    copies: BTreeMap<usize, (IntentId, RunningStep)>,
     /// The first error of the store.
     store_error: Option<StoreError>,
 }
@@ -62,9 +66,12 @@ enum Stage {
     Unsure,
 }
 
-struct EndedTask {
-    index: usize,
-    end: Result<TaskEnd, StoreError>,
+/// What is left of the steps of an endpoint when its run ends.
+pub(super) struct Ended {
+    /// The steps that certainly had no effect: never begun, or failed before it.
+    pub untouched: Vec<usize>,
+    /// Steps that copy data and go on without the pass.
+    pub left: Option<LeftSteps>,
 }
 
 impl<'r> Scheduler<'r> {
@@ -88,17 +95,16 @@ impl<'r> Scheduler<'r> {
             report,
             unverified: Vec::new(),
             indexes: HashMap::new(),
+            copies: BTreeMap::new(),
             store_error: None,
         }
     }
 
-    /// Runs all steps that can be run, and enters them in the ledger.
-    ///
-    /// Returns the steps that certainly had no effect: never begun, or failed before it.
+    /// Runs all steps that can be run, and enters them in the ledger. If the pass leaves, it ends as soon as only copies run.
     ///
     /// # Errors
     /// If the store fails: then no further step is begun.
-    pub(super) async fn run(mut self) -> Result<Vec<usize>, StoreError> {
+    pub(super) async fn run(mut self) -> Result<Ended, StoreError> {
         let mut tasks: JoinSet<EndedTask> = JoinSet::new();
         let (sender, mut messages) = mpsc::unbounded_channel();
         let mut verify_at = Instant::now() + VERIFY_EVERY;
@@ -109,6 +115,10 @@ impl<'r> Scheduler<'r> {
                 self.begin_steps(&mut tasks, &sender);
             }
             if tasks.is_empty() && (is_stopped || !self.queue.waits_for_others()) {
+                break;
+            }
+            let is_left = execution.left.is_cancelled();
+            if is_left && tasks.len() == self.copies.len() {
                 break;
             }
             tokio::select! {
@@ -125,6 +135,9 @@ impl<'r> Scheduler<'r> {
                         // The step is as after a crash: its intent stays open, and the next pass observes its effect.
                         tracing::error!("a step ended in a panic");
                         self.report.stopped = true;
+                        if let Some(index) = self.indexes.get(&error.id()) {
+                            self.copies.remove(index);
+                        }
                         if let Some(index) = self.indexes.get(&error.id()).copied() {
                             let to_tell = self.queue.take_told(index);
                             self.tell(index, StepEnd::Unknown, to_tell);
@@ -136,6 +149,7 @@ impl<'r> Scheduler<'r> {
                     verify_at = Instant::now() + VERIFY_EVERY;
                 }
                 () = execution.stop.cancelled(), if !is_stopped => {}
+                () = execution.left.cancelled(), if !is_left => {}
             }
         }
         self.verify().await;
@@ -143,8 +157,21 @@ impl<'r> Scheduler<'r> {
         for (index, endpoints) in self.queue.not_told() {
             self.tell(index, StepEnd::Unknown, endpoints);
         }
+        let left = (!tasks.is_empty()).then(|| LeftSteps {
+            tasks,
+            messages,
+            steps: std::mem::take(&mut self.copies),
+            indexes: std::mem::take(&mut self.indexes),
+        });
         let indexes = || 0..self.stages.len();
+        // The next pass plans them again.
+        let is_full = self.slots.as_ref().is_ok_and(BackendSlots::is_full_of_jobs);
+        let is_postponed = (execution.left.is_cancelled() || is_full) && !execution.stop.is_cancelled();
         for index in indexes().filter(|index| self.stages[*index] == Stage::Waiting) {
+            if is_postponed {
+                self.report.postponed += 1;
+                continue;
+            }
             self.report.stopped = true;
             self.report.skipped += 1;
             execution.event(Event::skipped(index, &execution.steps()[index], "stopped before its turn"));
@@ -152,7 +179,7 @@ impl<'r> Scheduler<'r> {
         let untouched = indexes().filter(|index| matches!(self.stages[*index], Stage::Waiting | Stage::Undone));
         match self.store_error {
             Some(error) => Err(error),
-            None => Ok(untouched.collect()),
+            None => Ok(Ended { untouched: untouched.collect(), left }),
         }
     }
 
@@ -173,15 +200,23 @@ impl<'r> Scheduler<'r> {
             }
         };
         slots.refill();
+        let is_left = execution.left.is_cancelled();
         let (mut begun, mut open) = (Vec::new(), Vec::new());
-        while let Some(index) = self.queue.next(steps, |step| slots.has_room(step)) {
+        while let Some(index) =
+            self.queue.next(steps, |step| slots.has_room(step) && !(is_left && step.action.is_copy()))
+        {
             let step = &steps[index];
             self.stages[index] = Stage::Begun;
             slots.take(step);
             let lists = slots.backend.driver.capabilities().absence == Absence::ByList;
             let known = self.ledger.as_ref().filter(|_| step.action == Action::Detach && !lists);
             let intent = execution.store.next_intent();
-            open.push(OpenIntent { id: intent, step: step.clone(), at: execution.now() });
+            let at = execution.now();
+            if step.action.is_copy() {
+                let running = RunningStep { step: step.clone(), since: at, done: 0, total: 0 };
+                self.copies.insert(index, (intent, running));
+            }
+            open.push(OpenIntent { id: intent, step: step.clone(), at });
             begun.push(StepTask {
                 index,
                 step: step.clone(),
@@ -192,7 +227,10 @@ impl<'r> Scheduler<'r> {
                 pool: self.ledger.as_ref().map(|ledger| ledger.pool.clone()),
                 known: known.cloned(),
                 calls: Arc::clone(&slots.calls),
-                stop: execution.stop.clone(),
+                stop: match step.action.is_copy() {
+                    true => execution.stop_copies.clone(),
+                    false => execution.stop.clone(),
+                },
                 store: Arc::clone(&execution.store),
                 clock: Arc::clone(&execution.setup.clock),
                 revision: execution.revision().to_owned(),
@@ -222,21 +260,20 @@ impl<'r> Scheduler<'r> {
         if self.stages[index] != Stage::Begun {
             return;
         }
-        let execution = Arc::clone(&self.execution);
-        let step = &execution.steps()[index];
         match message {
-            TaskMessage::Begun(_) => execution.event(Event::Started { step: index, object: step.into() }),
-            TaskMessage::Progress(_, done, total) => execution.event(Event::Progress { step: index, done, total }),
             // The backend has room for the next call while the outcome of this one is written.
             TaskMessage::Called(_) => {
                 self.free_slot(index);
                 self.stages[index] = Stage::Called;
             }
-            TaskMessage::Retrying(_, error, millis) => {
-                let (object, DriverError { kind: error, message, .. }) = (step.into(), error);
-                execution.event(Event::Retrying { step: index, object, error, message, millis });
+            TaskMessage::Progress(_, done, total) => {
+                if let Some((_, running)) = self.copies.get_mut(&index) {
+                    (running.done, running.total) = (done, total);
+                }
             }
+            TaskMessage::Begun(_) | TaskMessage::Retrying(..) => {}
         }
+        self.execution.report(message);
     }
 
     fn free_slot(&mut self, index: usize) {
@@ -250,6 +287,7 @@ impl<'r> Scheduler<'r> {
         if self.stages[index] == Stage::Begun {
             self.free_slot(index);
         }
+        self.copies.remove(&index);
         let execution = Arc::clone(&self.execution);
         let step = &execution.steps()[index];
         match end {

@@ -14,7 +14,7 @@ use crate::model::{
     Address, DriverError, ImageObservation, ImageRef, Images, Ledger, Name, Object, OpenIntent, Place, PoolId, Reading,
     Records, Removal, Specs,
 };
-use crate::plan::{self, Inputs, Irreversible, Judged, Observation, Plan, Unobserved};
+use crate::plan::{self, Inputs, Irreversible, Judged, Observation, Plan, RunningStep, Unobserved};
 use crate::store::{Store, StoreError};
 
 use super::backend_session::BackendSession;
@@ -47,7 +47,7 @@ pub(super) struct Session<'s> {
 impl<'s> Session<'s> {
     /// Observes every declared backend.
     pub(super) async fn begin(setup: &'s Setup, records: Arc<Records>, mode: AccessMode, wait: Option<&Wait>) -> Self {
-        let observations = observe_all(&setup.connect, &setup.reading, &records, mode, wait).await;
+        let observations = observe_all(setup, &records, mode, wait).await;
         let now = setup.clock.now();
         Self {
             setup,
@@ -131,12 +131,14 @@ impl<'s> Session<'s> {
     ) -> T {
         let recent = self.recent();
         let suspended = self.suspensions().in_force(self.now);
+        let running: Vec<RunningStep> = self.observations.running.values().cloned().collect();
         f(&Inputs {
             reading: self.reading(),
             world: &self.observations.world,
             records: &self.records,
             recent: &recent,
             suspended: &suspended,
+            running: &running,
             approved,
             images: &self.images,
             irreversible,

@@ -2,20 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::driver::Driver;
-use crate::model::{BackendSpec, DriverError, Reading};
+use crate::model::Reading;
 use crate::store::Store;
 
 use super::clock::Clock;
-
-/// Opens drivers: [`crate::driver::connect`], or a test's own.
-pub trait Connect: Send + Sync {
-    /// Opens the driver of a Backend.
-    ///
-    /// # Errors
-    /// See [`crate::driver::connect`].
-    fn connect(&self, backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError>;
-}
+use super::connect::Connect;
+use super::jobs::Jobs;
 
 /// What every pass and operation is given.
 #[derive(Clone)]
@@ -28,4 +20,6 @@ pub struct Setup {
     pub connect: Arc<dyn Connect>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The steps of earlier passes of this process that still run.
+    pub jobs: Arc<Jobs>,
 }

@@ -17,11 +17,10 @@ use crate::store::{Batch, QueuedCommit, Store, StoreError};
 
 use super::backend_session::BackendSession;
 use super::clock::Clock;
-use super::effect::{ObservedObjects, not_observed};
+use super::effect::{ObservedObjects, concerned, not_observed, pool_replaced};
 use super::ledger::SharedLedger;
 use super::record::{commit, journal_entry};
 use super::suspensions::ObjectSuspensions;
-use super::verify::{concerned, pool_replaced};
 
 /// How often a call is tried whose error is retryable, with pauses that double from a tenth of a second: less than two seconds in all, so
 /// that a pass ends soon. The next pass tries again.
@@ -44,6 +43,12 @@ pub(super) enum TaskEnd {
     Suspended(Suspension),
     /// Its call was made.
     Called(Result<Outcome, DriverError>),
+}
+
+/// The task of a step that has ended.
+pub(super) struct EndedTask {
+    pub index: usize,
+    pub end: Result<TaskEnd, StoreError>,
 }
 
 /// One step that is being run.

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{
-    Absence, Action, Address, DriverError, Effect, Endpoint, ErrorKind, Object, Outcome, Place, Scope, Step, Uid,
-    VolumeSettings,
+    Absence, Action, DriverError, Effect, Endpoint, ErrorKind, Object, Outcome, Place, Scope, Step, Uid, VolumeSettings,
 };
 use crate::store::Batch;
 
 use super::backend_session::BackendSession;
-use super::effect::{ObservedObjects, not_observed};
+use super::effect::{ObservedObjects, concerned, not_observed, pool_replaced};
 use super::event::Event;
 use super::execution::Execution;
 use super::ledger::{self, SharedLedger};
@@ -164,17 +163,6 @@ fn hides(later: &Action, earlier: &Action) -> bool {
         | Action::Sweep
         | Action::Detach => true,
     }
-}
-
-/// The error of an observation that shows another pool than the one that steps were made on.
-pub(super) fn pool_replaced() -> DriverError {
-    DriverError::before(ErrorKind::Unreachable, "its pool was replaced while steps were made")
-}
-
-/// Returns the addresses of the objects that a step concerns: its own, and those of the snapshots that move inside of it.
-pub(super) fn concerned(step: &Step) -> impl Iterator<Item = Address> {
-    let inner = step.action.with().iter().map(|inner| Address::inside(&step.native, &inner.native));
-    inner.chain([step.address()])
 }
 
 /// What a step that made or took an object says that is there now.

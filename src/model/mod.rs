@@ -73,7 +73,7 @@ pub use reading::{FieldPlaces, NotAllowed, Places, Reading, Unreadable, Withdraw
 pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records, SeenObject};
 pub use restoring::Restoring;
 pub use spec::{Specs, WrittenSizes};
-pub use step::{Action, Expect, FieldChange, InnerSnapshot, Outcome, Reason, Risk, Step};
+pub use step::{Action, Cost, Expect, FieldChange, InnerSnapshot, Outcome, Reason, Risk, Step};
 pub use suspension::{Suspension, SuspensionId, Suspensions};
 pub use table::DocumentTable;
 pub use tags::{ObjectTags, Tags};

@@ -220,11 +220,22 @@ impl InnerSnapshot {
     }
 }
 
+/// What a call costs a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cost {
+    /// It changes metadata.
+    Call,
+    /// It frees much data.
+    Free,
+    /// It copies or reserves much data.
+    Copy,
+}
+
 /// What [`Action`] answers about itself.
 struct ActionFacts<'a> {
     verb: Verb,
     is_first: bool,
-    is_long: bool,
+    cost: Cost,
     origin: Option<&'a Origin>,
     reads: Option<(Kind, &'a ObjectRef)>,
     replaced_tags: Option<&'a Tags>,
@@ -242,7 +253,7 @@ impl Action {
         let only = |verb| ActionFacts {
             verb,
             is_first: false,
-            is_long: false,
+            cost: Cost::Call,
             origin: None,
             reads: None,
             replaced_tags: None,
@@ -253,17 +264,23 @@ impl Action {
         match self {
             Action::Create { origin, provisioning, .. } => ActionFacts {
                 is_first: true,
-                is_long: origin.is_some() || *provisioning == Provisioning::Thick,
+                cost: match origin.is_some() || *provisioning == Provisioning::Thick {
+                    true => Cost::Copy,
+                    false => Cost::Call,
+                },
                 origin: origin.as_ref(),
                 reads: origin.as_ref().and_then(Origin::object),
                 ..only(Verb::Create)
             },
-            Action::Snapshot { volume, .. } => {
-                ActionFacts { is_first: true, is_long: true, reads: Some((Kind::Volume, volume)), ..only(Verb::Create) }
-            }
+            Action::Snapshot { volume, .. } => ActionFacts {
+                is_first: true,
+                cost: Cost::Copy,
+                reads: Some((Kind::Volume, volume)),
+                ..only(Verb::Create)
+            },
             Action::Grow { to } => ActionFacts { detail: to.bytes().to_string(), ..only(Verb::Update) },
             Action::Restore { snapshot, request } => ActionFacts {
-                is_long: true,
+                cost: Cost::Copy,
                 reads: Some((Kind::Snapshot, snapshot)),
                 detail: format!("{} {request}", snapshot.uid),
                 ..only(Verb::Update)
@@ -273,7 +290,7 @@ impl Action {
                 let verb = if tags.retained { Verb::Remove } else { Verb::Update };
                 ActionFacts { replaced_tags: Some(tags), ..only(verb) }
             }
-            Action::Reserve => ActionFacts { is_long: true, ..only(Verb::Update) },
+            Action::Reserve => ActionFacts { cost: Cost::Copy, ..only(Verb::Update) },
             Action::Configure { .. } => only(Verb::Update),
             Action::Rename { from, tags } => {
                 ActionFacts { replaced_tags: Some(tags), from: Some(from), ..only(Verb::Move) }
@@ -285,8 +302,8 @@ impl Action {
                 ActionFacts { with, detail: uids.join(" "), ..only(Verb::Remove) }
             }
             Action::Undelete { tags, with } => ActionFacts { replaced_tags: Some(tags), with, ..only(Verb::Adopt) },
-            Action::Destroy | Action::Purge | Action::Sweep => ActionFacts { is_long: true, ..only(Verb::Destroy) },
-            Action::Detach => ActionFacts { is_long: true, ..only(Verb::Update) },
+            Action::Destroy | Action::Purge | Action::Sweep => ActionFacts { cost: Cost::Free, ..only(Verb::Destroy) },
+            Action::Detach => ActionFacts { cost: Cost::Copy, ..only(Verb::Update) },
         }
     }
 
@@ -357,7 +374,35 @@ impl Action {
     /// Whether it copies or frees much data, and may take far longer than other calls: the time limit is longer and starts again with
     /// each sign of progress, and progress is shown.
     pub fn is_long(&self) -> bool {
-        self.facts().is_long
+        self.cost() != Cost::Call
+    }
+
+    /// Whether it leaves the content and the address of its object as they are, so that the object can be copied meanwhile.
+    pub fn leaves_content(&self) -> bool {
+        match self {
+            Action::SetTags { .. } | Action::Configure { .. } | Action::Snapshot { .. } | Action::Create { .. } => true,
+            Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::Reserve
+            | Action::Rename { .. }
+            | Action::Adopt { .. }
+            | Action::Trash { .. }
+            | Action::Undelete { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => false,
+        }
+    }
+
+    /// What it costs the backend.
+    pub fn cost(&self) -> Cost {
+        self.facts().cost
+    }
+
+    /// Whether it copies or reserves much data. Such a step of the daemon may outlive its pass.
+    pub fn is_copy(&self) -> bool {
+        self.cost() == Cost::Copy
     }
 }
 

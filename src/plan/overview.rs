@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Judged, Plan, World};
+use super::{Judged, Plan, RunningStep, World};
 use crate::model::{Address, JournalEntry, Kind, Name, Records, Suspension};
 
 /// One observation of every declared backend, with the records and the plan made from them.
@@ -30,6 +30,8 @@ pub struct Overview {
     pub plan: Plan,
     /// Objects whose last step failed and that the daemon retries.
     pub retries: Vec<Retry>,
+    /// The steps of earlier passes that still run.
+    pub running: Vec<RunningStep>,
 }
 
 /// An object whose last step failed and that the daemon retries.

@@ -36,6 +36,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     kind::hold_beside_restores(&inventory, &mut draft);
     gate::hold_until_confirmation_read(&inventory, &mut draft);
     hold_unreachable(&inventory, &mut draft);
+    gate::hold_running(&inventory, &mut draft);
     gate::hold_suspended(&inventory, &mut draft);
     gate::hold_blocked(&inventory, &mut draft);
     gate::hold_locked(&inventory, &mut draft);

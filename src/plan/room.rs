@@ -1,8 +1,10 @@
 //! Whether a pool has room for the plan: provisioned bytes, and each resource that it can run out of.
 
-use crate::model::{Capacity, ImageObservation, Kind, Name, ObjectRef, Origin, Percent, PlacedField, Resource, Size};
+use crate::model::{
+    Capacity, ImageObservation, Kind, Name, ObjectRef, Origin, Percent, Place, PlacedField, Resource, Size,
+};
 
-use super::draft::Draft;
+use super::draft::{Draft, RoomTaken};
 use super::hold::{Hold, Subject};
 use super::inventory::Inventory;
 use super::types::HeldReason;
@@ -19,6 +21,23 @@ pub(super) struct Room {
     pub objects: u64,
     /// Objects that are adopted: they are there, and only what marks them is new.
     pub adopted: u64,
+}
+
+impl<'a> RoomTaken<'a> {
+    /// Adds the room of a step.
+    pub(super) fn add(&mut self, backend: &'a Name, room: Room) {
+        let Room { provisioned, taken, objects, adopted } = room;
+        let counted = [
+            (&mut self.provisioned, provisioned),
+            (&mut self.bytes, taken),
+            (&mut self.objects, objects),
+            (&mut self.adopted, adopted),
+        ];
+        for (all, more) in counted {
+            let sum = all.entry(backend).or_default();
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// A resource of a pool as it is used after the steps so far.
@@ -99,6 +118,13 @@ pub(super) fn take_room<'a>(
     room: Room,
 ) -> Result<(), Hold> {
     let (spec, capabilities) = (usable.spec, usable.capabilities);
+    if subject.uid.is_some_and(|uid| inventory.inputs.running.iter().any(|running| running.changes(uid))) {
+        // It was checked when its step began, and what it has taken since is observed.
+        let unfinished = usable.observed.objects.iter().filter(|object| object.place == Place::Temporary);
+        let used = unfinished.filter(|object| object.uid() == subject.uid).filter_map(|object| object.used).sum();
+        draft.room.add(usable.name, Room { taken: room.taken.saturating_sub(used), ..room });
+        return Ok(());
+    }
     if size.bytes() > capabilities.max_size {
         let max = Size(capabilities.max_size);
         let message = format!("{size} exceeds the largest object that the backend supports ({max})");
@@ -132,10 +158,7 @@ pub(super) fn take_room<'a>(
     if let Some((message, fix)) = full {
         return Err(subject.hold(HeldReason::PoolFull, message, fix));
     }
-    draft.room.provisioned.insert(usable.name, provisioned);
-    draft.room.bytes.insert(usable.name, taken);
-    draft.room.objects.insert(usable.name, made);
-    draft.room.adopted.insert(usable.name, adopted);
+    draft.room.add(usable.name, room);
     Ok(())
 }
 

@@ -265,6 +265,8 @@ held_reasons! {
     NotAllowed,
     /// It is suspended.
     Suspended,
+    /// A step of an earlier pass on it still runs, or copies from it.
+    Progressing,
     /// An object that it depends on is held or failed.
     DependencyHeld,
     /// Something else on its backend keeps it from being changed: mirroring, a group, a lock, a migration.

@@ -27,6 +27,7 @@ pub(super) fn overview(objects: Vec<Object>) -> Overview {
         journal: Vec::new(),
         plan: Plan::of(Owner::unnamed(), String::new(), Vec::new()),
         retries: Vec::new(),
+        running: Vec::new(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::model::{
     ObjectRecord, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Resource, SeenObject, Size, Specs, Step, Tags,
     Uid, Verb,
 };
-use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
+use crate::plan::{Drift, Held, Observation, Overview, Retry, RunningStep, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
 
 /// One object, as in `kiln get -o json`. It borrows what is known and copies little, because there may be 100,000 objects.
@@ -199,6 +199,8 @@ struct About<'a> {
     last: Option<&'a JournalEntry>,
     /// The retry of a failed step.
     retry: Option<&'a Retry>,
+    /// The step on it that still runs.
+    running: Option<&'a RunningStep>,
     /// The object that the spec is about, if several have the name.
     current: Option<(&'a Name, &'a Object)>,
 }
@@ -245,6 +247,10 @@ impl<'a> StatusIndex<'a> {
         let of_steps = |entry: &&JournalEntry| entry.owner == specs.stack.owner && entry.action.is_step();
         for entry in overview.journal.iter().filter(of_steps) {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
+        }
+        for running in &overview.running {
+            let identity = &running.step.identity;
+            about.entry((identity.kind, &identity.name)).or_default().running = Some(running);
         }
         for retry in &overview.retries {
             about.entry((retry.kind, &retry.name)).or_default().retry = Some(retry);
@@ -387,6 +393,10 @@ impl<'a> StatusIndex<'a> {
         found: Option<&Found<'_>>,
         declared: Option<Declared<'_>>,
     ) -> Verdict<'a> {
+        if let Some(running) = about.running {
+            let message = format!("{}, since {}", running.progress(), rfc3339(running.since));
+            return Verdict::new(Condition::Progressing, "Running", message);
+        }
         if let Some(held) = about.held(uid) {
             return Verdict::held(held);
         }

@@ -401,7 +401,8 @@ fn carried_out(reason: HeldReason) -> CarriedOut {
         | HeldReason::NotAllowed
         | HeldReason::Suspended
         | HeldReason::DependencyHeld => CarriedOut::Here,
-        HeldReason::OpenExport | HeldReason::Blocked => CarriedOut::Nowhere,
+        // Progressing: its fix is to wait, which `daemon::tests::jobs` does.
+        HeldReason::OpenExport | HeldReason::Blocked | HeldReason::Progressing => CarriedOut::Nowhere,
     }
 }
 

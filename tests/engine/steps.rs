@@ -156,6 +156,7 @@ fn play(specs: &Reading, script: impl Fn(&Step, u32) -> Option<Play> + Send + Sy
             store: Some(dyn_store),
             connect: Arc::new(played.clone()),
             clock,
+            jobs: Arc::default(),
         };
         let ear = Arc::new(Ear::default());
         let stop = tokio_util::sync::CancellationToken::new();
@@ -618,6 +619,7 @@ fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
         store: Some(store.clone()),
         connect: Arc::new(played.clone()),
         clock: Arc::new(Turned(1_800_000_000.into())),
+        jobs: Arc::default(),
     };
     // In real time: what waits for a disk waits in a thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -992,6 +994,7 @@ fn a_sweep_needs_the_writer_lock() {
             store: Some(Arc::new(MemoryStore::new())),
             connect: Arc::new(Played::new(sim, Box::new(|_, _| None), true)),
             clock: Arc::new(Turned(1_800_000_000.into())),
+            jobs: Arc::default(),
         };
         let report = reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();
         assert_eq!(report.changed, 0, "{report:?}");

@@ -163,7 +163,13 @@ impl Two {
             capabilities: Capabilities::everything(),
         };
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (self.store.clone(), self.clock.clone());
-        Setup { reading: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
+        Setup {
+            reading: Arc::new(specs.clone()),
+            store: Some(store),
+            connect: Arc::new(pools),
+            clock,
+            jobs: Arc::default(),
+        }
     }
 
     async fn pass(&self, specs: &Reading, away: &[&str]) -> Report {

@@ -197,6 +197,7 @@ words! {
         NameTooLong => "NameTooLong",
         NotAllowed => "NotAllowed",
         Suspended => "Suspended",
+        Progressing => "Progressing",
         DependencyHeld => "DependencyHeld",
         Blocked => "Blocked",
     }

@@ -163,7 +163,7 @@ impl Host {
         let store: Arc<dyn Store> = Arc::new(StoreDoor { store: Arc::clone(&self.store), gate: Arc::clone(&gate) });
         let clock: Arc<dyn Clock> = self.clock.clone();
         let connect = Arc::new(Doors { pools, gate, alive });
-        Setup { reading: Arc::new(reading.clone()), store: Some(store), connect, clock }
+        Setup { reading: Arc::new(reading.clone()), store: Some(store), connect, clock, jobs: Arc::default() }
     }
 
     pub async fn overview(&self, reading: &Reading) -> Overview {

@@ -12,7 +12,9 @@ use kiln::model::{
     Place, PoolId, Provisioning, Qos, Reading, Reason, Records, Removal, Resource, Restoring, Scope, Size, Step,
     Suspension, Tags, Tombstone, Uid, VolumeSettings, Written,
 };
-use kiln::plan::{Inputs, Irreversible, Judged, Observation, World, answer_by_ledger, disown_copies, names_to_ask};
+use kiln::plan::{
+    Inputs, Irreversible, Judged, Observation, RunningStep, World, answer_by_ledger, disown_copies, names_to_ask, plan,
+};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
@@ -34,6 +36,8 @@ pub(crate) struct Described {
     pub(crate) recent: Vec<Left>,
     /// What a person suspended.
     suspended: Vec<Suspended>,
+    /// The objects whose planned steps were begun by an earlier pass and still run.
+    running: Vec<String>,
     /// Whether the store is there.
     pub(crate) store: Option<bool>,
     /// What a look at images showed.
@@ -273,6 +277,7 @@ pub(crate) struct Scene {
     pub(crate) records: Records,
     pub(crate) recent: Vec<Removal>,
     pub(crate) suspended: Vec<Suspension>,
+    pub(crate) running: Vec<RunningStep>,
     pub(crate) approved: Vec<String>,
     pub(crate) images: Images,
     pub(crate) irreversible: Irreversible,
@@ -289,6 +294,7 @@ impl Scene {
         Inputs {
             recent: &self.recent,
             suspended: &self.suspended,
+            running: &self.running,
             approved: &self.approved,
             images: &self.images,
             irreversible: self.irreversible,
@@ -309,6 +315,7 @@ impl Described {
             records: Records::default(),
             recent: Vec::new(),
             suspended: self.suspended.iter().map(|one| one.in_force(&reading.specs.stack.owner)).collect(),
+            running: Vec::new(),
             approved: self.approve.clone(),
             images: self.images.iter().map(Picture::seen).collect(),
             irreversible: match (self.hold, self.unattended) {
@@ -346,6 +353,10 @@ impl Described {
         scene.name_uids(self.backends.keys());
         let judged = Judged::of(&scene.reading, &scene.world, &scene.records);
         disown_copies(&judged, &scene.reading, &mut scene.world, &scene.records);
+        let planned = plan(&scene.inputs()).steps.into_iter();
+        let begun = planned.filter(|step| self.running.contains(&step.identity.id().to_string()));
+        scene.running = begun.map(|step| RunningStep { step, since: 0, done: 0, total: 0 }).collect();
+        assert_eq!(scene.running.len(), self.running.len(), "not every running object has one step");
         scene
     }
 }

@@ -281,7 +281,13 @@ impl Rig {
         };
         let store: Arc<dyn Store> = self.store.clone();
         let clock: Arc<dyn Clock> = self.clock.clone();
-        Setup { reading: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
+        Setup {
+            reading: Arc::new(specs.clone()),
+            store: Some(store),
+            connect: Arc::new(pools),
+            clock,
+            jobs: Arc::default(),
+        }
     }
 
     pub async fn pass(&self, specs: &Reading) -> Result<Report, StoreError> {

@@ -6,7 +6,7 @@ mod control;
 mod monitoring;
 pub mod protocol;
 mod questions;
-mod runs;
+pub(super) mod runs;
 pub(super) mod server;
 pub(super) mod tcp;
 pub(super) mod tls;

@@ -245,6 +245,25 @@ pub struct DaemonView {
     /// Backends that passes do not wait for.
     #[serde(default)]
     pub slow_backends: Vec<SlowView>,
+    /// Steps that copy data and go on without their pass.
+    #[serde(default)]
+    pub jobs: Vec<JobView>,
+}
+
+/// A step that copies data and goes on without its pass.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    /// The object.
+    pub object: ObjectId,
+    /// What is done and how far it is, for people.
+    pub progress: String,
+    /// The bytes that it has copied or reserved.
+    pub done: u64,
+    /// All bytes; zero if that is not known yet.
+    pub total: u64,
+    /// When it began.
+    pub since: String,
 }
 
 /// A backend on which a call or steps go on that no pass waits for.

@@ -30,6 +30,8 @@ pub(super) enum Call {
     Announce,
     Ledger,
     Step,
+    /// A step that copies data: the rest of its copy stays unfinished that long.
+    Copy,
 }
 
 const CALLS: [Call; 11] = [
@@ -80,6 +82,21 @@ impl SlowPool {
     }
 }
 
+impl SlowPool {
+    async fn copy(&self, step: &Step, context: &StepContext) {
+        let (world, unfinished) = (self.sim.world(), step.address_of_unfinished());
+        if let Some(at) = &unfinished {
+            world.lock().unwrap().make_by_hand(&at.native, SimObject::empty(Size(1 << 20)));
+        }
+        (context.progress)(43, 100);
+        self.call(Call::Copy).await;
+        if let Some(at) = &unfinished {
+            let is_there = world.lock().unwrap().delete_by_hand(&at.native);
+            assert!(is_there, "{} was swept while it was made", at.native);
+        }
+    }
+}
+
 #[async_trait]
 impl Driver for SlowPool {
     fn metadata(&self) -> &dyn PoolMetadata {
@@ -104,6 +121,9 @@ impl Driver for SlowPool {
         self.sim.access(object)
     }
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        if step.action.is_copy() {
+            self.copy(step, context).await;
+        }
         self.call(if step.action == Action::Sweep { Call::Sweep } else { Call::Step }).await;
         if self.slowness.fails.load(Ordering::SeqCst) {
             return Err(DriverError::before(ErrorKind::Permanent, "no"));
@@ -152,7 +172,7 @@ impl PoolMetadata for SlowPool {
 
 /// The pools by the name of their Backend.
 pub(super) struct Pools {
-    sims: BTreeMap<Name, Arc<SimDriver>>,
+    pub(super) sims: BTreeMap<Name, Arc<SimDriver>>,
     pub(super) slowness: Arc<Slowness>,
 }
 
@@ -167,7 +187,7 @@ pub(super) struct Five {
     pub(super) dir: tempfile::TempDir,
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) pools: Arc<Pools>,
-    clock: Arc<Wall>,
+    pub(super) clock: Arc<Wall>,
     pub(super) ended: Ended,
 }
 
@@ -221,7 +241,7 @@ impl Five {
         self.pass_until(due, CancellationToken::new()).await;
     }
 
-    async fn pass_until(&self, due: Option<Due>, leave: CancellationToken) {
+    pub(super) async fn pass_until(&self, due: Option<Due>, leave: CancellationToken) {
         let pass = self.reconciler.pass(Trigger::Loop(due, leave), CancellationToken::new(), Arc::new(LogReporter));
         match pass.await {
             Ok(_) | Err(PassRefused::Unchanged) => {}
@@ -232,15 +252,16 @@ impl Five {
     pub(super) fn live(&self, backend: &str) -> BTreeSet<String> {
         let world = self.pools.sims[&name(backend)].world();
         let world = world.lock().unwrap();
-        let names = world.live_objects().filter_map(|(native, _)| Some(native.as_str().split('.').nth(2)?.to_owned()));
-        names.collect()
+        let natives = world.live_objects().map(|(native, _)| native.as_str());
+        let complete = natives.filter(|native| native.starts_with("kiln."));
+        complete.filter_map(|native| Some(native.split('.').nth(2)?.to_owned())).collect()
     }
 
     pub(super) fn undeclare(&self, volume: &str, backend: &str) {
         self.remove(&format!("{volume}-{backend}"));
     }
 
-    fn remove(&self, file: &str) {
+    pub(super) fn remove(&self, file: &str) {
         fs::remove_file(self.dir.path().join("specs").join(file).with_extension("yaml")).unwrap();
     }
 
@@ -249,7 +270,7 @@ impl Five {
         *self.pools.slowness.slow.lock().unwrap() = call.map(|call| (name("slow"), call));
     }
 
-    fn store(&self) -> &Arc<dyn Store> {
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
         &self.reconciler.config.store
     }
 
@@ -269,7 +290,7 @@ impl Five {
     }
 
     /// The plan of a client, which waits for every backend.
-    async fn plan(&self) -> crate::plan::Plan {
+    pub(super) async fn plan(&self) -> crate::plan::Plan {
         let setup = self.reconciler.setup(self.reconciler.read().await.reading);
         crate::engine::overview(&setup, &[]).await.plan
     }

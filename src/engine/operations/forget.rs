@@ -11,7 +11,7 @@ use crate::plan::{self, Observation, SettledState};
 use crate::store::Batch;
 
 use super::error::OperationError;
-use super::run::{begin, no_driver, observed, remember};
+use super::run::{begin, check_none_runs, no_driver, observed, remember};
 use super::stackless::refuse_without_stack;
 use crate::engine::ledger::{self, SharedLedger};
 use crate::engine::lost::LostObject;
@@ -26,6 +26,7 @@ use crate::text::did_you_mean;
 /// See [`OperationError`].
 pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let mut session = begin(setup).await?;
+    check_none_runs(&session, |step| step.identity.kind == kind && step.identity.name == *name)?;
     let owner = &setup.reading.specs.stack.owner;
     let mut lost = session.lost();
     lost.retain(|one| one.kind == kind && one.name == *name);
@@ -188,6 +189,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     let specs = &setup.reading.specs;
     let owner = &specs.stack.owner;
     let mut session = begin(setup).await?;
+    check_none_runs(&session, |step| step.backend() == Some(name))?;
     let seen = session.observations.world.get(name).and_then(Observation::observed);
     let record = session.records.backends.get(name);
     refuse_without_stack(specs, name, seen, record)?;

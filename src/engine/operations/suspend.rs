@@ -139,7 +139,7 @@ impl SuspensionPools {
         let mut pools = Self { reached: BTreeMap::new(), writers: Vec::new(), fresh: Vec::new(), missed: Vec::new() };
         // Without a Stack the ledgers tell which owner the pool has, and only a complete listing has them.
         let mode = if specs.stack.declared { AccessMode::Pools } else { AccessMode::Read };
-        let mut seen = observe_all(&setup.connect, &setup.reading, records, mode, None).await;
+        let mut seen = observe_all(setup, records, mode, None).await;
         for name in specs.backends.keys().cloned() {
             let view = seen.world.remove(&name);
             let observed = view.as_ref().and_then(Observation::observed);

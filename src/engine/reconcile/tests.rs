@@ -34,6 +34,7 @@ async fn a_plan_that_breaks_a_rule_is_reported_and_not_carried_out() {
         store: Some(Arc::new(MemoryStore::new())),
         connect: Arc::new(One(Arc::clone(&world))),
         clock: Arc::new(Fixed(1_800_000_000)),
+        jobs: Arc::default(),
     };
     let made = reconcile_once(&setup, &Options::default(), Arc::new(Yes)).await.unwrap();
     assert_eq!((made.changed, made.breaches.len()), (1, 0));

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use super::*;
 use crate::driver::sim::{FaultRates, SimDriver, SimWorld};
 use crate::driver::{Driver, PoolMetadata, StepContext};
+use crate::engine::connect::Connect;
 use crate::engine::effort::Fixed;
 use crate::engine::options::Options;
 use crate::engine::session::Session;
-use crate::engine::setup::{Connect, Setup};
+use crate::engine::setup::Setup;
 use crate::engine::suspensions::StepSuspensions;
 use crate::engine::{Confirmation, Reporter};
 use crate::manifest::fixtures::reading_of;
@@ -119,6 +120,7 @@ async fn ran(steps: Vec<Step>, fails: &[(&'static str, Effect)], options: &Optio
         store: Some(store.clone()),
         connect: Arc::new(FailingPool { sim: Arc::clone(&sim), fails: fails.iter().copied().collect() }),
         clock: Arc::new(Fixed(1_800_000_000)),
+        jobs: Arc::default(),
     };
     let ends = Arc::new(Ends::default());
     let mut session = Session::begin_writing(&setup, None).await.unwrap();
@@ -233,13 +235,21 @@ async fn a_step_that_cannot_be_verified_is_not_reported_as_done() {
             fails: BTreeMap::new(),
         }),
         clock: Arc::new(Fixed(1_800_000_000)),
+        jobs: Arc::default(),
     };
     let target = Endpoint::Target("tgt1".parse().unwrap());
     let plan =
         Plan::of(Owner::unnamed(), String::new(), vec![Step { endpoint: target.clone(), ..step("a", &[], &[]) }]);
     let (store, stop) = (Arc::new(MemoryStore::new()), Default::default());
-    let execution =
-        Execution::new(setup, store, Arc::new(plan), StepSuspensions::nothing(), stop, Arc::new(Ends::default()));
+    let execution = Execution::new(
+        setup,
+        store,
+        Arc::new(plan),
+        StepSuspensions::nothing(),
+        stop,
+        false,
+        Arc::new(Ends::default()),
+    );
     let mut report = Report::default();
     verify(&execution, &target, None, vec![(0, Outcome::Changed)], &mut report).await;
     let [(failed, error)] = report.failed.as_slice() else { panic!("{report:?}") };
