@@ -86,6 +86,7 @@ pub(super) async fn verify(
     let seen = ObservedObjects::of(&seen, can, before.as_deref());
     let mut batch = Batch::default();
     let last_done = indexes.last().copied();
+    let mut not_shown = None;
     for index in indexes {
         let step = &steps[index];
         let (live, trashed) = (seen.find(step, Place::Live), seen.find(step, Place::Trash));
@@ -109,11 +110,27 @@ pub(super) async fn verify(
             report.failed.extend(result.err().map(|error| (step.clone(), error)));
             continue;
         }
-        ledger::note(ledger, step, live.or(trashed), shown == Some(true), now);
+        let reported = match (shown, live.or(trashed)) {
+            (None, None) if can.absence != Absence::ByLedger => as_reported(step),
+            _ => None,
+        };
+        if reported.is_some() {
+            // The observation was incomplete. As if there had been none, what the call reported is entered.
+            not_shown = Some(index);
+        }
+        ledger::note(ledger, step, live.or(trashed).or(reported.as_ref()), shown == Some(true), now);
         ledger::declare(ledger, step.identity.uid, &execution.setup.reading);
+        if reported.is_some() {
+            continue;
+        }
         let known = ledger.complete.get(&step.identity.uid).map(|entry| &entry.name);
         batch.objects.push(record_after(step, known, name, live, trashed, now));
         batch.objects.extend(seen.inner(step).map(|(id, object)| record_of_inner(name, id, object, now)));
+    }
+    if let Some(index) = not_shown {
+        let message = format!("done, but {name} could not be observed completely afterwards");
+        let error = DriverError { effect: Effect::Yes, ..DriverError::before(ErrorKind::Unreachable, message) };
+        report.failed.push((steps[index].clone(), error));
     }
     let written = backend.write_ledger(ledger).await;
     if let Err(error) = written {
