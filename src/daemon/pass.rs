@@ -99,9 +99,9 @@ impl Reconciler {
         reporter: Arc<dyn Reporter>,
     ) -> Result<Report, PassRefused> {
         let by_client = matches!(trigger, Trigger::Client(_));
-        let _turn = match by_client {
-            true => self.turn().await,
-            false => self.turn_of_loop().await,
+        let _turn = match &trigger {
+            Trigger::Client(ask) => self.turn_to_apply(ask, &stop).await,
+            Trigger::Loop(..) => self.turn_of_loop().await,
         };
         let since = self.config.clock.now();
         self.known().running = Some(RunningPass { content: None, since, by_client, stop: stop.clone() });
@@ -324,7 +324,7 @@ impl Reconciler {
                 && report.postponed == 0
                 && options.only.is_empty()
                 && self.background.waiting().is_empty()
-                && self.jobs.running().is_empty()
+                && self.jobs.is_empty()
             {
                 let (content, revision) = (manifests.content.clone(), manifests.reading.revision.clone());
                 known.applied = Some(AppliedContent { content, revision });

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::api::protocol::ApplyRequest;
 use super::api::tls::Listen;
 use super::breaker::CallFailure;
 use super::calls::{Calls, WatchedConnect};
@@ -183,6 +184,25 @@ impl Reconciler {
             let turn = self.turn.lock().await;
             if !self.background.is_busy() {
                 self.background.close_answers(|_| true);
+                return turn;
+            }
+        }
+    }
+
+    /// Like [`Reconciler::turn`], for an apply: waits also until no copy runs that makes what it applies.
+    pub(super) async fn turn_to_apply(
+        &self,
+        ask: &ApplyRequest,
+        stop: &CancellationToken,
+    ) -> tokio::sync::MutexGuard<'_, ()> {
+        loop {
+            tokio::select! {
+                () = self.jobs.wait(|running| ask.concerns(running)) => {}
+                () = stop.cancelled() => {}
+            }
+            let turn = self.turn().await;
+            // A pass may have begun one meanwhile.
+            if stop.is_cancelled() || !self.jobs.running().iter().any(|running| ask.concerns(running)) {
                 return turn;
             }
         }

@@ -2,6 +2,7 @@
 
 mod guards;
 mod independence;
+mod job_faults;
 mod jobs;
 mod left_behind;
 

@@ -1,6 +1,6 @@
 //! What an execution does on one endpoint.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::{Absence, DriverError, Endpoint, ErrorKind, Scope, Step, Uid};
@@ -9,6 +9,7 @@ use crate::store::StoreError;
 use super::backend_session::BackendSession;
 use super::event::Event;
 use super::execution::Execution;
+use super::jobs::Announcement;
 use super::ledger::{self, SharedLedger};
 use super::queue::{BackendSlots, Mail};
 use super::report::Report;
@@ -45,6 +46,13 @@ struct Announced {
     used_up: Vec<(usize, String)>,
 }
 
+impl Announced {
+    fn of(&self, index: usize, execution: &Execution) -> Announcement {
+        let used_up = self.used_up.iter().find(|(of, _)| *of == index).map(|(_, digest)| digest.clone());
+        Announcement { used_up, is_earlier: self.earlier.contains(&execution.steps()[index].identity.uid) }
+    }
+}
+
 impl EndpointRun {
     /// Runs the steps. Steps on an endpoint that cannot be prepared fail.
     pub(super) async fn run(mut self) -> EndpointEnd {
@@ -59,8 +67,9 @@ impl EndpointRun {
         let store_error = match scheduler.run().await {
             Ok(Ended { untouched, left }) => {
                 if let (Some(backend), Some(left)) = (&self.backend, left) {
-                    let used_up: BTreeMap<usize, String> = announced.used_up.iter().cloned().collect();
-                    left.become_jobs(Arc::clone(&self.execution), backend, used_up);
+                    left.become_jobs(Arc::clone(&self.execution), backend, |index| {
+                        announced.of(index, &self.execution)
+                    });
                 }
                 let steps = self.execution.steps();
                 let ledger = self.ledger.as_mut();
@@ -83,7 +92,10 @@ impl EndpointRun {
         let backend = self.backend.as_ref().ok_or_else(DriverError::not_open)?;
         // Whoever waits for the steps has asked for them: they do not wait for those of others.
         let jobs = match self.execution.may_leave {
-            true => self.execution.setup.jobs.count(&backend.spec.meta.name),
+            true => {
+                let Execution { setup, .. } = &*self.execution;
+                setup.jobs.count(&(backend.spec.meta.name.clone(), setup.reading.specs.stack.owner.clone()))
+            }
             false => 0,
         };
         Ok(BackendSlots::new(backend, jobs))

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 
-use crate::model::{DriverError, IntentId, Name, Outcome};
+use crate::model::{DriverError, IntentId, Outcome};
 use crate::plan::RunningStep;
 use crate::store::StoreError;
 
 use super::backend_session::BackendSession;
 use super::event::Event;
 use super::execution::Execution;
+use super::jobs::{Announcement, JobPlace};
 use super::step_task::{EndedTask, TaskEnd, TaskMessage};
 
 /// The steps that a run leaves.
@@ -26,25 +27,24 @@ pub(super) struct LeftSteps {
 }
 
 impl LeftSteps {
-    /// Makes these steps on an open backend jobs. `used_up`: the digests of the approvals that they used up.
+    /// Makes these steps on an open backend jobs. `announced`: what the ledger announced of a step of the plan.
     pub(super) fn become_jobs(
         self,
         execution: Arc<Execution>,
         session: &BackendSession,
-        mut used_up: BTreeMap<usize, String>,
+        announced: impl Fn(usize) -> Announcement,
     ) {
-        let name = session.spec.meta.name.clone();
-        let owner = &execution.setup.reading.specs.stack.owner;
+        let place = (session.spec.meta.name.clone(), execution.setup.reading.specs.stack.owner.clone());
         for (index, (intent, running)) in &self.steps {
             let (object, action) = (running.step.identity.id(), &running.step.action);
-            tracing::info!(backend = %name, "{object} ({action}) goes on without this pass");
-            execution.setup.jobs.begin(owner, session, *intent, running.clone(), used_up.remove(index));
+            tracing::info!(backend = %place.0, "{object} ({action}) goes on without this pass");
+            execution.setup.jobs.begin(&place, session, *intent, running.clone(), announced(*index));
         }
-        tokio::spawn(self.follow(execution, name));
+        tokio::spawn(self.follow(execution, place));
     }
 
     /// Follows them until each has ended.
-    async fn follow(self, execution: Arc<Execution>, name: Name) {
+    async fn follow(self, execution: Arc<Execution>, place: JobPlace) {
         let Self { mut tasks, mut messages, steps, indexes } = self;
         let jobs = &execution.setup.jobs;
         loop {
@@ -54,7 +54,7 @@ impl LeftSteps {
                     if let TaskMessage::Progress(index, done, total) = message
                         && let Some((intent, _)) = steps.get(&index)
                     {
-                        jobs.progressed(&name, *intent, done, total);
+                        jobs.progressed(&place, *intent, done, total);
                     }
                     execution.report(message);
                 }
@@ -73,7 +73,7 @@ impl LeftSteps {
                     if let Some(result) = &result {
                         execution.event(Event::finished(index, &execution.steps()[index], result));
                     }
-                    jobs.end(&name, *intent, result);
+                    jobs.end(&place, *intent, result);
                 }
             }
         }

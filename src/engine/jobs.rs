@@ -1,7 +1,7 @@
 //! Jobs: steps that copy much data and go on without the pass that began them. Later passes observe and change everything else on their
 //! backend, through the session that has the writer lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -14,16 +14,18 @@ use super::backend_session::BackendSession;
 /// The jobs of a process.
 #[derive(Default)]
 pub struct Jobs {
-    backends: Mutex<BTreeMap<Name, BackendJobs>>,
+    backends: Mutex<BTreeMap<JobPlace, BackendJobs>>,
     /// Notified when a job has ended: a pass enters what it did.
     pub ended: Notify,
     /// Notified when a job has ended, for those who wait for it.
     changed: Notify,
 }
 
-/// The jobs on one backend.
+/// A Backend, and the owner of the objects there.
+pub(super) type JobPlace = (Name, Owner);
+
+/// The jobs of one owner on one backend.
 struct BackendJobs {
-    owner: Owner,
     /// It has the writer lock, which is free when the last job was entered.
     session: BackendSession,
     jobs: BTreeMap<IntentId, Job>,
@@ -32,10 +34,18 @@ struct BackendJobs {
 /// A step that goes on without its pass.
 struct Job {
     running: RunningStep,
-    /// The digest of the approval that it used up.
-    used_up: Option<String>,
+    announced: Announcement,
     /// `None`: it still runs.
     end: Option<JobEnd>,
+}
+
+/// What the ledger announced of a step, which is taken back if the step had no effect.
+#[derive(Clone, Default)]
+pub(super) struct Announcement {
+    /// The digest of the approval that it uses up.
+    pub used_up: Option<String>,
+    /// Whether an earlier step had announced the same object.
+    pub is_earlier: bool,
 }
 
 /// How a job ended that no pass has entered yet.
@@ -49,8 +59,7 @@ struct JobEnd {
 /// A job that has ended, for the pass that enters it.
 pub(super) struct EndedJob {
     pub step: Step,
-    /// The digest of the approval that it used up.
-    pub used_up: Option<String>,
+    pub announced: Announcement,
     /// `None`: it shows only on the backend how it ended, or it was never begun.
     pub result: Option<Result<Outcome, DriverError>>,
 }
@@ -61,129 +70,146 @@ pub(super) enum JobSession {
     None,
     /// It is the one to use.
     Open(Box<BackendSession>),
-    /// It is of the place where the backend was before.
-    Elsewhere,
+    /// So many run in the place where the backend was before.
+    Elsewhere(usize),
 }
 
 impl Jobs {
-    fn backends(&self) -> MutexGuard<'_, BTreeMap<Name, BackendJobs>> {
+    fn backends(&self) -> MutexGuard<'_, BTreeMap<JobPlace, BackendJobs>> {
         self.backends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a job on an open backend. `used_up`: the digest of the approval that it used up.
+    /// Enters a job on an open backend.
     pub(super) fn begin(
         &self,
-        owner: &Owner,
+        place: &JobPlace,
         session: &BackendSession,
         intent: IntentId,
-        job: RunningStep,
-        used_up: Option<String>,
+        running: RunningStep,
+        announced: Announcement,
     ) {
         let mut backends = self.backends();
-        let here = backends.entry(session.spec.meta.name.clone()).or_insert_with(|| BackendJobs {
-            owner: owner.clone(),
-            session: session.clone(),
-            jobs: BTreeMap::new(),
-        });
-        here.jobs.insert(intent, Job { running: job, used_up, end: None });
+        let here = backends
+            .entry(place.clone())
+            .or_insert_with(|| BackendJobs { session: session.clone(), jobs: BTreeMap::new() });
+        here.jobs.insert(intent, Job { running, announced, end: None });
     }
 
     /// Enters how far a job is.
-    pub(super) fn progressed(&self, name: &Name, intent: IntentId, done: u64, total: u64) {
-        if let Some(job) = self.backends().get_mut(name).and_then(|here| here.jobs.get_mut(&intent)) {
+    pub(super) fn progressed(&self, place: &JobPlace, intent: IntentId, done: u64, total: u64) {
+        if let Some(job) = self.backends().get_mut(place).and_then(|here| here.jobs.get_mut(&intent)) {
             (job.running.done, job.running.total) = (done, total);
         }
     }
 
     /// Enters how a job ended.
-    pub(super) fn end(&self, name: &Name, intent: IntentId, result: Option<Result<Outcome, DriverError>>) {
-        if let Some(job) = self.backends().get_mut(name).and_then(|here| here.jobs.get_mut(&intent)) {
+    pub(super) fn end(&self, place: &JobPlace, intent: IntentId, result: Option<Result<Outcome, DriverError>>) {
+        if let Some(job) = self.backends().get_mut(place).and_then(|here| here.jobs.get_mut(&intent)) {
             job.end = Some(JobEnd { result, is_shown: false });
         }
         self.changed.notify_waiters();
         self.ended.notify_one();
     }
 
-    /// Returns the session that an owner's jobs have on a backend.
-    pub(super) fn session(&self, spec: &BackendSpec, owner: &Owner) -> JobSession {
-        match self.backends().get(&spec.meta.name).filter(|here| here.owner == *owner) {
-            None => JobSession::None,
-            Some(here) if is_same_place(&here.session.spec, spec) => {
-                // Other settings of its driver are used when the jobs have ended.
-                let mut session = here.session.clone();
-                session.spec = spec.clone();
-                JobSession::Open(Box::new(session))
+    /// Returns the session that jobs have on a backend, to observe it and to make other steps there.
+    pub(super) fn session(&self, place: &JobPlace, spec: &BackendSpec) -> JobSession {
+        let mut backends = self.backends();
+        let Some(here) = backends.get(place) else { return JobSession::None };
+        if is_same_place(&here.session.spec, spec) {
+            // Other settings of its driver are used when the jobs have ended.
+            let mut session = here.session.clone();
+            session.spec = spec.clone();
+            return JobSession::Open(Box::new(session));
+        }
+        match here.jobs.values().filter(|job| job.end.is_none()).count() {
+            0 => {
+                // Nothing shows what they did, and their effects are not on the place that is declared now.
+                let closed = backends.remove(place);
+                drop(backends);
+                // Releasing a lock may block.
+                drop(closed);
+                JobSession::None
             }
-            Some(_) => JobSession::Elsewhere,
+            running => JobSession::Elsewhere(running),
         }
     }
 
-    /// How many jobs on a backend have not been entered.
-    pub(super) fn count(&self, name: &Name) -> usize {
-        self.backends().get(name).map_or(0, |here| here.jobs.len())
+    /// How many jobs on a backend run.
+    pub(super) fn count(&self, place: &JobPlace) -> usize {
+        self.running_on(place).len()
+    }
+
+    /// Whether there is a job that runs, or that no pass has entered yet.
+    pub fn is_empty(&self) -> bool {
+        self.backends().is_empty()
+    }
+
+    /// Whether a job on a backend has ended and its end was not observed.
+    pub(super) fn has_ended(&self, place: &JobPlace) -> bool {
+        self.not_shown(place).len() > self.running_on(place).len()
     }
 
     /// The observation of a backend begins: jobs that have ended are shown by it. Returns the others, with their intents.
-    pub(super) fn begin_observation(&self, name: &Name) -> Vec<(IntentId, RunningStep)> {
+    pub(super) fn begin_observation(&self, place: &JobPlace) -> Vec<(IntentId, RunningStep)> {
         let mut backends = self.backends();
-        let ended = backends.get_mut(name).into_iter().flat_map(|here| here.jobs.values_mut());
+        let ended = backends.get_mut(place).into_iter().flat_map(|here| here.jobs.values_mut());
         ended.filter_map(|job| job.end.as_mut()).for_each(|end| end.is_shown = true);
         drop(backends);
-        self.not_shown(name)
+        self.not_shown(place)
     }
 
     /// Returns the jobs on a backend whose end its last observation does not show.
-    pub(super) fn not_shown(&self, name: &Name) -> Vec<(IntentId, RunningStep)> {
-        self.select(name, |job| job.end.as_ref().is_none_or(|end| !end.is_shown))
+    pub(super) fn not_shown(&self, place: &JobPlace) -> Vec<(IntentId, RunningStep)> {
+        self.select(place, |job| job.end.as_ref().is_none_or(|end| !end.is_shown))
     }
 
     /// Returns the jobs on a backend that still run.
-    pub(super) fn running_on(&self, name: &Name) -> Vec<(IntentId, RunningStep)> {
-        self.select(name, |job| job.end.is_none())
+    pub(super) fn running_on(&self, place: &JobPlace) -> Vec<(IntentId, RunningStep)> {
+        self.select(place, |job| job.end.is_none())
     }
 
-    fn select(&self, name: &Name, of: impl Fn(&Job) -> bool) -> Vec<(IntentId, RunningStep)> {
+    fn select(&self, place: &JobPlace, of: impl Fn(&Job) -> bool) -> Vec<(IntentId, RunningStep)> {
         let backends = self.backends();
-        let jobs = backends.get(name).into_iter().flat_map(|here| &here.jobs);
+        let jobs = backends.get(place).into_iter().flat_map(|here| &here.jobs);
         jobs.filter(|(_, job)| of(job)).map(|(intent, job)| (*intent, job.running.clone())).collect()
     }
 
-    /// Takes the jobs on a backend whose end was observed.
-    pub(super) fn take_shown(&self, name: &Name) -> Vec<EndedJob> {
-        self.take(name, |end| end.is_shown)
+    /// Returns the jobs on a backend whose end was observed. They stay until [`Jobs::entered`].
+    pub(super) fn shown(&self, place: &JobPlace) -> Vec<(IntentId, EndedJob)> {
+        let backends = self.backends();
+        let jobs = backends.get(place).into_iter().flat_map(|here| &here.jobs);
+        let shown = jobs.filter_map(|(intent, job)| {
+            let end = job.end.as_ref().filter(|end| end.is_shown)?;
+            let (step, announced) = (job.running.step.clone(), job.announced.clone());
+            Some((*intent, EndedJob { step, announced, result: end.result.clone() }))
+        });
+        shown.collect()
     }
 
-    /// Asks for another pass if jobs on a backend have ended and no observation shows it.
-    pub(super) fn remind(&self, name: &Name) {
-        if self.not_shown(name).len() > self.running_on(name).len() {
-            self.ended.notify_one();
-        }
+    /// A pass has entered what these jobs did.
+    pub(super) fn entered(&self, intents: &BTreeSet<IntentId>) {
+        self.forget(|_, intent, job| job.end.is_some() && intents.contains(intent));
     }
 
-    /// Forgets jobs that have ended on backends that are not used any more, and returns those that run there.
-    pub(super) fn elsewhere(&self, is_used: impl Fn(&Name) -> bool) -> Vec<(IntentId, RunningStep)> {
-        let names: Vec<Name> = self.backends().keys().filter(|name| !is_used(name)).cloned().collect();
-        names.iter().for_each(|name| drop(self.take(name, |_| true)));
-        names.iter().flat_map(|name| self.running_on(name)).collect()
+    /// Forgets jobs that have ended in places that are not used any more, and returns those that run there. (An approval that one of them
+    /// used up is needed again.)
+    pub(super) fn elsewhere(&self, is_used: impl Fn(&JobPlace) -> bool) -> Vec<(IntentId, RunningStep)> {
+        self.forget(|place, _, job| job.end.is_some() && !is_used(place));
+        let places: Vec<JobPlace> = self.backends().keys().filter(|place| !is_used(place)).cloned().collect();
+        places.iter().flat_map(|place| self.running_on(place)).collect()
     }
 
-    fn take(&self, name: &Name, of: impl Fn(&JobEnd) -> bool) -> Vec<EndedJob> {
+    fn forget(&self, of: impl Fn(&JobPlace, &IntentId, &Job) -> bool) {
         let mut backends = self.backends();
-        let Some(here) = backends.get_mut(name) else { return Vec::new() };
-        let is_taken = |job: &Job| job.end.as_ref().is_some_and(&of);
-        let intents: Vec<IntentId> =
-            here.jobs.iter().filter(|(_, job)| is_taken(job)).map(|(intent, _)| *intent).collect();
-        let taken: Vec<Job> = intents.iter().filter_map(|intent| here.jobs.remove(intent)).collect();
-        let closed = here.jobs.is_empty().then(|| backends.remove(name));
+        for (place, here) in backends.iter_mut() {
+            here.jobs.retain(|intent, job| !of(place, intent, job));
+        }
+        let closed: Vec<JobPlace> =
+            backends.iter().filter(|(_, here)| here.jobs.is_empty()).map(|(place, _)| place.clone()).collect();
+        let closed: Vec<Option<BackendJobs>> = closed.iter().map(|place| backends.remove(place)).collect();
         drop(backends);
         // Releasing a lock may block.
         drop(closed);
-        let ended = |Job { running, used_up, end }: Job| EndedJob {
-            step: running.step,
-            used_up,
-            result: end.and_then(|end| end.result),
-        };
-        taken.into_iter().map(ended).collect()
     }
 
     /// Returns all jobs that run, on any backend.

@@ -39,7 +39,7 @@ pub(super) struct Observations {
     /// The steps of earlier passes that were running when their backend was observed, by their intents.
     pub running: BTreeMap<IntentId, RunningStep>,
     /// Those that have ended, which the world shows.
-    pub ended: Vec<EndedJob>,
+    pub ended: BTreeMap<IntentId, EndedJob>,
     /// What was left unfinished on a backend and could not be removed.
     pub unswept: Vec<(Step, DriverError)>,
     /// What calls did, for the reporter.
@@ -81,7 +81,7 @@ pub(super) async fn observe_all(
         suspensions: BTreeMap::new(),
         busy: BTreeSet::new(),
         running: BTreeMap::new(),
-        ended: Vec::new(),
+        ended: BTreeMap::new(),
         unswept: Vec::new(),
         notes: Vec::new(),
         done: BTreeMap::new(),
@@ -89,12 +89,14 @@ pub(super) async fn observe_all(
         patience,
     };
     let is_used = |name: &Name| specs.backends.contains_key(name) && reading.not_allowed(Kind::Backend, name).is_none();
-    observations.running.extend(jobs.elsewhere(is_used));
+    observations.running.extend(jobs.elsewhere(|(name, of)| is_used(name) && of == owner));
     if let Some(wait) = wait {
         // A session of a Backend that has another name now may hold the lock of its pool.
         wait.background.close_answers(|name| !is_used(name));
         observations.busy.extend(wait.background.busy().into_iter().filter(|name| !specs.backends.contains_key(name)));
     }
+    // Only passes of the loop enter what jobs did: no other is certain to be carried out.
+    let enters = wait.is_some() && mode == AccessMode::Write;
     let mut calls = Vec::new();
     for spec in specs.backends.values() {
         if let Some(barred) = reading.not_allowed(Kind::Backend, &spec.meta.name) {
@@ -108,11 +110,13 @@ pub(super) async fn observe_all(
             observations.world.insert(spec.meta.name.clone(), view);
             continue;
         }
+        let place = (spec.meta.name.clone(), owner.clone());
         if let Some(wait) = wait {
-            match wait.background.take(spec, owner, wait.only_answers) {
+            let only_answers = wait.only_answers && !jobs.has_ended(&place);
+            match wait.background.take(spec, owner, only_answers) {
                 Readiness::Free => {}
                 Readiness::Busy(last) => {
-                    observations.running.extend(jobs.not_shown(&spec.meta.name));
+                    observations.running.extend(jobs.not_shown(&place));
                     observations.busy.insert(spec.meta.name.clone());
                     observations.enter_last(&spec.meta.name, last.map(|last| *last));
                     continue;
@@ -122,10 +126,15 @@ pub(super) async fn observe_all(
                     observations.done.insert(spec.meta.name.clone(), done);
                     observations.backends.extend(session.map(|session| (spec.meta.name.clone(), session)));
                     observations.enter_last(&spec.meta.name, last);
-                    observations.running.extend(jobs.not_shown(&spec.meta.name));
+                    observations.running.extend(jobs.not_shown(&place));
                     enter(&mut observations);
-                    // The next observation shows those that have ended meanwhile.
-                    jobs.remind(&spec.meta.name);
+                    if enters {
+                        observations.ended.extend(jobs.shown(&place));
+                    }
+                    if jobs.has_ended(&place) {
+                        // The next observation shows it.
+                        jobs.ended.notify_one();
+                    }
                     continue;
                 }
             }
@@ -133,16 +142,17 @@ pub(super) async fn observe_all(
         let name = &spec.meta.name;
         let session = match mode {
             AccessMode::Pools | AccessMode::Read => {
-                observations.running.extend(jobs.running_on(name));
+                observations.running.extend(jobs.running_on(&place));
                 None
             }
             AccessMode::Write => {
-                observations.running.extend(jobs.begin_observation(name));
-                match jobs.session(spec, owner) {
+                observations.running.extend(jobs.begin_observation(&place));
+                match jobs.session(&place, spec) {
                     JobSession::None => None,
                     JobSession::Open(session) => Some(*session),
-                    JobSession::Elsewhere => {
-                        observations.world.insert(name.clone(), copies_elsewhere(jobs.count(name)));
+                    JobSession::Elsewhere(running) => {
+                        observations.busy.insert(name.clone());
+                        observations.world.insert(name.clone(), copies_elsewhere(running));
                         continue;
                     }
                 }
@@ -155,11 +165,11 @@ pub(super) async fn observe_all(
         let observing = async move { observe_one(connect, of, session, asked).await };
         calls.push((spec.clone(), None, observing));
     }
-    let jobs = Arc::clone(jobs);
+    let (jobs, owner) = (Arc::clone(jobs), owner.clone());
     observations
         .each(None, calls, move |observations, name, (backend, view, suspensions)| {
-            if mode == AccessMode::Write && view.observed().is_some() {
-                observations.ended.extend(jobs.take_shown(&name));
+            if enters && view.observed().is_some() {
+                observations.ended.extend(jobs.shown(&(name.clone(), owner.clone())));
             }
             observations.suspensions.insert(name.clone(), suspensions);
             observations.backends.extend(backend.map(|backend| (name.clone(), backend)));

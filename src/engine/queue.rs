@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::model::{Cost, Endpoint, Step};
+use crate::model::{Action, Cost, Endpoint, Step};
 
 use super::backend_session::BackendSession;
 
@@ -64,11 +64,14 @@ pub(super) struct StepQueue {
     /// Its steps that were taken out of the queue and are never begun.
     skipped: BTreeSet<usize>,
     free: BTreeMap<Cost, BTreeSet<usize>>,
+    cost: fn(&Action) -> Cost,
 }
 
 impl StepQueue {
-    pub(super) fn new(steps: &[Step], endpoint: &Endpoint) -> Self {
+    /// `cost`: what an action costs the endpoint.
+    pub(super) fn new(steps: &[Step], endpoint: &Endpoint, cost: fn(&Action) -> Cost) -> Self {
         let mut queue = Self {
+            cost,
             waiting: BTreeMap::new(),
             needed_by: BTreeMap::new(),
             awaited_by: BTreeMap::new(),
@@ -100,14 +103,14 @@ impl StepQueue {
     }
 
     fn release(&mut self, index: usize, steps: &[Step]) {
-        self.free.entry(steps[index].action.cost()).or_default().insert(index);
+        self.free.entry((self.cost)(&steps[index].action)).or_default().insert(index);
     }
 
     /// Takes the first ready step for which there is room.
     pub(super) fn next(&mut self, steps: &[Step], has_room: impl Fn(&Step) -> bool) -> Option<usize> {
         let firsts = self.free.values().filter_map(|free| free.first().copied());
         let index = firsts.filter(|index| has_room(&steps[*index])).min()?;
-        self.free.get_mut(&steps[index].action.cost())?.remove(&index);
+        self.free.get_mut(&(self.cost)(&steps[index].action))?.remove(&index);
         Some(index)
     }
 
@@ -168,6 +171,14 @@ impl StepQueue {
     }
 }
 
+/// What actions cost a backend.
+pub(super) fn cost_on(backend: &BackendSession) -> fn(&Action) -> Cost {
+    match backend.driver.capabilities().shares_blocks {
+        Some(_) => Action::cost_if_shared,
+        None => Action::cost,
+    }
+}
+
 /// The steps of one backend that are begun and whose call has not ended.
 pub(super) struct BackendSlots {
     pub backend: BackendSession,
@@ -179,6 +190,8 @@ pub(super) struct BackendSlots {
     long: usize,
     /// The copies that earlier passes began and that still run.
     jobs: usize,
+    /// What an action costs it.
+    cost: fn(&Action) -> Cost,
     /// Whether more are begun: many at once, then none until they are few, so that their intents become one commit.
     fills: bool,
 }
@@ -189,7 +202,7 @@ impl BackendSlots {
         let most = backend.spec.concurrency.get() as usize;
         // One call is always possible: a copy of hours must not stop everything else.
         let calls = Arc::new(Semaphore::new(most.saturating_sub(jobs).clamp(1, Semaphore::MAX_PERMITS)));
-        Self { backend: backend.clone(), calls, most, begun: 0, long: 0, jobs, fills: true }
+        Self { backend: backend.clone(), calls, most, begun: 0, long: 0, jobs, cost: cost_on(backend), fills: true }
     }
 
     /// Whether copies of earlier passes leave no room for another one.
@@ -204,7 +217,7 @@ impl BackendSlots {
 
     /// Whether a step can be begun. Steps that copy or free data get half of the calls, so that they do not block the others.
     pub(super) fn has_room(&self, step: &Step) -> bool {
-        let long = match step.action.cost() {
+        let long = match (self.cost)(&step.action) {
             Cost::Call => return self.fills,
             Cost::Free => self.long,
             Cost::Copy => self.long + self.jobs,
@@ -214,12 +227,12 @@ impl BackendSlots {
 
     pub(super) fn take(&mut self, step: &Step) {
         self.begun += 1;
-        self.long += usize::from(step.action.is_long());
+        self.long += usize::from((self.cost)(&step.action) != Cost::Call);
         self.fills = self.begun < self.most.saturating_mul(AHEAD);
     }
 
     pub(super) fn free(&mut self, step: &Step) {
         self.begun -= 1;
-        self.long -= usize::from(step.action.is_long());
+        self.long -= usize::from((self.cost)(&step.action) != Cost::Call);
     }
 }

@@ -40,17 +40,16 @@ pub async fn reconcile<'s>(
 ) -> Result<(Report, OpenPass<'s>), StoreError> {
     let mut session = Session::begin_writing(setup, options.wait.as_ref()).await?;
     let mut report = session.recover(reporter.as_ref()).await?;
-    if !options.unattended {
-        // Whoever asks wants another try, and only its result.
-        report.failed.retain(|(step, _)| step.action == Action::Sweep);
-    }
     report.running = session.observations.running.values().cloned().collect();
     report.suspensions = session.suspensions().in_force(session.now);
     let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
     let mut whole = session.plan_closely(&options.approve, irreversible).await;
     if let Some(saved) = &options.saved {
         let shown = session.shown();
-        let is_running = |step: &Step| report.running.iter().any(|running| running.step.identity == step.identity);
+        let is_running = |step: &Step| {
+            let is_it = |running: &Step| running.identity == step.identity && running.action == step.action;
+            report.running.iter().any(|running| is_it(&running.step))
+        };
         report.refused = plan::differences(saved, &whole, |step| shown(step) || is_running(step));
     }
     // A digest of another set than the one that waits: the person has not seen the present plan.
@@ -132,6 +131,7 @@ async fn carry_out<'s>(
         }
         session.execute(&to_run, options, reporter, &mut report).await?;
         session.record(&settled).await?;
+        session.setup.jobs.entered(&session.entered);
         if !options.unattended && report.failed.is_empty() && report.skipped == 0 {
             report.paths = new_paths(&session, &to_run).await;
         }

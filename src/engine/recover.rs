@@ -1,13 +1,13 @@
 //! What an interrupted run left: open intents are resolved by observing, unfinished objects are swept.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Action, DriverError, Effect, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome, Place,
-    Reason, Resource, Step, Uid,
+    Absence, Action, DriverError, Effect, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object,
+    OpenIntent, Outcome, Place, Reason, Resource, Step, Uid,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
@@ -17,7 +17,7 @@ use super::blockers::Blockers;
 use super::effect::ObservedObjects;
 use super::effect::not_observed;
 use super::event::{Event, Reporter};
-use super::jobs::EndedJob;
+use super::jobs::{Announcement, EndedJob};
 use super::ledger;
 use super::observe::Observations;
 use super::observe::Phase;
@@ -37,9 +37,12 @@ impl Session<'_> {
         let Some(store) = self.store.clone() else { return Ok(report) };
         let mut intents = store.intents()?;
         intents.retain(|intent| !self.observations.running.contains_key(&intent.id));
-        self.ask_for_names(&intents).await;
+        let ended = self.observations.ended.iter();
+        let ended = ended.map(|(intent, job)| OpenIntent { id: *intent, step: job.step.clone(), at: self.now });
+        let asked: Vec<OpenIntent> = intents.iter().cloned().chain(ended).collect();
+        self.ask_for_names(&asked).await;
         let mut batch = Batch::default();
-        let (mut finished, mut given_back) = (Vec::new(), Vec::new());
+        let (mut finished, mut without_effect) = (Vec::new(), Vec::new());
         let mut observed_objects: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
         for intent in &intents {
             let step = &intent.step;
@@ -123,25 +126,36 @@ impl Session<'_> {
         }
         drop(observed_objects);
         let ended = std::mem::take(&mut self.observations.ended);
-        let shown = self.shown();
-        for EndedJob { step, used_up, result } in ended {
+        let mut entered = BTreeSet::new();
+        let seen = self.seen();
+        let shows = |step: &Step| seen.get(step.backend()?)?.shows(step);
+        for (intent, EndedJob { step, announced, result }) in ended {
+            entered.insert(intent);
             match result {
-                Some(Ok(_)) if !shown(&step) => report.failed.push((step.clone(), not_observed(&step))),
-                Some(Ok(Outcome::Changed)) => report.changed += 1,
-                Some(Ok(Outcome::Unchanged)) => report.unchanged += 1,
+                Some(Ok(_)) if shows(&step) == Some(false) => {
+                    let result = Err(not_observed(&step));
+                    batch.journal.push(journal_entry(&step, "", self.now, &result, Duration::ZERO));
+                    report.failed.extend(result.err().map(|error| (step, error)));
+                }
+                Some(Ok(outcome)) => {
+                    match outcome {
+                        Outcome::Changed => report.changed += 1,
+                        Outcome::Unchanged => report.unchanged += 1,
+                    }
+                    finished.push(step);
+                }
                 Some(Err(error)) => {
                     if error.effect == Effect::No {
-                        given_back.extend(used_up.map(|digest| (step.clone(), digest)));
+                        without_effect.push((intent, step.clone(), announced));
                     }
                     report.failed.push((step, error));
-                    continue;
                 }
-                None => continue,
+                None => {}
             }
-            finished.push(step);
         }
-        drop(shown);
-        if !batch.close.is_empty() {
+        drop(seen);
+        self.entered = entered;
+        if batch != Batch::default() {
             commit(&store, batch).await?;
         }
         self.spread_suspensions().await;
@@ -168,6 +182,14 @@ impl Session<'_> {
                 }
             }
         }
+        let is_by_ledger = |view: &Observation| view.capabilities().is_some_and(|can| can.absence == Absence::ByLedger);
+        let by_ledger: HashSet<Name> = self
+            .observations
+            .world
+            .iter()
+            .filter(|(_, view)| is_by_ledger(view))
+            .map(|(name, _)| name.clone())
+            .collect();
         self.judge();
         self.sweep(reporter).await;
         self.settle();
@@ -178,9 +200,20 @@ impl Session<'_> {
                 ledger::note(ledger, &step, None, true, self.now);
             }
         }
-        for (step, digest) in given_back {
-            if let Some(ledger) = step.backend().and_then(|backend| self.ledgers.get_mut(backend)) {
-                ledger::give_back(ledger, &step, &digest);
+        for (intent, step, Announcement { used_up, is_earlier }) in without_effect {
+            let Some(name) = step.backend() else { continue };
+            match self.ledgers.get_mut(name) {
+                Some(ledger) => {
+                    if !is_earlier && by_ledger.contains(name) {
+                        ledger::withdraw(ledger, &step);
+                    }
+                    if let Some(digest) = used_up {
+                        ledger::give_back(ledger, &step, &digest);
+                    }
+                }
+                // A later pass has its ledger.
+                None if self.observations.busy.contains(name) => drop(self.entered.remove(&intent)),
+                None => {}
             }
         }
         std::mem::take(&mut self.observations.notes).into_iter().for_each(|note| reporter.event(Event::note(note)));
@@ -188,15 +221,21 @@ impl Session<'_> {
         Ok(report)
     }
 
-    /// Returns a function that tells whether the observation shows the effect of a step.
-    pub(super) fn shown(&self) -> impl Fn(&Step) -> bool {
-        let mut seen: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
+    /// Returns what was observed on each backend.
+    fn seen(&self) -> HashMap<&Name, ObservedObjects<'_>> {
+        let mut seen = HashMap::new();
         for (name, view) in &self.observations.world {
             if let Observation::Seen { capabilities, observed } = view {
                 let ledger = observed.ledger.as_ref().and_then(LedgerView::ledger);
                 seen.insert(name, ObservedObjects::of(observed, capabilities, ledger));
             }
         }
+        seen
+    }
+
+    /// Returns a function that tells whether the observation shows the effect of a step.
+    pub(super) fn shown(&self) -> impl Fn(&Step) -> bool {
+        let seen = self.seen();
         move |step| {
             step.backend().and_then(|backend| seen.get(backend)).is_some_and(|seen| seen.shows(step) == Some(true))
         }

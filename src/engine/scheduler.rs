@@ -17,7 +17,7 @@ use super::event::Event;
 use super::execution::Execution;
 use super::job_tasks::LeftSteps;
 use super::ledger::SharedLedger;
-use super::queue::{BackendSlots, Mail, StepEnd, StepQueue};
+use super::queue::{BackendSlots, Mail, StepEnd, StepQueue, cost_on};
 use super::report::Report;
 use super::span::step_span;
 use super::step_task::{EndedTask, StepTask, TaskEnd, TaskMessage};
@@ -45,6 +45,8 @@ pub(super) struct Scheduler<'r> {
     indexes: HashMap<Id, usize>,
     /// The steps that copy data and have begun, with their intents.
     copies: BTreeMap<usize, (IntentId, RunningStep)>,
+    /// Whether the pass has left, and other steps need not wait for the calls of copies.
+    is_left: bool,
     /// The first error of the store.
     store_error: Option<StoreError>,
 }
@@ -86,7 +88,11 @@ impl<'r> Scheduler<'r> {
         let stage = |step: &Step| if step.endpoint == *endpoint { Stage::Waiting } else { Stage::Elsewhere };
         Self {
             stages: execution.steps().iter().map(stage).collect(),
-            queue: StepQueue::new(execution.steps(), endpoint),
+            queue: StepQueue::new(
+                execution.steps(),
+                endpoint,
+                slots.as_ref().map_or(Action::cost, |slots| cost_on(&slots.backend)),
+            ),
             execution,
             endpoint,
             slots,
@@ -96,6 +102,7 @@ impl<'r> Scheduler<'r> {
             unverified: Vec::new(),
             indexes: HashMap::new(),
             copies: BTreeMap::new(),
+            is_left: false,
             store_error: None,
         }
     }
@@ -118,7 +125,11 @@ impl<'r> Scheduler<'r> {
                 break;
             }
             let is_left = execution.left.is_cancelled();
-            if is_left && tasks.len() == self.copies.len() {
+            if is_left && !self.is_left {
+                self.is_left = true;
+                self.slots.iter().for_each(|slots| slots.calls.add_permits(self.copies.len()));
+            }
+            if is_left && self.store_error.is_none() && tasks.len() == self.copies.len() {
                 break;
             }
             tokio::select! {

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::driver::image;
 use crate::model::{
-    Address, DriverError, ImageObservation, ImageRef, Images, Ledger, Name, Object, OpenIntent, Place, PoolId, Reading,
-    Records, Removal, Specs,
+    Address, DriverError, ImageObservation, ImageRef, Images, IntentId, Ledger, Name, Object, OpenIntent, Place,
+    PoolId, Reading, Records, Removal, Specs,
 };
 use crate::plan::{self, Inputs, Irreversible, Judged, Observation, Plan, RunningStep, Unobserved};
 use crate::store::{Store, StoreError};
@@ -40,6 +40,8 @@ pub(super) struct Session<'s> {
     pub ledgers: BTreeMap<Name, SharedLedger>,
     /// The backends that this pass may write to, including those that were never written to. Filled by `judge`.
     pub usable: BTreeSet<Name>,
+    /// The jobs whose ends are entered in the ledgers of this session.
+    pub entered: BTreeSet<IntentId>,
     /// What goes on without this session; `None` if it waits for everything.
     pub wait: Option<Wait>,
 }
@@ -59,6 +61,7 @@ impl<'s> Session<'s> {
             images: Images::new(),
             ledgers: BTreeMap::new(),
             usable: BTreeSet::new(),
+            entered: BTreeSet::new(),
             wait: wait.cloned(),
         }
     }

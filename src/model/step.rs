@@ -400,6 +400,15 @@ impl Action {
         self.facts().cost
     }
 
+    /// What it costs where copies within the pool share their blocks.
+    pub fn cost_if_shared(&self) -> Cost {
+        let is_thick = matches!(self, Action::Create { provisioning: Provisioning::Thick, .. });
+        match self.cost() {
+            Cost::Copy if self.reads().is_some() && !is_thick => Cost::Call,
+            cost => cost,
+        }
+    }
+
     /// Whether it copies or reserves much data. Such a step of the daemon may outlive its pass.
     pub fn is_copy(&self) -> bool {
         self.cost() == Cost::Copy

@@ -110,6 +110,9 @@ impl RunningStep {
             return Some(format!("it is being made independent of {of}"));
         }
         let source = self.source()?;
+        if step.action == Action::Detach && parent(source.uid) == Some(step.identity.uid) {
+            return Some(format!("{of} is being copied from a clone of it"));
+        }
         // A nested snapshot is found by the name of its volume.
         let has_source = source.parent_volume.is_some() && source.parent_volume == Some(step.address_before().native);
         let is_disturbed = touched.contains(&source.uid) || has_source;

@@ -11,6 +11,7 @@ use super::gate::{self, GateVerdict};
 use super::inputs::Inputs;
 use super::inventory::Inventory;
 use super::no_trash::warn_without_trash;
+use super::room::take_room_of_running;
 use super::types::{Plan, Unobserved};
 use super::unreachable::hold_unreachable;
 use super::{drift, kind, order};
@@ -24,6 +25,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let inventory = Inventory::new(inputs);
     let mut draft = Draft::new(&inventory);
     kind::hold_unreadable(&inventory, &mut draft);
+    take_room_of_running(&inventory, &mut draft);
     kind::hold_unimplemented(&inventory, &mut draft);
     kind::complete_renames(&inventory, &mut draft);
     kind::complete_restores(&inventory, &mut draft);

@@ -1,7 +1,8 @@
 //! Whether a pool has room for the plan: provisioned bytes, and each resource that it can run out of.
 
 use crate::model::{
-    Capacity, ImageObservation, Kind, Name, ObjectRef, Origin, Percent, Place, PlacedField, Resource, Size,
+    Action, Capacity, ImageObservation, Kind, Name, ObjectRef, Origin, Percent, Place, PlacedField, Provisioning,
+    Resource, Size,
 };
 
 use super::draft::{Draft, RoomTaken};
@@ -119,10 +120,7 @@ pub(super) fn take_room<'a>(
 ) -> Result<(), Hold> {
     let (spec, capabilities) = (usable.spec, usable.capabilities);
     if subject.uid.is_some_and(|uid| inventory.inputs.running.iter().any(|running| running.changes(uid))) {
-        // It was checked when its step began, and what it has taken since is observed.
-        let unfinished = usable.observed.objects.iter().filter(|object| object.place == Place::Temporary);
-        let used = unfinished.filter(|object| object.uid() == subject.uid).filter_map(|object| object.used).sum();
-        draft.room.add(usable.name, Room { taken: room.taken.saturating_sub(used), ..room });
+        // It has been checked, and is counted already.
         return Ok(());
     }
     if size.bytes() > capabilities.max_size {
@@ -160,6 +158,31 @@ pub(super) fn take_room<'a>(
     }
     draft.room.add(usable.name, room);
     Ok(())
+}
+
+/// Takes the room that steps which still run are going to take: before all others, and also if nothing declares their objects any more.
+pub(super) fn take_room_of_running<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+    for running in inventory.inputs.running {
+        let Some(usable) = running.step.backend().and_then(|name| inventory.usable(name)) else { continue };
+        let copied = match (running.step.action.origin(), running.step.action.reads()) {
+            (Some(origin), _) => copied(inventory, draft, usable, origin),
+            (None, Some((_, source))) => copy_of(inventory, draft, usable, source),
+            (None, None) => 0,
+        };
+        let (mut provisioned, mut taken) = (0, copied);
+        if let Action::Create { size, provisioning, .. } = &running.step.action {
+            provisioned = size.bytes();
+            if *provisioning == Provisioning::Thick {
+                taken = size.bytes();
+            }
+        }
+        // What it has taken so far is observed.
+        let uid = Some(running.step.identity.uid);
+        let unfinished = usable.observed.objects.iter().filter(|object| object.place == Place::Temporary);
+        let used: u64 = unfinished.filter(|object| object.uid() == uid).filter_map(|object| object.used).sum();
+        let taken = taken.saturating_sub(used);
+        draft.room.add(usable.name, Room { provisioned, taken, objects: 0, adopted: 0 });
+    }
 }
 
 /// Whether copies within a pool share no blocks with their source.

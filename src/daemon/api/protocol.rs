@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Event, Operation, OperationError, OperationResult, Options, Report, Trashed, trash_in};
 use crate::model::{JournalEntry, Kind, Name, ObjectId, OpenIntent, ProblemView, Reading, Records, WrittenSizes};
-use crate::plan::{Overview, Plan, Retry, Unobserved};
+use crate::plan::{Overview, Plan, Retry, RunningStep, Unobserved};
 use crate::report::{NotListed, Unowned, unowned};
 use crate::store::StoreError;
 
@@ -66,6 +66,13 @@ pub struct ApplyRequest {
     /// `--prune`: the manifests count as complete although SPECS is a file.
     #[serde(default)]
     pub prune: bool,
+}
+
+impl ApplyRequest {
+    /// Whether a step that still runs makes something that it applies.
+    pub fn concerns(&self, running: &RunningStep) -> bool {
+        self.only.is_empty() || self.only.contains(&running.step.identity.id())
+    }
 }
 
 /// A line of the answer to an apply.

@@ -16,7 +16,7 @@ use super::super::reconciler::Reconciler;
 use super::protocol::{ApplyRequest, RunLine};
 use crate::engine::{Confirmation, Event, Report, Reporter};
 use crate::manifest::problem_views;
-use crate::plan::{Plan, RunningStep};
+use crate::plan::Plan;
 
 /// How long a run waits for a confirmation; no answer counts as no. Meanwhile no other pass is made.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -82,7 +82,9 @@ pub(in crate::daemon) fn apply(
         if reconciler.is_busy() {
             reporter.note("the daemon is making a pass; this one follows it");
         }
-        wait_for_jobs(&reconciler, &ask, &reporter, &stop).await;
+        for running in reconciler.jobs.running().iter().filter(|running| ask.concerns(running)) {
+            reporter.note(&format!("waiting for {}: {}", running.step.identity.id(), running.progress()));
+        }
         let last = last_line(reconciler.pass(Trigger::Client(ask), stop, reporter).await);
         // A client that has disconnected needs no answer.
         let _ = lines.send(last);
@@ -91,20 +93,6 @@ pub(in crate::daemon) fn apply(
         gone.abort();
     });
     receiver
-}
-
-/// Waits for the copies of earlier passes that make what the client asks for.
-async fn wait_for_jobs(reconciler: &Reconciler, ask: &ApplyRequest, reporter: &RunReporter, stop: &CancellationToken) {
-    let is_asked = |running: &RunningStep| ask.only.is_empty() || ask.only.contains(&running.step.identity.id());
-    let mut running = reconciler.jobs.running();
-    running.retain(is_asked);
-    for running in &running {
-        reporter.note(&format!("waiting for {}: {}", running.step.identity.id(), running.progress()));
-    }
-    tokio::select! {
-        () = reconciler.jobs.wait(is_asked) => {}
-        () = stop.cancelled() => {}
-    }
 }
 
 /// Returns the last line for the client. It never reports a pass that was not made as done.

@@ -10,8 +10,8 @@ use super::*;
 use crate::driver::sim::{SimObject, SimWorld};
 use crate::driver::{StepContext, WriterLock};
 use crate::model::{
-    Access, Action, Address, Capabilities, ErrorKind, Identity, Kind, Ledger, LedgerCommit, LedgerView, Name, Observed,
-    Outcome, Owner, Scope, Size, Step, Uid,
+    Access, Action, Address, Capabilities, ErrorKind, Identity, Kind, Ledger, LedgerCommit, LedgerView, Listed, Name,
+    Observed, Outcome, Owner, Scope, Size, Step, Uid,
 };
 
 /// A kind of call.
@@ -21,6 +21,8 @@ pub(super) enum Call {
     Glance,
     Lock,
     List,
+    /// The answer of a listing.
+    Answer,
     /// An observation by name.
     Look,
     Suspensions,
@@ -56,10 +58,18 @@ const SLOW: Duration = Duration::from_secs(10);
 pub(super) struct Slowness {
     slow: Mutex<Option<(Name, Call)>>,
     /// Another one.
-    also: Mutex<Option<(Name, Call)>>,
-    made: AtomicU64,
+    pub(super) also: Mutex<Option<(Name, Call)>>,
+    /// The other one takes a second only.
+    pub(super) short: AtomicBool,
+    pub(super) made: AtomicU64,
     /// Steps fail.
     pub(super) fails: AtomicBool,
+    /// Steps that copy fail.
+    pub(super) copies_fail: AtomicBool,
+    /// Steps that copy end in a panic.
+    pub(super) panics: AtomicBool,
+    /// Listings do not show everything.
+    pub(super) partial: AtomicBool,
     /// Nothing can be observed.
     pub(super) gone: AtomicBool,
 }
@@ -73,11 +83,12 @@ struct SlowPool {
 impl SlowPool {
     async fn call(&self, call: Call) {
         let this = Some((self.name.clone(), call));
-        let Slowness { slow, also, .. } = &*self.slowness;
-        let is_slow = [slow, also].iter().any(|slow| *slow.lock().unwrap() == this);
-        if is_slow {
+        let Slowness { slow, also, short, .. } = &*self.slowness;
+        let (is_slow, is_also) = (*slow.lock().unwrap() == this, *also.lock().unwrap() == this);
+        if is_slow || is_also {
             self.slowness.made.fetch_add(1, Ordering::SeqCst);
-            tokio::time::sleep(SLOW).await;
+            let is_short = is_also && short.load(Ordering::SeqCst);
+            tokio::time::sleep(if is_short { Duration::from_secs(1) } else { SLOW }).await;
         }
     }
 }
@@ -115,7 +126,16 @@ impl Driver for SlowPool {
             Scope::Objects(_) => Call::Look,
         })
         .await;
-        self.sim.observe(scope).await
+        let mut answer = self.sim.observe(scope).await;
+        if matches!(scope, Scope::All { .. }) {
+            if let (true, Ok(seen)) = (self.slowness.partial.load(Ordering::SeqCst), &mut answer) {
+                seen.objects.clear();
+                seen.listed = Listed::NONE;
+                seen.gaps.push("a directory cannot be read".to_owned());
+            }
+            self.call(Call::Answer).await;
+        }
+        answer
     }
     fn access(&self, object: &Address) -> Access {
         self.sim.access(object)
@@ -123,6 +143,10 @@ impl Driver for SlowPool {
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
         if step.action.is_copy() {
             self.copy(step, context).await;
+            assert!(!self.slowness.panics.load(Ordering::SeqCst), "the driver panics");
+            if self.slowness.copies_fail.load(Ordering::SeqCst) {
+                return Err(DriverError::before(ErrorKind::Permanent, "no copy"));
+            }
         }
         self.call(if step.action == Action::Sweep { Call::Sweep } else { Call::Step }).await;
         if self.slowness.fails.load(Ordering::SeqCst) {
@@ -204,11 +228,17 @@ const BACKENDS: [&str; 5] = ["a", "b", "c", "d", "slow"];
 impl Five {
     /// With the volume `old` on each backend; `fresh`: the slow one was never used.
     pub(super) async fn new(fresh: bool) -> Self {
+        Self::of(fresh, Capabilities::everything()).await
+    }
+
+    /// With these capabilities of each backend.
+    pub(super) async fn of(fresh: bool, capabilities: Capabilities) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("specs")).unwrap();
         let sim = |(seed, backend): (u64, &&str)| {
             let world = Arc::new(Mutex::new(SimWorld::new(seed)));
-            (name(backend), Arc::new(SimDriver::new(world, FaultRates::NONE, 0)))
+            let sim = SimDriver::new(world, FaultRates::NONE, 0).with_capabilities(capabilities.clone());
+            (name(backend), Arc::new(sim))
         };
         let pools = Arc::new(Pools { sims: (0..).zip(&BACKENDS).map(sim).collect(), slowness: Arc::default() });
         let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Uid;
+use crate::model::{Step, Uid};
 
 use crate::plan::draft::Draft;
+use crate::plan::inputs::RunningStep;
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 
@@ -20,8 +21,17 @@ pub(in crate::plan) fn hold_running(inventory: &Inventory<'_>, draft: &mut Draft
     }
     let parent = |uid| inventory.by_uid.get(&uid).and_then(|object| object.object.parent);
     let mut by_object: BTreeMap<Uid, (String, Vec<usize>)> = BTreeMap::new();
+    let specs = &inventory.reading().specs;
+    let forbids = |running: &RunningStep, step: &Step| {
+        let (old, new) = (&running.step.identity, &step.identity);
+        let renamed_from = || specs.document(new.kind, &new.name)?.renamed_from.as_ref();
+        if step.action.is_first() && old.kind == new.kind && renamed_from() == Some(&old.name) {
+            return Some(format!("{} {}, its old name, is still being made", old.kind.as_lower(), old.name));
+        }
+        running.forbids(step, parent)
+    };
     for (_, step) in draft.live_steps() {
-        if let Some(message) = inventory.inputs.running.iter().find_map(|running| running.forbids(step, parent)) {
+        if let Some(message) = inventory.inputs.running.iter().find_map(|running| forbids(running, step)) {
             by_object.entry(step.identity.uid).or_insert((message, Vec::new()));
         }
     }
