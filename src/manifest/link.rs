@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
+use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace, Reference};
 use super::resolve::{Answers, Resolver};
 use super::span::Span;
 use super::text::File;
 use crate::driver::settings as drivers;
 use crate::model::{Kind, Name, Reading, SourcePlace, Specs, Stack};
-use crate::text::closest;
+use crate::text::{closest, distance};
 
 /// Total number of names that are compared with misspelt ones. A few misspelt names among 10,000 get a hint; comparing thousands of
 /// misspelt names with all others would take minutes. The longest names take 5 µs each: 100 ms in all.
@@ -25,6 +25,8 @@ pub(super) struct Unread {
     pub(super) seen: Vec<String>,
     /// The kinds of those that have no name: each may be any object of its kind.
     pub(super) unnamed: BTreeSet<Kind>,
+    /// The kinds and names of those that have a name which is not valid.
+    pub(super) misnamed: Vec<(Kind, String)>,
 }
 
 impl Unread {
@@ -36,6 +38,7 @@ impl Unread {
         self.unseen |= other.unseen;
         self.seen.extend(other.seen.iter().cloned());
         self.unnamed.extend(&other.unnamed);
+        self.misnamed.extend(other.misnamed.iter().cloned());
     }
 
     /// Returns every word of the texts that may be a name, or may be meant as one: `Web`, `web_1`.
@@ -270,7 +273,10 @@ impl Linker<'_> {
             let perhaps_unread = self.unread.unseen
                 || self.unread.unnamed.contains(&reference.kind)
                 || self.words.contains(reference.name.as_str());
-            if !perhaps_unread && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
+            if !perhaps_unread
+                && !self.named.contains_key(&(reference.kind, reference.name.clone()))
+                && !is_meant(&self.unread.misnamed, &mut self.guesses, reference)
+            {
                 missing.push((reference.span, reference.field, reference.kind, reference.name.clone()));
             }
         }
@@ -325,6 +331,19 @@ impl Linker<'_> {
         let reading = Reading { broken, places, field_places, ..Reading::of(specs) };
         Linked { reading, owned, bad, shared: self.shared }
     }
+}
+
+/// Whether one of some invalid names is probably meant as that of a reference: `-web`, `web-` and `wéb` as `web`. `guesses`: the number
+/// of names that may still be compared.
+fn is_meant(misnamed: &[(Kind, String)], guesses: &mut usize, reference: &Reference) -> bool {
+    let bare =
+        |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    let wanted = bare(reference.name.as_str());
+    let compared = misnamed.iter().take(*guesses);
+    *guesses -= compared.len();
+    compared
+        .filter(|(kind, _)| *kind == reference.kind)
+        .any(|(_, text)| bare(text) == wanted || distance(text, reference.name.as_str()).is_some())
 }
 
 fn by_name<T>(lists: BTreeMap<Kind, Vec<(Name, T)>>) -> BTreeMap<Kind, BTreeMap<Name, T>> {

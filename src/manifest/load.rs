@@ -159,6 +159,7 @@ impl Parsed {
                     let document = settle(file, chunk, &mut tree).and_then(|()| kinds::document(file, &tree, before));
                     if document.is_none() {
                         self.unread.unnamed.extend(kinds::unnamed(&tree));
+                        self.unread.misnamed.extend(kinds::name_as_written(&tree));
                     }
                     document
                 }

@@ -9,8 +9,9 @@ use crate::model::{Percent, Seconds, Size};
 pub(super) fn bare(text: &str) -> &str {
     let text = text.split('#').next().unwrap_or(text);
     let text = text.split("//").next().filter(|before| before.ends_with(' ')).unwrap_or(text);
-    let around =
-        |c: char| matches!(c, ',' | ';' | '}' | ']' | '"' | '\'' | '“' | '”' | '„' | '‘' | '’') || c.is_whitespace();
+    let around = |c: char| {
+        matches!(c, ',' | ';' | '，' | '；' | '}' | ']' | '"' | '\'' | '“' | '”' | '„' | '‘' | '’') || c.is_whitespace()
+    };
     text.trim_matches(around)
 }
 
@@ -38,7 +39,24 @@ fn number(text: &str) -> (&str, &str) {
 
 /// Guesses the sizes that `10GB`, `10 Gi`, `1,5gi` or `-10Gi` can mean: two if the unit could be a power of 1024 or of 1000.
 pub(super) fn size(text: &str) -> Vec<String> {
-    let text = bare(text).trim_start_matches('-').trim_end_matches("/s").replace([' ', '_', '\u{a0}'], "");
+    let text: String = bare(text).chars().map(base_character).collect();
+    let text = text.trim_start_matches('-').trim_end_matches("/s").replace([' ', '_', '\u{a0}'], "");
+    // `1.000.000` is a million.
+    let groups = || text.split('.').skip(1).all(|group| group.len() == 3 && group.bytes().all(|b| b.is_ascii_digit()));
+    let text = if text.matches('.').count() > 1 && groups() { text.replace('.', "") } else { text };
+    // `1OGi`, `10G1`
+    let digits =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, 'O' | 'l' | 'I' | '.' | ','))).unwrap_or(text.len());
+    let (whole, unit) = text.split_at(digits);
+    let whole = whole.replace('O', "0").replace(['l', 'I'], "1");
+    let text = match unit.char_indices().nth(1) {
+        Some((at, '1' | 'l' | '|')) => format!("{whole}{}i{}", &unit[..at], &unit[at + 1..]),
+        _ => format!("{whole}{unit}"),
+    };
+    let text = match text.trim_start_matches('0') {
+        rest if rest.starts_with(|c: char| c.is_ascii_digit()) => rest.to_owned(),
+        _ => text,
+    };
     let text = match text.split_once(',') {
         // `1,000Mi` is a thousand, `1,5Gi` one and a half.
         Some((whole, rest)) if number(rest).0.len() == 3 => format!("{whole}{rest}"),
@@ -73,7 +91,8 @@ pub(super) fn durations(text: &str) -> Vec<String> {
 }
 
 fn duration(text: &str) -> Option<String> {
-    let text = bare(text).replace(' ', "").to_ascii_lowercase();
+    let text: String = bare(text).chars().map(base_character).collect();
+    let text = text.replace(' ', "").to_ascii_lowercase();
     let (mut rest, mut total) = (text.as_str(), 0_u64);
     while !rest.is_empty() {
         let (count, more) = number(rest);
@@ -109,10 +128,28 @@ pub(super) fn factor(text: &str) -> Option<String> {
 
 /// Guesses the name that `Web_1`, `web server`, `web:` or `volume/web` mean.
 pub(super) fn name<T: FromStr<Err: Display>>(text: &str) -> Option<String> {
-    let text = bare(text);
+    let text = bare(text).trim_end_matches('/');
     let text = text.rsplit('/').next().unwrap_or(text);
-    let text = text.to_lowercase().replace(['_', ' ', '.'], "-");
+    let text: String = text.to_lowercase().chars().map(base_character).collect();
+    let text = text.replace(": ", "-").replace(['_', ' ', '.', ':'], "-");
     valid::<T>(text.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned())
+}
+
+/// Returns a letter without its accent, and a full-width character as an ordinary one.
+pub(super) fn base_character(c: char) -> char {
+    match c {
+        'à'..='å' => 'a',
+        'ç' => 'c',
+        'è'..='ë' => 'e',
+        'ì'..='ï' => 'i',
+        'ñ' => 'n',
+        'ò'..='ö' | 'ø' => 'o',
+        'ù'..='ü' => 'u',
+        'ý' | 'ÿ' => 'y',
+        '‐'..='―' => '-',
+        '！'..='～' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
+        c => c,
+    }
 }
 
 /// Writes a text as a value in braces: in quotes, if it would end there.
@@ -124,7 +161,8 @@ pub(super) fn in_braces(text: &str) -> String {
 /// Writes pairs like `team=shop,tier:web` as the entries of a map.
 pub(super) fn as_pairs(text: &str) -> Option<String> {
     let pair = |part: &str| {
-        let (key, value) = part.split_once(['=', ':']).map(|(key, value)| (key.trim(), value.trim()))?;
+        let (key, value) =
+            part.split_once(['=', ':', ';', '：', '＝']).map(|(key, value)| (key.trim(), value.trim()))?;
         let is_plain = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_alphabetic())
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
@@ -147,7 +185,9 @@ pub(super) fn as_list(text: &str) -> String {
 
 /// Returns the words of a text, or its parts between commas.
 pub(super) fn list_items(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| matches!(c, ',' | '[' | ']') || c.is_whitespace()).filter(|part| !part.is_empty())
+    let text = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text);
+    text.split(|c: char| matches!(c, ',' | '，' | '[' | ']' | '［' | '］') || c.is_whitespace())
+        .filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
@@ -171,6 +211,8 @@ mod tests {
         ];
         let meant = ["10Gi", "10Gi", "1.5Gi", "1000Mi", "1000Mi", "10Gi", "10Gi", "10Gi", "10Gi", "10Gi"];
         assert_eq!(sizes.map(|text| size(text).concat()), meant);
+        let others = ["1.000.000", "010Gi", "0100", "１０Gi", "1OGi", "10G1", "10Gi，"];
+        assert_eq!(others.map(|text| size(text).concat()), ["1000000", "10Gi", "100", "10Gi", "10Gi", "10Gi", "10Gi"]);
         for text in ["10GB", "10gb", "10g", "10 gigabytes"] {
             assert_eq!(size(text), ["10Gi", "10G"], "{text}");
         }
@@ -178,8 +220,8 @@ mod tests {
         assert_eq!(durations.map(|text| duration(text).unwrap()), ["7d", "7d", "90m", "1m", "5m", "14d"]);
         assert_eq!(["50 %", "0.5", "5,"].map(|text| percent(text).unwrap()), ["50%", "50%", "5"]);
         assert_eq!(factor("150%").unwrap(), "1.5");
-        let names = ["Web_1", "web server", "volume/web", "web,", "_web", "web%:"];
-        let meant = ["web-1", "web-server", "web", "web", "web", "web"];
+        let names = ["Web_1", "web server", "volume/web", "web,", "_web", "web%:", "web/", "Wéb", "ｗｅｂ"];
+        let meant = ["web-1", "web-server", "web", "web", "web", "web", "web", "web", "web"];
         assert_eq!(names.map(|text| name::<Name>(text).unwrap()), meant);
     }
 

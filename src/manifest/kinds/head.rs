@@ -154,14 +154,30 @@ fn body(
 
 /// Returns the kind of a document that has one and no name.
 pub(in crate::manifest) fn unnamed(node: &Node<'_>) -> Option<Kind> {
-    let text = |node: &Node<'_>| match &node.content {
-        NodeContent::Scalar { text, .. } => Some(text.to_string()),
+    let is_named = names(node).any(|name| text_of(name).is_none_or(|name| !name.is_empty()));
+    known_kind(node).filter(|_| !is_named)
+}
+
+/// Returns the kind and the name of a document that has both, valid or not.
+pub(in crate::manifest) fn name_as_written(node: &Node<'_>) -> Option<(Kind, String)> {
+    let name = names(node).find_map(text_of).filter(|name| !name.is_empty())?;
+    Some((known_kind(node)?, name.to_owned()))
+}
+
+fn known_kind(node: &Node<'_>) -> Option<Kind> {
+    let kind = text_of(entries(node, "kind").first()?)?;
+    Kind::ALL.into_iter().find(|known| known.as_str() == kind)
+}
+
+fn names<'n, 't>(node: &'n Node<'t>) -> impl Iterator<Item = &'n Node<'t>> {
+    entries(node, "metadata").into_iter().flat_map(|metadata| entries(metadata, "name"))
+}
+
+fn text_of<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    match &node.content {
+        NodeContent::Scalar { text, .. } => Some(text),
         NodeContent::List(_) | NodeContent::Map(_) => None,
-    };
-    let mut names = entries(node, "metadata").into_iter().flat_map(|metadata| entries(metadata, "name"));
-    let is_named = names.any(|name| text(name).is_none_or(|name| !name.is_empty()));
-    let kind = text(entries(node, "kind").first()?)?;
-    Kind::ALL.into_iter().find(|known| known.as_str() == kind && !is_named)
+    }
 }
 
 /// Returns the values of a key in a map. More than one were reported.
@@ -199,6 +215,7 @@ fn api_version(fields: &mut Fields<'_>) {
     let Some(at) = fields.need("apiVersion", &hint) else { return };
     match at.scalar() {
         Some((Scalar::Text, API_VERSION)) => {}
+        Some((Scalar::Null, _)) => at.expected(API_VERSION, hint),
         Some((_, other)) => at.wrong(format_args!("must be {API_VERSION}, not {}", quote(other)), hint),
         None => at.wrong(format_args!("must be {API_VERSION}"), hint),
     }

@@ -6,4 +6,4 @@ mod document;
 mod head;
 
 pub(super) use document::{BackendBody, Body, Document, Pool, PoolPlace, Reference};
-pub(super) use head::{document, unnamed};
+pub(super) use head::{document, name_as_written, unnamed};
