@@ -79,6 +79,8 @@ fn corrections(manifest: &str, line: u32, fix: &str) -> Vec<String> {
     all.push(replaced(index, index + 1 + deeper, &[format!("{indent}{fix}")]));
     all.push(replaced(index.saturating_sub(1), index + 1, &[format!("{indent}{fix}")]));
     all.push(replaced(index, index, &[fix.to_owned()]));
+    let above = lines[..index].last().map_or(0, |above| width(above));
+    all.push(replaced(index, index, &[format!("{}{fix}", " ".repeat(above))]));
     for blanks in [indent.to_owned(), format!("{indent}  ")] {
         all.push(replaced(index, index + 1, &[without.clone(), format!("{blanks}{fix}")]));
         all.push(replaced(index + 1, index + 1, &[format!("{blanks}{fix}")]));

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::fields::At;
-use super::lines::{TOP, is_word};
+use super::homes::DOCUMENT;
+use super::known::{takes_any_text, takes_hash};
+use super::lines::{TOP, Typo, is_word, write};
 use super::repair;
-use super::scan::{Node, NodeContent, Scalar};
+use super::scan::{Key, Node, NodeContent, Scalar};
 use super::span::Span;
-use super::strays::DOCUMENT;
+use super::strays::{Unknown, UnknownKey};
 
 /// The hint for a document without fields.
 pub(super) const BEGIN: &str = "begin it with `apiVersion: kiln/v1`, or remove it";
@@ -26,6 +28,11 @@ impl<'a> At<'a> {
             }
             Some((Scalar::Null, _)) => self.wrong("has no fields", BEGIN),
             Some((Scalar::Text, text)) if self.is_line(text) && self.file.report_no_colon(self.span()) => {}
+            Some((Scalar::Text, text))
+                if text.starts_with('{') && text.ends_with('}') && !self.node.is_plain() && !self.secret =>
+            {
+                self.wrong("is in quotes, which make a text of the map", write(&format!("{}: {text}", self.field)));
+            }
             scalar => {
                 let one_line = scalar
                     .map(|(_, text)| text)
@@ -41,6 +48,50 @@ impl<'a> At<'a> {
                 self.expected("a map of fields", hint);
             }
         }
+    }
+
+    /// Returns the hint to write the value that is in a comment after the field: `name: #db`.
+    pub(super) fn value_in_comment(&self) -> Option<String> {
+        let span = self.span();
+        if self.secret || self.file.may_be_secret(span.line) {
+            return None;
+        }
+        let (_, rest) = self.file.line(span.line).split_once(&format!("{}:", self.field))?;
+        let comment = rest.trim();
+        let bare = comment.strip_prefix('#')?.trim_start_matches(['#', ' ']).trim_end();
+        if bare.is_empty() || bare.contains(char::is_whitespace) {
+            return None;
+        }
+        Some(match takes_hash(self.field) {
+            true if comment.contains(char::is_whitespace) => return None,
+            true if comment.contains(['"', '\\', '`']) => "put the value in quotes".to_owned(),
+            true => format!("write `{}: \"{comment}\"`", self.field),
+            false => format!("write `{}: {bare}`", self.field),
+        })
+    }
+
+    /// A key in braces without a colon after it: `{team shop}`, `{team: shop, tier}`.
+    pub(super) fn without_colon(&self) -> Option<Typo> {
+        let line = self.file.line(self.key.line);
+        if line.len() > 1000 {
+            return None;
+        }
+        let rest: String = line.chars().skip(self.key.column as usize - 1).collect();
+        let after = rest.strip_prefix(self.field)?.trim_start();
+        if after.starts_with(':') || line.trim_start().starts_with("? ") {
+            return None;
+        }
+        let typo = |span, what, of, fix| Some(Typo { span, what, of, fix });
+        if let Some((word, value)) = self.field.split_once(' ') {
+            let column = self.key.column + word.chars().count() as u32;
+            let fix = write(&format!("{word}: {}", value.trim_start()));
+            return typo(Span { column, len: 1, ..self.key }, "a colon is missing", format!(" after `{word}`"), fix);
+        }
+        let fix = match takes_any_text(self.field) {
+            true => format!("write `{}: VALUE`, or remove it", self.field),
+            false => format!("put a colon and the value after `{}`", self.field),
+        };
+        typo(self.key, "this key has no colon and no value", String::new(), fix)
     }
 
     /// Returns the place of the sign after the field, `|` or `>`, that makes the lines below it a text.
@@ -108,8 +159,11 @@ impl<'a> At<'a> {
     /// Returns the text if it is a variable of a shell or of a template.
     pub(super) fn variable(&self) -> Option<&'a str> {
         let (_, text) = self.scalar().filter(|_| !self.secret && self.field != DOCUMENT)?;
-        let name = text.strip_prefix("${").or_else(|| text.strip_prefix('$')).or_else(|| text.strip_prefix("{{"))?;
-        name.trim_start_matches([' ', '.']).starts_with(|c: char| c.is_ascii_alphabetic() || c == '_').then_some(text)
+        let is_name = |name: &str| {
+            name.trim_start_matches(['{', ' ', '.', '-']).starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        };
+        let inside = ["${", "{{", "$(", "<%="].iter().find_map(|mark| text.split_once(mark)).map(|(_, name)| name);
+        inside.or_else(|| text.strip_prefix('$')).filter(|name| is_name(name)).map(|_| text)
     }
 
     /// Returns pairs like `team=shop`, in a text or a list, as the entries of a map.
@@ -148,6 +202,24 @@ impl<'a> At<'a> {
     pub(super) fn write(&self, guesses: impl IntoIterator<Item = impl Display>, hint: &str) -> String {
         let lines: Vec<String> = guesses.into_iter().map(|guess| self.line_of(guess)).collect();
         if lines.is_empty() { hint.to_owned() } else { format!("write {}", lines.join(" or ")) }
+    }
+
+    /// Records entries of this map that belong elsewhere.
+    pub(super) fn add_unknown(&self, entries: Vec<(&Key<'_>, At<'_>)>) {
+        if entries.is_empty() {
+            return;
+        }
+        let unknown = |(key, _): (&Key<'_>, At<'_>)| UnknownKey {
+            text: key.text.to_string(),
+            span: key.span,
+            value: None,
+            scalar: None,
+            inner: None,
+            below: None,
+        };
+        let keys = entries.into_iter().map(unknown).collect();
+        let (section, known, written) = (self.field.to_owned(), Vec::new(), Vec::new());
+        self.strays.borrow_mut().add_unknown(Unknown { section, known, written, keys, is_secret: self.secret });
     }
 
     /// Whether it is an item of a list.

@@ -1,9 +1,14 @@
 //! Recognises typing errors in values in quotes and brackets: those that are not closed, or closed by another character.
 
-use super::known::{is_section, takes_any_text};
+use super::beside::{dash_in_brackets, second_value};
+use super::known::{is_section, takes_any_text, takes_hash};
 use super::lines::{Line, SourceLines, Typo, is_word, write};
-use super::slips::{foreign_comment, without_colon};
+use super::pasted::foreign_comment;
+use super::slips::{continued, without_colon};
 use super::span::Span;
+
+/// What is wrong with an alias.
+pub(super) const ALIAS: &str = "aliases are not allowed in manifests";
 
 /// The end of a value in quotes or brackets: the index of its last line, and the byte after it there.
 pub(super) struct Nested {
@@ -23,6 +28,11 @@ struct Bracket {
 impl Bracket {
     fn closing(&self) -> char {
         if self.bracket == '{' { '}' } else { ']' }
+    }
+
+    /// Whether it is a map, and whether the present entry of that has a key.
+    fn holds(&self) -> (bool, bool) {
+        (self.bracket == '{', self.colons > 0)
     }
 }
 
@@ -52,10 +62,12 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
         }
         match c {
             // A quote inside of a word is part of it.
-            '"' | '\'' if open.is_empty() || opens_value(&text[..byte]) => {
+            '"' | '\'' if open.is_empty() || opens_value(&text[..byte]) || text[..byte].trim().is_empty() => {
+                let start = (line, byte);
                 (line, byte) = quoted(lines, line, byte, c, &open)?;
-                if open.is_empty() {
-                    return Ok(Nested { line, end: byte });
+                let Some(bracket) = open.last() else { return Ok(Nested { line, end: byte }) };
+                if let Some(typo) = second_value(lines, Some(start), (line, byte), bracket.holds()) {
+                    return Err(typo);
                 }
                 continue;
             }
@@ -63,9 +75,28 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
             '{' | '[' => open.push(Bracket { bracket: c, line, byte, colons: 0 }),
             '}' | ']' => match open.pop() {
                 Some(bracket) if bracket.closing() != c => return Err(closed_by_another(lines, line, byte, &bracket)),
-                _ if open.is_empty() => return Ok(Nested { line, end: next }),
-                _ => {}
+                // The parser accepts a brace there.
+                Some(_)
+                    if c == ']' && line != first.index && byte <= first.indent && text[..byte].trim().is_empty() =>
+                {
+                    return Err(bracket_outdented(lines, line, byte, first.indent));
+                }
+                _ => match open.last() {
+                    None => return Ok(Nested { line, end: next }),
+                    Some(bracket) => {
+                        if let Some(typo) = second_value(lines, None, (line, next), bracket.holds()) {
+                            return Err(typo);
+                        }
+                    }
+                },
             },
+            '-' if text[next..].starts_with(' ') && opens_value(&text[..byte]) => {
+                let is_map = open.last().is_some_and(|bracket| bracket.bracket == '{');
+                return Err(dash_in_brackets(lines, line, byte, is_map));
+            }
+            '\\' if text[next..].trim().is_empty() => {
+                return Err(continued(lines, &Line { index: line, indent: byte, text: &text[byte..] }, byte));
+            }
             ',' if text[..byte].trim_end().ends_with(',') => return Err(second_comma(lines, line, byte)),
             ',' => open.iter_mut().last().into_iter().for_each(|bracket| bracket.colons = 0),
             ':' if text[next..].starts_with(',')
@@ -82,7 +113,7 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
                     }
                 }
             }
-            '@' | '`' | '%' | '*' | '>' | '|' if opens_value(&text[..byte]) => {
+            '@' | '`' | '%' | '*' | '>' | '|' | '?' if opens_value(&text[..byte]) => {
                 let value = &text[byte..];
                 let value = &value[..value.find([',', '}', ']']).unwrap_or(value.len())];
                 if let Some(typo) = reserved(lines, line, byte, value.trim_end()) {
@@ -92,6 +123,16 @@ pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> 
             _ => {}
         }
         byte = next;
+    }
+}
+
+/// A `]` on a line of its own that is not indented further than the key of its list.
+fn bracket_outdented(lines: &SourceLines<'_>, line: usize, byte: usize, key: usize) -> Typo {
+    Typo {
+        span: lines.span(line, byte, 1),
+        what: "this `]` is not indented further than the key of its list",
+        of: String::new(),
+        fix: format!("add {} spaces before it", key + 2 - byte),
     }
 }
 
@@ -190,7 +231,7 @@ fn no_quote(lines: &SourceLines<'_>, line: usize, byte: usize, quote: char, open
     let end = if open.is_empty() { text.len() } else { text.trim_end_matches(['}', ']', ',', ' ']).len() };
     // `"size: 10Gi`, where only the key is meant.
     let key = text[byte + 1..].find(": ").map(|colon| byte + 1 + colon);
-    let key = key.filter(|key| text[..byte].trim().is_empty() && is_word(&text[byte + 1..*key]));
+    let key = key.filter(|key| begins_entry(&text[..byte]) && is_word(&text[byte + 1..*key]));
     let end = key.unwrap_or(end);
     let marked = text[byte..].chars().count();
     let other = if quote == '"' { '\'' } else { '"' };
@@ -238,12 +279,26 @@ fn not_closed(lines: &SourceLines<'_>, last: usize, bracket: &Bracket, open: &[B
     }
     let text = Line::of(last, lines.lines[last]).map_or("", |line| line.text).trim_end_matches(',');
     let before = &lines.lines[bracket.line][..bracket.byte];
+    // `{name: web)`
+    let paren = text.char_indices().next_back().filter(|(at, c)| *c == ')' && !text[..*at].contains('(') && one_line);
+    if let Some((at, _)) = paren {
+        let at = lines.lines[last].len() - lines.lines[last].trim_start().len() + at;
+        return Typo {
+            span: lines.span(last, at, 1),
+            what: "there is a parenthesis in place of the closing bracket",
+            of: String::new(),
+            fix: lines.edited(last, at, at + 1, &closing),
+        };
+    }
     let fix = match one_line {
         // `spec: [size: 1Gi`
         true if bracket.bracket == '[' && open.len() == 1 && key_of(before).is_some_and(is_section) => {
             write(&format!("{before}{{{}}}", &lines.lines[last][bracket.byte + 1..]))
         }
-        true => write(&format!("{text}{closing}")),
+        true => match write(&format!("{text}{closing}")) {
+            fix if fix.is_empty() => format!("add `{closing}` at the end of the line"),
+            fix => fix,
+        },
         false => format!("add `{closing}` at the end of line {}", lines.first + last as u32),
     };
     Typo { span: lines.span(bracket.line, bracket.byte, marked), what, of: String::new(), fix }
@@ -254,11 +309,16 @@ fn hash(lines: &SourceLines<'_>, line: usize) -> Option<Typo> {
     let text = lines.lines[line];
     let start = text.find(" #").map(|blank| blank + 1).filter(|start| text[..*start].trim_end().ends_with(':'))?;
     let end = start + text[start..].find([',', '}', ']'])?;
+    let value = text[start..end].trim_end();
+    let (what, value) = match key_of(&text[..start]).is_none_or(takes_hash) {
+        true => ("a value that begins with `#` needs quotes", in_quotes(value)),
+        false => ("`#` begins a comment here", value.trim_start_matches(['#', ' ']).to_owned()),
+    };
     Some(Typo {
         span: lines.span(line, start, end - start),
-        what: "a value that begins with `#` needs quotes",
+        what,
         of: String::new(),
-        fix: lines.edited(line, start, end, &in_quotes(text[start..end].trim_end())),
+        fix: lines.edited(line, start, end, &value),
     })
 }
 
@@ -281,25 +341,30 @@ fn closed_by_another(lines: &SourceLines<'_>, line: usize, byte: usize, bracket:
 /// A second colon in one entry of a map in braces: the comma before its key is missing, or is another character.
 fn no_comma(lines: &SourceLines<'_>, line: usize, colon: usize) -> Typo {
     let text = lines.lines[line];
-    let key = text[..colon].rfind([' ', ';']).map_or(0, |blank| blank + 1);
+    let other = |c: char| matches!(c, ';' | '.' | '，' | '、' | '；');
+    let key = text[..colon].char_indices().rfind(|(_, c)| *c == ' ' || (other(*c) && *c != '.'));
+    let key = key.map_or(0, |(at, c)| at + c.len_utf8());
     let before = text[..key].trim_end();
     if before.ends_with(':') {
         return value_with_colon(lines, line, key, before);
     }
-    let is_other = before.ends_with(';');
-    let at = before.len() - usize::from(is_other);
+    let wrong = before.chars().next_back().filter(|c| other(*c));
+    let len = wrong.map_or(0, char::len_utf8);
+    let at = before.len() - len;
+    let comma = if wrong.is_some() && before.len() == key { ", " } else { "," };
     // The comma belongs at the end of the line above if the key begins its line.
     let above = (0..line).rev().find_map(|index| Line::of(index, lines.lines[index])).filter(|_| before.is_empty());
     let (line, at) = above.map_or((line, at), |above| (above.index, above.indent + above.text.len()));
     Typo {
         span: lines.span(line, at, 1),
-        what: if is_other {
-            "there is a semicolon in place of a comma"
-        } else {
-            "a comma is missing between two fields"
+        what: match wrong {
+            Some(';') => "there is a semicolon in place of a comma",
+            Some('.') => "there is a period in place of a comma",
+            Some(_) => "this is another character than the comma",
+            None => "a comma is missing between two fields",
         },
         of: String::new(),
-        fix: lines.edited(line, at, at + usize::from(is_other), ","),
+        fix: lines.edited(line, at, at + len, comma),
     }
 }
 
@@ -322,20 +387,23 @@ fn value_with_colon(lines: &SourceLines<'_>, line: usize, start: usize, before: 
 
 /// A plain value that begins with a character which YAML reserves.
 pub(super) fn reserved(lines: &SourceLines<'_>, line: usize, start: usize, value: &str) -> Option<Typo> {
-    let c = value.chars().next().filter(|c| matches!(c, '@' | '`' | '%' | '*' | '>' | '|'))?;
+    let is_question = value == "?" || value.starts_with("? ");
+    let c = value.chars().next().filter(|c| matches!(c, '@' | '`' | '%' | '*' | '>' | '|') || is_question)?;
     let what = match c {
         '@' => "a value without quotes cannot begin with `@`",
         '`' => "a value without quotes cannot begin with a backquote",
         '%' => "a value without quotes cannot begin with `%`",
         '>' => "a value without quotes cannot begin with `>`",
         '|' => "a value without quotes cannot begin with `|`",
-        _ => "aliases are not allowed in manifests",
+        '?' => "a value without quotes cannot begin with a question mark and a space",
+        _ => ALIAS,
     };
     let edited = |text: &str| lines.edited(line, start, start + value.len(), text);
     let bare = value.trim_matches(c).trim();
     let key = key_of(&lines.lines[line][..start]);
     let fix = match c {
         '*' => "write the value out".to_owned(),
+        '?' if bare.is_empty() && !key.is_some_and(takes_any_text) => "write the value in place of `?`".to_owned(),
         '%' if bare.parse::<u32>().is_ok() => edited(&format!("{bare}%")),
         _ if bare.is_empty() || key.is_some_and(takes_any_text) => edited(&in_quotes(value)),
         _ => edited(bare),

@@ -6,10 +6,12 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use super::homes::DOCUMENT;
+use super::known::lists_beside;
 use super::repair;
 use super::scan::{Key, Node, NodeContent, Scalar};
 use super::span::Span;
-use super::strays::{DOCUMENT, Gap, Strays, Unknown, UnknownKey};
+use super::strays::{Gap, Strays, Unknown, UnknownKey};
 use super::text::{File, names_secret, quote};
 use crate::model::{DeclaredSize, Name, Percent, Seconds, Size};
 use crate::text::{closest, is_unsafe};
@@ -61,13 +63,21 @@ impl<'a> At<'a> {
         }
         if let Some(next) = self.continuation() {
             let first = next.split([' ', ':']).next().unwrap_or(next);
-            let first = if first == "-" { "the dash" } else { &*format!("`{first}`") };
-            let message = format!("`{}` continues on the next line, which is indented further", self.field);
-            return self.file.report(
-                self.span(),
-                message,
-                format!("remove spaces before {first} on line {}", self.span().line + 1),
-            );
+            let line = self.span().line + 1;
+            let (message, hint) = match (first, lists_beside(self.field).first()) {
+                ("-", Some(list)) => (
+                    format!("`{}` has one value, but a list begins on the next line", self.field),
+                    format!("write the key of the list before line {line}, like `{list}:`"),
+                ),
+                _ => {
+                    let first = if first == "-" { "the dash" } else { &*format!("`{first}`") };
+                    (
+                        format!("`{}` continues on the next line, which is indented further", self.field),
+                        format!("remove spaces before {first} on line {line}"),
+                    )
+                }
+            };
+            return self.file.report(self.span(), message, hint);
         }
         self.report(self.span(), message, hint);
     }
@@ -139,18 +149,6 @@ impl<'a> At<'a> {
         if self.secret { kind.to_owned() } else { format!("{kind} {}", quote(self.written())) }
     }
 
-    /// Returns what stands after `KEY: ` and is a comment without a blank after `#`: `#1`.
-    fn value_in_comment(&self) -> Option<&str> {
-        let span = self.span();
-        if self.secret || self.file.may_be_secret(span.line) {
-            return None;
-        }
-        let line = self.file.line(span.line);
-        let (_, rest) = line.split_once(&format!("{}:", self.field))?;
-        let value = rest.trim();
-        (value.starts_with('#') && value.len() > 1 && !value.contains(char::is_whitespace)).then_some(value)
-    }
-
     fn written(&self) -> &'a str {
         match &self.node.content {
             NodeContent::Scalar { text, .. } => text,
@@ -160,13 +158,17 @@ impl<'a> At<'a> {
 
     pub(super) fn expected(&self, what: &str, hint: impl Into<String>) {
         if self.node.is_null() {
+            if let Some(typo) = self.without_colon() {
+                return self.file.report_typo(typo);
+            }
             return match self.value_in_comment() {
-                Some(value) => {
-                    let hint = match value.contains(['"', '\\', '`']) {
-                        true => "put the value in quotes".to_owned(),
-                        false => format!("write `{}: \"{value}\"`", self.field),
-                    };
-                    self.wrong("has no value: `#` begins a comment", hint)
+                Some(hint) => self.wrong("has no value: `#` begins a comment", hint),
+                None if !self.written().is_empty() => {
+                    let word = self.written();
+                    self.wrong(
+                        format_args!("has no value: `{word}` means none"),
+                        format!("write {what} in place of it"),
+                    );
                 }
                 None => self.wrong("has no value", format!("write {what} after the colon")),
             };
@@ -280,8 +282,8 @@ impl<'a> At<'a> {
             Some((Scalar::Bool(value), _)) => return Some(value),
             Some((Scalar::Text, text)) => {
                 let meant = match repair::bare(text).to_ascii_lowercase().as_str() {
-                    "yes" | "on" | "true" => Some(true),
-                    "no" | "off" | "false" => Some(false),
+                    "y" | "yes" | "on" | "true" => Some(true),
+                    "n" | "no" | "off" | "false" => Some(false),
                     _ => None,
                 };
                 let hint = match closest(text, ["true", "false"]).filter(|_| meant.is_none()) {

@@ -2,8 +2,9 @@
 
 use std::iter::once;
 
+use super::lines::TOP;
 use crate::driver::settings as drivers;
-use crate::model::table::{FieldForm, FieldRule, FieldTable};
+use crate::model::table::{FieldForm, FieldRule, FieldTable, Text};
 use crate::model::{Kind, Meta};
 
 /// Whether a field of this name is a map in some document.
@@ -18,6 +19,33 @@ pub(super) fn is_section(name: &str) -> bool {
 pub(super) fn takes_any_text(name: &str) -> bool {
     let is_text = |field: &FieldRule| matches!(field.form, FieldForm::Text(_) | FieldForm::Path);
     !any_field(&|field| field.name == name && !is_text(field))
+}
+
+/// Whether a text that begins with `#` may be the value of a field of this name.
+pub(super) fn takes_hash(name: &str) -> bool {
+    let is_free = |form: &FieldForm| matches!(form, FieldForm::Text(Text { check: None, .. }));
+    !TOP.contains(&name) && !any_field(&|field| field.name == name && !is_free(&field.form))
+}
+
+/// Whether a field of this name is a list.
+pub(super) fn takes_list(name: &str) -> bool {
+    any_field(&|field| field.name == name && matches!(field.form, FieldForm::List { .. }))
+}
+
+/// Returns the lists that may be in the same section as a field of this name.
+pub(super) fn lists_beside(name: &str) -> Vec<&'static str> {
+    let mut lists = Vec::new();
+    for kind in Kind::ALL {
+        for table in once(kind.table().spec).chain(drivers::tables(kind).map(|table| &table.settings)) {
+            if table.all().any(|field| field.name == name) {
+                let is_list = |field: &&FieldRule| matches!(field.form, FieldForm::List { .. });
+                lists.extend(table.all().filter(is_list).map(|field| field.name));
+            }
+        }
+    }
+    lists.sort_unstable();
+    lists.dedup();
+    lists
 }
 
 /// Whether a field of this name is the name of an object.

@@ -41,8 +41,17 @@ impl<'a> SourceLines<'a> {
 
     /// Returns a line with `text` put in place of the bytes from `start` to `end`.
     pub(super) fn edited(&self, line: usize, start: usize, end: usize, text: &str) -> String {
-        let old = self.lines[line];
-        write(&format!("{}{text}{}", &old[..start], &old[end..]))
+        let (old, column) = (self.lines[line], self.span(line, start, 1).column);
+        match write(&format!("{}{text}{}", &old[..start], &old[end..])) {
+            fix if !fix.is_empty() => fix,
+            // Of a long line only what changes.
+            _ => match (&old[start..end], text.trim()) {
+                ("", text) => format!("insert `{text}` at column {column}"),
+                (old, "") if old.chars().count() <= 20 => format!("remove `{old}` at column {column}"),
+                (_, text) if text.chars().count() <= 80 => format!("write `{text}` at column {column}"),
+                _ => String::new(),
+            },
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 //! [`Specs`]: crate::model::Specs
 
 mod advice;
+mod beside;
 mod bracket;
 mod coverage;
 mod fields;
@@ -23,6 +24,7 @@ mod files;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod git;
+mod homes;
 mod kinds;
 mod known;
 mod known_file;
@@ -31,6 +33,8 @@ mod limits;
 mod lines;
 mod link;
 mod load;
+mod omitted;
+mod pasted;
 mod path_policy;
 mod problem;
 mod read;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::fields::{At, Fields, is_no_text_to_some};
 use super::kinds::Reference;
-use super::lines::{Typo, write};
+use super::lines::{TOP, Typo, write};
 use super::repair;
 use super::scan::{Key, Node, NodeContent, Scalar};
 use super::span::Span;
@@ -331,14 +331,17 @@ fn labels(at: At<'_>) -> Option<Settings> {
         return None;
     }
     // `{team=shop, tier:"1"}`
-    let is_pair =
-        |(key, value): &&(&Key<'_>, At<'_>)| value.node.is_null() && key.plain && key.text.contains(['=', ':']);
+    let is_pair = |(key, value): &&(&Key<'_>, At<'_>)| {
+        value.node.is_null() && key.plain && key.text.contains(['=', ':', ';', '：', '＝'])
+    };
     let pairs: Vec<_> = entries.iter().filter(is_pair).map(|(key, _)| *key).collect();
     if let Some(typo) = pairs_in_braces(at.file, &pairs) {
         at.file.report_typo(typo);
         return None;
     }
     let mut labels = Settings::default();
+    let (strays, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, value)| is_section_here(key, value));
+    at.add_unknown(strays);
     for (key, value) in entries {
         let key_ok = !key.text.is_empty() && key.text.chars().count() <= key_max && !key.text.contains(is_unsafe);
         if !key_ok {
@@ -357,16 +360,23 @@ fn labels(at: At<'_>) -> Option<Settings> {
     Some(labels)
 }
 
+/// Whether an entry of labels is a section of the document that is indented too far.
+fn is_section_here(key: &Key<'_>, value: &At<'_>) -> bool {
+    TOP.contains(&&*key.text) && matches!(value.node.content, NodeContent::Map(_))
+}
+
 /// Keys of labels that contain their value, because the colon or the space after it is missing.
 fn pairs_in_braces(file: &File, keys: &[&Key<'_>]) -> Option<Typo> {
     let first = keys.first()?;
-    let (name, rest) = first.text.split_at(first.text.find(['=', ':'])?);
+    let (name, rest) = first.text.split_at(first.text.find(['=', ':', ';', '：', '＝'])?);
     let mut line = file.line(first.span.line).to_owned();
     for key in keys.iter().filter(|key| key.span.line == first.span.line) {
         line = line.replacen(&*key.text, &repair::as_pairs(&key.text)?, 1);
     }
     let (what, of) = match rest.starts_with('=') {
         true => ("there is an equals sign in place of a colon", format!(" after `{name}`")),
+        false if rest.starts_with(';') => ("there is a semicolon in place of a colon", format!(" after `{name}`")),
+        false if !rest.starts_with(':') => ("this is another character than the colon", format!(" after `{name}`")),
         false => ("a space is missing after the colon", format!(" of `{name}`")),
     };
     let column = first.span.column + name.chars().count() as u32;

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
 use super::Limits;
-use super::lines::TOP;
+use super::bracket::ALIAS;
+use super::lines::{TOP, write};
+use super::pasted::doubled_map;
 use super::repair;
 use super::span::{Chunk, Span};
 use super::text::{File, quote};
@@ -185,12 +187,18 @@ impl<'a> Scan<'a, '_> {
     fn refuse(&self, event: &Event<'_>, span: Span) {
         let (anchor, tag) = match event {
             Event::Alias(_) => {
-                return self.file.report(span, "aliases are not allowed in manifests", "write the value out");
+                return self.file.report(span, ALIAS, "write the value out");
             }
             Event::Scalar(_, _, anchor, tag) => (*anchor, tag),
             Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => (*anchor, tag),
             _ => return,
         };
+        if anchor != 0
+            && let Some(line) =
+                without_html(self.file.line(span.line), span.column).filter(|_| !self.file.may_be_secret(span.line))
+        {
+            return self.file.report(span, "this is an escape sequence of HTML", write(&line));
+        }
         if anchor != 0 {
             self.file.report(span, "anchors are not allowed in manifests", "remove the `&…` and write each value out");
         }
@@ -269,6 +277,15 @@ impl<'a> Scan<'a, '_> {
                         ),
                     }
                 }
+                None if line.trim_start().starts_with("? ") => {
+                    let column = (line.len() - line.trim_start().len()) as u32 + 1;
+                    let what = "there is a question mark before this field, which makes a map of its key";
+                    let hint = match self.file.may_be_secret(span.line) {
+                        true => String::new(),
+                        false => write(line.trim_start().trim_start_matches(['?', ' '])),
+                    };
+                    self.file.report(Span { column, len: 1, ..span }, what, hint);
+                }
                 None => {
                     self.file.report(span, "a key must be text, not a list or a map", "put text like `{…}` in quotes")
                 }
@@ -289,7 +306,10 @@ impl<'a> Scan<'a, '_> {
         let content = match open {
             OpenNode::List(items) => NodeContent::List(items),
             OpenNode::Map { entries, .. } => {
-                if self.open.is_empty() && self.second_document(&entries) || self.decimal_comma(&entries) {
+                if self.open.is_empty() && self.second_document(&entries)
+                    || self.decimal_comma(&entries)
+                    || self.comma_for_colon(&entries)
+                {
                     return None;
                 }
                 self.duplicates(&entries);
@@ -338,13 +358,15 @@ impl<'a> Scan<'a, '_> {
             if !none.is_empty() {
                 continue;
             }
+            let comma = whole.span.column.saturating_add(whole.span.len);
+            // Perhaps with a space after the comma.
             let is_beside =
-                whole.span.line == rest.span.line && whole.span.column + whole.span.len + 1 == rest.span.column;
+                whole.span.line == rest.span.line && rest.span.column > comma && rest.span.column - comma <= 2;
             let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             if !(is_beside && is_number && rest.plain && rest.text.starts_with(|c: char| c.is_ascii_digit())) {
                 continue;
             }
-            let at = Span { len: whole.span.len + 1 + rest.span.len, ..whole.span };
+            let at = Span { len: rest.span.column.saturating_add(rest.span.len) - whole.span.column, ..whole.span };
             let meant = repair::size(&format!("{digits},{}", rest.text)).into_iter().next();
             let hint = match meant.filter(|_| !self.file.may_be_secret(at.line)) {
                 Some(meant) => format!("write `{}: {meant}`", field.text),
@@ -360,13 +382,58 @@ impl<'a> Scan<'a, '_> {
         false
     }
 
+    /// Reports two keys alone, where the second is the value of the first: `{name, web}`. Returns whether there are two.
+    fn comma_for_colon(&self, entries: &[(Key<'a>, Node<'a>)]) -> bool {
+        let is_null = |(key, value): &(Key<'a>, Node<'a>)| {
+            let is_empty = matches!(&value.content, NodeContent::Scalar { text, plain: true, .. } if text.is_empty());
+            is_empty && !key.text.contains([':', '=', ' '])
+        };
+        let mut nulls = (0..entries.len()).filter(|index| is_null(&entries[*index]));
+        let (Some(first), Some(second), None) = (nulls.next(), nulls.next(), nulls.next()) else { return false };
+        let ends_alone = |index: usize| {
+            let Span { line, column, len } = entries[index].0.span;
+            let mut after = self.file.line(line).chars().skip(column.saturating_add(len) as usize - 1);
+            after.find(|c| *c != ' ').is_none_or(|c| matches!(c, ',' | '}'))
+        };
+        if !(ends_alone(first) && ends_alone(second)) {
+            return false;
+        }
+        let (field, value) = (&entries[first].0, &entries[second].0);
+        if second != first + 1 || field.span.line != value.span.line {
+            return false;
+        }
+        let at = Span { column: field.span.column + field.span.len, len: 1, ..field.span };
+        let (message, hint) = match self.file.may_be_secret(at.line) {
+            true => ("there is a comma in place of a colon".to_owned(), String::new()),
+            false => (
+                format!("there is a comma in place of a colon after `{}`", field.text),
+                write(&format!("{}: {}", field.text, value.text)),
+            ),
+        };
+        self.file.report(at, message, hint);
+        true
+    }
+
+    /// Whether the second line is the first one again, so that it can be removed.
+    fn is_doubled(&self, first: u32, second: u32) -> bool {
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let (one, other) = (self.file.line(first), self.file.line(second));
+        let has_more = indent(self.file.line(second + 1)) > indent(other);
+        first < second && one.trim_end() == other.trim_end() && (!has_more || first + 1 == second)
+    }
+
     fn duplicates(&mut self, entries: &[(Key<'a>, Node<'a>)]) {
         let mut keys: Vec<&Key<'a>> = entries.iter().map(|(key, _)| key).collect();
         keys.sort_by(|a, b| a.text.cmp(&b.text).then(a.span.cmp(&b.span)));
         for pair in keys.windows(2).filter(|pair| pair[0].text == pair[1].text) {
             let message =
                 format!("the key {} occurs twice; the first is on line {}", quote(&pair[1].text), pair[0].span.line);
-            self.file.report(pair[1].span, message, "keep one of the two");
+            let hint = if self.is_doubled(pair[0].span.line, pair[1].span.line) {
+                "remove the line"
+            } else {
+                "keep one of the two"
+            };
+            self.file.report(pair[1].span, message, hint);
             self.doubles += 1;
         }
     }
@@ -392,7 +459,11 @@ pub(super) fn syntax(file: &File, chunk: Chunk<'_>, at: Span, info: &str) {
     let mut is_known = false;
     while let Some(typo) = recognise(Chunk { text: &text, ..chunk }) {
         let byte = reserved_at(&text, chunk.first_line, typo.span);
-        file.report_typo(typo);
+        // The alias of a merge key, which is reported.
+        let is_merged = typo.what == ALIAS && file.line(typo.span.line).trim_start().starts_with("<<:");
+        if !is_merged {
+            file.report_typo(typo);
+        }
         is_known = true;
         // With a letter in place of a reserved character, further ones are found.
         let Some(byte) = byte else { break };
@@ -427,10 +498,12 @@ fn reserved_at(text: &str, first_line: u32, span: Span) -> Option<usize> {
     }
     Some(line.as_ptr() as usize - text.as_ptr() as usize + byte)
 }
-/// Returns the pairs of a map in double braces: `team: shop` of `{{team: shop}}`. A template has no key before a colon.
-fn doubled_map(text: &str) -> Option<&str> {
-    let pairs = text.strip_prefix("{{")?.split_once("}}")?.0.trim();
-    let (key, value) = pairs.split_once(": ")?;
-    let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '/' | '"'));
-    (is_key && !value.trim().is_empty() && !pairs.contains(['{', '}', '`'])).then_some(pairs)
+
+/// Returns a line without the escape sequences of HTML, if there is one at this column. Not of a long line.
+fn without_html(line: &str, column: u32) -> Option<String> {
+    const ESCAPES: [(&str, &str); 6] =
+        [("&quot;", "\""), ("&#39;", "'"), ("&apos;", "'"), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")];
+    let (at, _) = line.char_indices().nth(column as usize - 1).filter(|_| line.len() <= 1000)?;
+    let is_escape = ESCAPES.iter().any(|(escape, _)| line[at..].starts_with(escape));
+    is_escape.then(|| ESCAPES.iter().fold(line.to_owned(), |line, (escape, c)| line.replace(escape, c)))
 }

@@ -1,21 +1,34 @@
 //! Recognises typing errors in one line of a document, outside of quotes and brackets. Each function finds one kind.
 
-use super::known::{is_section, takes_any_text, takes_name};
+use super::known::{is_section, takes_any_text, takes_list, takes_name};
 use super::lines::{Line, SourceLines, TOP, Typo, is_word, write};
 use super::repair;
 use crate::model::Name;
 use crate::text::closest;
 
-/// A tab before the text of a line.
-pub(super) fn tab(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
+/// A tab before the text of a line. `usual`: the usual indentation here. `is_level`: whether a number of spaces is an indentation here.
+pub(super) fn tab(
+    lines: &SourceLines<'_>,
+    line: &Line<'_>,
+    usual: usize,
+    is_level: impl Fn(usize) -> bool,
+) -> Option<Typo> {
     let whole = lines.lines[line.index];
     let tab = whole[..line.indent].find('\t')?;
     let tabs = whole[tab..line.indent].chars().filter(|c| *c == '\t').count();
+    let spaces = line.indent - tabs;
+    let fix = match tabs {
+        _ if is_level(spaces + 2 * tabs) => "replace each tab with 2 spaces".to_owned(),
+        1 if is_level(spaces) => "remove the tab".to_owned(),
+        _ if is_level(spaces) => "remove the tabs".to_owned(),
+        _ if usual == 0 => "remove the blanks before the text".to_owned(),
+        _ => format!("put {usual} spaces before the text, in place of the blanks there"),
+    };
     Some(Typo {
         span: lines.span(line.index, tab, tabs),
         what: "a tab indents this line, which YAML does not allow",
         of: String::new(),
-        fix: "replace each tab with 2 spaces".to_owned(),
+        fix,
     })
 }
 
@@ -30,73 +43,6 @@ pub(super) fn tab_after_colon(lines: &SourceLines<'_>, line: &Line<'_>, start: u
         of: String::new(),
         fix: lines.edited(line.index, start - blanks, start, " "),
     })
-}
-
-/// The fence of a code block in Markdown.
-pub(super) fn fence(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
-    line.text.starts_with("```").then(|| Typo {
-        span: lines.span(line.index, line.indent, line.text.chars().count()),
-        what: "this line is Markdown, not YAML",
-        of: String::new(),
-        fix: "remove the lines that begin with ```".to_owned(),
-    })
-}
-
-/// Dashes that are meant as `---`, and text after `---`.
-pub(super) fn separator(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
-    const DASHES: [char; 3] = ['-', '–', '—'];
-    let rest = line.text.trim_start_matches(DASHES).trim();
-    let dashes = &line.text[..line.text.len() - line.text.trim_start_matches(DASHES).len()];
-    let typo = |what, at: usize, len, fix: String| {
-        Some(Typo { span: lines.span(line.index, at, len), what, of: String::new(), fix })
-    };
-    match dashes {
-        "---" if line.indent == 0 && (rest.is_empty() || rest.starts_with(['{', '[', '"', '\''])) => None,
-        "---" if line.indent == 0 && line.text.starts_with("--- ") => {
-            let at = line.text.len() - rest.len();
-            typo("there is text after `---`", at, rest.chars().count(), write(&format!("--- # {rest}")))
-        }
-        _ if line.indent == 0 && is_rule(line.text) && begins_document(lines, line.index) => {
-            let what = "this line does not separate two documents";
-            typo(what, 0, line.text.chars().count(), "write `---` at the beginning of the line".to_owned())
-        }
-        _ if dashes.chars().count() > 1 && rest.chars().all(|c| c.is_ascii_punctuation()) => {
-            let what = "this line does not separate two documents";
-            typo(what, line.indent, line.text.chars().count(), "write `---` at the beginning of the line".to_owned())
-        }
-        _ => None,
-    }
-}
-
-/// Whether a line is a rule of another format: `===`, `***`, `—`.
-fn is_rule(text: &str) -> bool {
-    text.chars().all(|c| matches!(c, '=' | '*' | '_' | '~' | '+' | '-' | '–' | '—'))
-}
-
-/// Whether a document begins below a line.
-fn begins_document(lines: &SourceLines<'_>, index: usize) -> bool {
-    let key = lines.next(index).filter(|next| next.indent == 0).and_then(|next| next.field());
-    key.is_some_and(|(key, _)| TOP.contains(&key))
-}
-
-/// What precedes a line in a diff or in an editor: `+`, `-` or the number of the line.
-pub(super) fn pasted(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
-    let rest = line.text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number = line.text.len() - rest.len();
-    let is_field = |text: &str| text.starts_with(' ') && Line::of(0, text).is_some_and(|line| line.is_field());
-    let is_added = |line: &Line<'_>| line.indent == 0 && line.text.strip_prefix('+').is_some_and(is_field);
-    let is_removed = || line.text.strip_prefix('-').is_some_and(is_field);
-    let (len, what, fix) = match line.indent {
-        0 if number > 0 && is_field(rest) => {
-            (number, "this line begins with a line number", "remove the number and the space after it")
-        }
-        0 if is_added(line) => (1, "this line begins with the `+` of a diff", "remove the `+`"),
-        0 if is_removed() && lines.next(line.index).is_some_and(|next| is_added(&next)) => {
-            (1, "this line begins with the `-` of a diff", "remove this line, and the `+` before the next one")
-        }
-        _ => return None,
-    };
-    Some(Typo { span: lines.span(line.index, 0, len), what, of: String::new(), fix: fix.to_owned() })
 }
 
 /// An asterisk before a field or an item.
@@ -143,18 +89,6 @@ pub(super) fn continued(lines: &SourceLines<'_>, line: &Line<'_>, start: usize) 
     }
 }
 
-/// A comment of another language.
-pub(super) fn foreign_comment(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
-    let mark = ["//", "/*", ";", "-- "].into_iter().find(|mark| line.text.starts_with(mark))?;
-    let comment = line.text[mark.len()..].trim_end_matches("*/").trim();
-    Some(Typo {
-        span: lines.span(line.index, line.indent, mark.trim_end().len()),
-        what: "comments of YAML begin with `#`",
-        of: String::new(),
-        fix: write(&format!("# {comment}")),
-    })
-}
-
 /// A field without a colon, or without a space after the colon.
 pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> {
     let (text, at) = (line.text, line.indent);
@@ -170,7 +104,7 @@ pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> 
     }
     // Also `size := 10Gi` and `size => 10Gi`.
     if let Some((word, value)) = text.split_once('=')
-        && let (word, value) = (word.trim_end_matches([' ', ':']), value.trim_start_matches(['>', ' ']))
+        && let (word, value) = (word.trim_end_matches([' ', ':']), value.trim_start_matches(['=', '>', ' ']))
         && is_word(word)
     {
         return Some(Typo {
@@ -180,13 +114,16 @@ pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> 
             fix: write(&format!("{word}: {value}")),
         });
     }
-    if let Some((word, value)) = text.split_once(';')
+    if let Some((word, value)) = text.split_once([';', ','])
         && is_word(word.trim_end())
         && !value.trim().is_empty()
     {
         return Some(Typo {
             span: lines.span(line.index, at + word.len(), 1),
-            what: "there is a semicolon in place of a colon",
+            what: match text.as_bytes().get(word.len()) {
+                Some(b';') => "there is a semicolon in place of a colon",
+                _ => "there is a comma in place of a colon",
+            },
             of: format!(" after `{}`", word.trim_end()),
             fix: write(&format!("{}: {}", word.trim_end(), value.trim_start())),
         });
@@ -280,6 +217,38 @@ pub(super) fn dash(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
     })
 }
 
+/// A dash between a key and its value, where no list can begin: `name: - db`.
+pub(super) fn dash_value(lines: &SourceLines<'_>, line: &Line<'_>, start: usize, value: &str) -> Option<Typo> {
+    let first = value.strip_prefix("- ")?.trim();
+    let before = lines.lines[line.index][..start].trim_end();
+    let key = before.strip_suffix(':')?.trim_start_matches([' ', '-']);
+    // What belongs to it: further items, and fields of the first one.
+    let (mut all, mut last) = (vec![first], line.index);
+    while let Some(next) = lines.next(last).filter(|next| next.indent > line.indent) {
+        all.push(next.text.strip_prefix("- ").unwrap_or(next.text).trim());
+        last = next.index;
+    }
+    let is_one_line = all.len() == 1;
+    let (what, map) = if takes_list(key) {
+        ("a list begins on the line below its key, or is in brackets", format!("[{}]", all.join(", ")))
+    } else if is_section(key) {
+        ("there is a dash before this field, where no list can begin", format!("{{{}}}", all.join(", ")))
+    } else {
+        ("there is a dash before this value, where no list can begin", first.to_owned())
+    };
+    let is_simple = all.iter().all(|item| !item.contains([',', '{', '}', '[', ']', '#', '|']) && !item.ends_with(':'));
+    let fix = match is_simple {
+        true if is_one_line => write(&format!("{key}: {map}")),
+        true if takes_list(key) || is_section(key) => {
+            format!("{} in place of these lines", write(&format!("{key}: {map}")))
+        }
+        _ if takes_list(key) => "write each item on a line of its own below the key".to_owned(),
+        _ if is_section(key) => "write each field on a line of its own below the key, without a dash".to_owned(),
+        _ => "write one value, without a dash".to_owned(),
+    };
+    Some(Typo { span: lines.span(line.index, start, 1), what, of: String::new(), fix })
+}
+
 /// Dashes before the fields above this one, which has none: `first` is the first of them.
 pub(super) fn dashes_above(lines: &SourceLines<'_>, first: &Line<'_>, is_single: bool) -> Typo {
     let field = first.text[1..].trim_start();
@@ -295,15 +264,35 @@ pub(super) fn dashes_above(lines: &SourceLines<'_>, first: &Line<'_>, is_single:
 /// A plain value with a second colon: a text that needs quotes, or two fields on one line.
 pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize, value: &str) -> Option<Typo> {
     let colon = value.find(": ").or_else(|| value.ends_with(':').then_some(value.len() - 1))?;
+    let key = line.field().map_or("", |(key, _)| key);
+    if value[..colon] == *key {
+        return Some(Typo {
+            span: lines.span(line.index, start, colon + 1),
+            what: "the key is written twice",
+            of: String::new(),
+            fix: write(value),
+        });
+    }
+    let plain: String = value.chars().map(repair::base_character).collect();
+    if plain != value && plain.starts_with(['{', '[', '(']) {
+        return Some(Typo {
+            span: lines.span(line.index, start, 1),
+            what: "this is another character than the bracket",
+            of: String::new(),
+            fix: lines.edited(line.index, start, start + value.len(), &plain),
+        });
+    }
     if value.ends_with('}') && !value.contains('{') {
         return Some(Typo {
             span: lines.span(line.index, start, 1),
-            what: "a `{` is missing before this value",
+            what: match value.starts_with('(') {
+                true => "there is a parenthesis in place of the opening bracket",
+                false => "a `{` is missing before this value",
+            },
             of: String::new(),
-            fix: lines.edited(line.index, start, start, "{"),
+            fix: lines.edited(line.index, start, start + usize::from(value.starts_with('(')), "{"),
         });
     }
-    let key = line.field().map_or("", |(key, _)| key);
     if let Some(inner) = value.strip_prefix('(').and_then(|value| value.strip_suffix(')'))
         && is_section(key)
     {
@@ -398,11 +387,12 @@ pub(super) fn after(lines: &SourceLines<'_>, line: usize, end: usize) -> Option<
     }
     let what = match text.chars().next() {
         Some(',') => "there is a comma after the value, which is not allowed outside of brackets",
+        Some(';') => "there is a semicolon after the value",
         Some('}') => "this `}` closes nothing",
         Some(']') => "this `]` closes nothing",
         _ => "there is text after the end of the value",
     };
-    match text.starts_with([',', '}', ']']) {
+    match text.starts_with([',', '}', ']']) || text == ";" {
         true => Some(Typo {
             span: lines.span(line, at, 1),
             what,

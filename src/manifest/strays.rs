@@ -4,20 +4,17 @@
 //! missing elsewhere. Both are one typing error and one problem. The reader therefore collects the unknown keys and the gaps of a
 //! document; [`settle`] decides at its end which of them belong together.
 
+use super::homes::{DOCUMENT, Home};
 use super::known::is_section;
 use super::lines::{TOP, write};
 use super::problem::clip;
 use super::repair::in_braces;
-use super::scan::{Node, NodeContent};
+use super::scan::{Key, Node, NodeContent};
 use super::span::Span;
 use super::text::{File, quote};
-use crate::driver::settings as drivers;
-use crate::model::table::{FieldForm, FieldRule, FieldTable};
-use crate::model::{Kind, Meta};
+use crate::model::Kind;
+use crate::model::table::FieldRule;
 use crate::text::closest;
-
-/// The name of the document in place of a section.
-pub(super) const DOCUMENT: &str = "the document";
 
 /// Fields of Kubernetes and of other tools, with those of Kiln that mean the same.
 const HABITS: [(&str, &str); 6] = [
@@ -96,56 +93,6 @@ impl Strays {
     }
 }
 
-/// A section that a kind of documents may have.
-struct Home {
-    /// Its path; empty for the top of the document.
-    path: Vec<&'static str>,
-    fields: Vec<&'static str>,
-    /// The rules of those fields that are in a table.
-    rules: Vec<&'static FieldRule>,
-}
-
-impl Home {
-    /// The name of the section, as [`Unknown::section`] has it.
-    fn section(&self) -> &'static str {
-        self.path.last().copied().unwrap_or(DOCUMENT)
-    }
-
-    /// Returns the sections of a kind. Of the drivers only the section of `driver`, if it has one.
-    fn all(kind: Option<Kind>, driver: Option<&str>) -> Vec<Home> {
-        let mut homes =
-            vec![Home { path: vec![], fields: TOP.to_vec(), rules: Vec::new() }, Home::of(&["metadata"], &Meta::TABLE)];
-        let Some(kind) = kind else { return homes };
-        let own = drivers::tables(kind).any(|table| Some(table.name) == driver);
-        let sections = drivers::tables(kind).filter(|table| !own || Some(table.name) == driver);
-        let mut spec = Home::of(&["spec"], kind.table().spec);
-        spec.fields.extend(drivers::tables(kind).map(|table| table.name));
-        homes.push(spec);
-        for field in kind.table().spec.all() {
-            if let FieldForm::Map(table) = field.form {
-                Home::add(&["spec", field.name], table, &mut homes);
-            }
-        }
-        sections.for_each(|table| Home::add(&["spec", table.name], &table.settings, &mut homes));
-        homes
-    }
-
-    fn of(path: &[&'static str], table: &FieldTable) -> Self {
-        let fields = table.all().map(|field| field.name).collect();
-        Home { path: path.to_vec(), fields, rules: table.all().collect() }
-    }
-
-    /// Adds a section with those in it.
-    fn add(path: &[&'static str], table: &'static FieldTable, homes: &mut Vec<Home>) {
-        homes.push(Home::of(path, table));
-        for field in table.all() {
-            if let FieldForm::Map(table) = field.form {
-                Home::add(&[path, &[field.name]].concat(), table, homes);
-            }
-        }
-    }
-}
-
 /// What an unknown key is.
 #[derive(PartialEq, Eq, Clone)]
 enum StrayKind {
@@ -174,7 +121,7 @@ pub(super) fn settle(
     let mut meant = Vec::new();
     for map in std::mem::take(&mut strays.maps) {
         let mut groups: Vec<(StrayKind, Vec<&UnknownKey>)> = Vec::new();
-        for key in &map.keys {
+        for key in without_fields(&map.keys, &map, &mut strays, &homes, &mut meant) {
             let verdict = stray_kind(key, &map, &strays, &homes);
             let joins = |verdict: &StrayKind| matches!(verdict, StrayKind::NotIndented(_) | StrayKind::Elsewhere(_));
             match groups.iter_mut().find(|(other, _)| joins(other) && *other == verdict) {
@@ -182,6 +129,7 @@ pub(super) fn settle(
                 None => groups.push((verdict, vec![key])),
             }
         }
+        let groups = with_slips_joined(groups);
         for (verdict, keys) in groups {
             let wrong = match (&verdict, keys.first()) {
                 (StrayKind::Misspelt(field), Some(key)) => {
@@ -257,7 +205,7 @@ fn is_main(section: &str) -> bool {
 fn name_of(key: &str) -> &str {
     let key = key.trim_matches(|c: char| matches!(c, '“' | '”' | '‘' | '’' | '"' | '\'') || c.is_whitespace());
     let key = key.split_once(' ').filter(|(number, _)| is_number(number)).map_or(key, |(_, key)| key.trim_start());
-    key.split([':', '=', ' ']).next().unwrap_or(key)
+    key.split([':', '=', ' ', ';', '：', '＝']).next().unwrap_or(key)
 }
 
 fn is_number(text: &str) -> bool {
@@ -314,12 +262,16 @@ fn explain(
                 .filter(|_| shows_values && is_new && !path.is_empty())
                 .map(|values| write(&format!("{section}: {{{}}}", values.join(", "))))
                 .filter(|fix| !fix.is_empty());
+            let headed =
+                headed(file, root, &map.section, section, keys).filter(|_| path.len() == 1 && at(root, path).is_none());
             let hint = match whole {
                 _ if twice => format!("remove {} here: `{section}` has {} already", verb.2, verb.2),
+                _ if headed.is_some() => headed.unwrap_or_default(),
                 Some(fix) => fix,
-                None if path.is_empty() => {
-                    format!("move {} to the top level, without spaces before {}", verb.2, verb.2)
-                }
+                None if path.is_empty() => match outdented(file, root, &map.section, keys) {
+                    Some(hint) => hint,
+                    None => format!("move {} to the top level, without spaces before {}", verb.2, verb.2),
+                },
                 None => format!("move {} to `{section}`", verb.2),
             };
             (format!("{names} {} {}, not {}", verb.1, place(section), place(&map.section)), hint)
@@ -353,8 +305,24 @@ fn explain(
                 }
                 None => (first.span, format!("unknown field {}", shown(first)), hint),
             };
-            let (span, message, hint) =
-                one_line.and_then(|key| misspelt(key, field, shows_values)).unwrap_or_else(whole);
+            let slip = one_line.and_then(|key| misspelt(key, field, shows_values));
+            // Each of the others has the same slip.
+            let others = keys.iter().skip(1).map(|key| {
+                let field = name_of(&key.text);
+                strays.fill(&map.section, field);
+                if map.section == "spec" {
+                    meant.push(field.to_owned());
+                }
+                misspelt(key, field, shows_values).map_or(String::new(), |(.., fix)| fix)
+            });
+            let fixes: Vec<String> = others.collect();
+            let (span, message, hint) = slip.unwrap_or_else(whole);
+            let hint = match fixes.iter().all(|fix| !fix.is_empty()) {
+                true => fixes.iter().fold(hint, |all, fix| {
+                    format!("{}, {}", all.trim_end_matches('`'), fix.trim_start_matches("write `"))
+                }),
+                false => hint,
+            };
             match map.is_secret {
                 true => file.report_hidden(span, message, hint),
                 false => file.report(span, message, hint),
@@ -376,7 +344,10 @@ fn explain(
             let hint = match (own.next(), own.next(), map.keys.len()) {
                 // One field is missing and one is unknown.
                 (Some(Gap { names, .. }), None, 1) if names.len() == 1 => {
-                    let hint = match meant_value(first, &names[0]).filter(|_| shows_values) {
+                    // `metadata: {web}`
+                    let alone = first.value.as_ref().is_some_and(String::is_empty).then_some(&first.text);
+                    let alone = alone.filter(|_| !file.line(first.span.line).contains(&format!("{}:", first.text)));
+                    let hint = match alone.or_else(|| meant_value(first, &names[0])).filter(|_| shows_values) {
                         Some(value) => format!("did you mean `{}: {value}`, which is missing?", names[0]),
                         None => format!("did you mean `{}`, which is missing?", names[0]),
                     };
@@ -401,6 +372,85 @@ fn explain(
         true => file.report_hidden(first.span, message, hint),
         false => file.report(first.span, message, hint),
     }
+}
+
+/// Returns the groups with those joined that have the same slip on one line: `{backend=fast, size=10Gi}`.
+fn with_slips_joined(groups: Vec<(StrayKind, Vec<&UnknownKey>)>) -> Vec<(StrayKind, Vec<&UnknownKey>)> {
+    let slip = |kind: &StrayKind, keys: &[&UnknownKey]| match (kind, keys.first()) {
+        (StrayKind::Misspelt(field), Some(key)) => {
+            let (_, message, _) = misspelt(key, field, false)?;
+            Some((key.span.line, message.replace(field.as_str(), "")))
+        }
+        _ => None,
+    };
+    let mut joined: Vec<(StrayKind, Vec<&UnknownKey>)> = Vec::new();
+    for (kind, keys) in groups {
+        let own = slip(&kind, &keys);
+        match joined.last_mut().filter(|(kind, before)| own.is_some() && slip(kind, before) == own) {
+            Some((_, before)) => before.extend(keys),
+            None => joined.push((kind, keys)),
+        }
+    }
+    joined
+}
+
+/// Returns the hint to move the key of a section to the left, if that moves the section and nothing else to the top level.
+fn outdented(file: &File, root: &Node<'_>, section: &str, keys: &[&UnknownKey]) -> Option<String> {
+    let [key] = keys else { return None };
+    let spaces = key.span.column as usize - 1;
+    let is_block = file.line(key.span.line).bytes().take(spaces).all(|byte| byte == b' ');
+    // What follows in the same map would be in that section, too.
+    let is_last = entries_of(root, section)?.iter().all(|(other, _)| other.span <= key.span);
+    let is_empty = key.value.as_ref().is_some_and(String::is_empty);
+    (is_block && spaces > 0 && (is_last || is_empty)).then(|| format!("remove {spaces} spaces before `{}`", key.text))
+}
+
+/// Returns the hint to write the key of a section above some fields, if these are the last ones of another section, each on a line.
+fn headed(file: &File, root: &Node<'_>, here: &str, section: &str, keys: &[&UnknownKey]) -> Option<String> {
+    let first = keys.first()?;
+    let is_on_line = |key: &&UnknownKey| file.line(key.span.line).trim_start().starts_with(&key.text);
+    let last = entries_of(root, here)?.iter().rev().take(keys.len());
+    let are_last = last.map(|(key, _)| key.span).eq(keys.iter().rev().map(|key| key.span));
+    (here != DOCUMENT && first.span.column > 1 && are_last && keys.iter().all(is_on_line))
+        .then(|| format!("write `{section}:` on the line before `{}`", first.text))
+}
+
+/// Returns the entries of the first map with this key, at any place in the document.
+fn entries_of<'n, 't>(node: &'n Node<'t>, section: &str) -> Option<&'n [(Key<'t>, Node<'t>)]> {
+    let NodeContent::Map(entries) = &node.content else { return None };
+    entries.iter().find_map(|(key, value)| match &value.content {
+        NodeContent::Map(own) if key.text == section => Some(&own[..]),
+        _ => entries_of(value, section),
+    })
+}
+
+/// Returns the keys without those that are fields of a section written before them in the same map: `spec:` is indented too far, and
+/// its fields are not.
+fn without_fields<'k>(
+    keys: &'k [UnknownKey],
+    map: &Unknown,
+    strays: &mut Strays,
+    homes: &[Home],
+    meant: &mut Vec<String>,
+) -> Vec<&'k UnknownKey> {
+    let mut section = None;
+    let mut left = Vec::new();
+    for key in keys {
+        let is_empty = key.value.as_ref().is_some_and(String::is_empty);
+        let kind = stray_kind(key, map, strays, homes);
+        match (&kind, section) {
+            (StrayKind::Elsewhere(path), _) if path.is_empty() && is_empty => section = Some(&*key.text),
+            (StrayKind::Elsewhere(path), Some(section)) if path.first() == Some(&section) && path.len() == 1 => {
+                if section == "spec" {
+                    meant.push(name_of(&key.text).to_owned());
+                }
+                continue;
+            }
+            _ => {}
+        }
+        left.push(key);
+    }
+    left
 }
 
 /// Returns the hint for a misspelt field with a wrong value. `fix`: that of the value.
@@ -441,10 +491,14 @@ fn misspelt(key: &UnknownKey, field: &str, shows_values: bool) -> Option<(Span, 
     let (message, skipped) = match rest.trim_start().chars().next()? {
         ':' if rest.trim() == ":" => (format!("there is a second colon after `{field}`"), rest.find(':')?),
         ':' => (format!("a space is missing after the colon of `{field}`"), 1),
-        '=' => (format!("there is an equals sign in place of a colon after `{field}`"), rest.find('=')?),
+        '=' | '＝' => {
+            (format!("there is an equals sign in place of a colon after `{field}`"), rest.find(['=', '＝'])?)
+        }
+        ';' => (format!("there is a semicolon in place of a colon after `{field}`"), rest.find(';')?),
+        '：' => (format!("this is another character than the colon after `{field}`"), rest.find('：')?),
         _ => (format!("a colon is missing after `{field}`"), 0),
     };
-    let value = match rest.trim_start_matches([':', '=', ' ']) {
+    let value = match rest.trim_start_matches([':', '=', ' ', ';', '：', '＝']) {
         "" => key.value.as_deref().unwrap_or_default(),
         value => value,
     };

@@ -23,6 +23,12 @@ const KEPT: usize = 1000;
 /// The message about a value that parsers read differently.
 const AMBIGUOUS: &str = "this is ambiguous: YAML parsers read it differently";
 
+/// The message and the hint about a merge conflict.
+pub(super) const CONFLICT: (&str, &str) = (
+    "a merge conflict is not resolved here",
+    "keep one of the versions, and remove the lines `<<<<<<<`, `=======` and `>>>>>>>`",
+);
+
 /// Words of lines that may contain a secret. Problems never show such a line.
 const SECRET_WORDS: [&str; 4] = ["password", "passphrase", "secret", "credential"];
 
@@ -133,8 +139,7 @@ impl File {
         let text = &*self.text;
         let mut lines = self.lines.iter().map(|start| *start as usize);
         if let Some(at) = lines.find(|start| is_of_merge_conflict(&text[*start..])) {
-            let hint = "keep one of the versions, and remove the lines `<<<<<<<`, `=======` and `>>>>>>>`";
-            return Some((at, "a merge conflict is not resolved here".to_owned(), hint));
+            return Some((at, CONFLICT.0.to_owned(), CONFLICT.1));
         }
         let bytes = text.as_bytes();
         if bytes.iter().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
@@ -375,7 +380,7 @@ fn line_and_column(problem: &Problem) -> (u32, u32) {
 }
 
 /// Whether a line is one of a merge conflict. No line of a valid manifest begins like one.
-fn is_of_merge_conflict(line: &str) -> bool {
+pub(super) fn is_of_merge_conflict(line: &str) -> bool {
     let Some((mark, rest)) = line.split_at_checked(7) else { return false };
     let ends = rest.is_empty() || rest.starts_with(['\n', '\r']);
     matches!(mark, "<<<<<<<" | "|||||||" | "=======" | ">>>>>>>")

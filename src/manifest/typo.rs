@@ -4,12 +4,15 @@
 //! top, like a person, and stop at the first line that one of them recognises as wrong. Each finds one kind of mistake and gives the
 //! corrected line. They are called only if the parser refused the document, and find nothing in valid manifests (a test below).
 
+use super::beside::{ends_line, inner_quote};
 use super::bracket::{Nested, nested, reserved};
 use super::lines::{Line, SourceLines, TOP, Typo, write};
+use super::omitted::{list_key, section_key};
+use super::pasted::{conflict, fence, foreign_comment, pasted, separator, template};
 use super::problem::clip;
 use super::slips::{
-    after, asterisk, continued, dash, dashes_above, fence, foreign_comment, no_colon, no_field, pasted, second_brace,
-    second_document, separator, tab, tab_after_colon, two_colons,
+    after, asterisk, continued, dash, dash_value, dashes_above, no_colon, no_field, second_brace, second_document, tab,
+    tab_after_colon, two_colons,
 };
 use super::span::Chunk;
 
@@ -73,8 +76,11 @@ impl<'a> Blocks<'a, '_> {
     /// Reads a value that begins in this line. Returns the index of its last line, or `None` if the rest cannot be judged.
     fn read(&mut self, line: Line<'a>) -> Result<Option<usize>, Typo> {
         let lines = self.lines;
-        let found = tab(lines, &line)
+        let found = self
+            .tab(&line)
             .or_else(|| fence(lines, &line))
+            .or_else(|| conflict(lines, &line))
+            .or_else(|| template(lines, line.index, line.indent))
             .or_else(|| pasted(lines, &line))
             .or_else(|| separator(lines, &line))
             .or_else(|| foreign_comment(lines, &line));
@@ -110,11 +116,15 @@ impl<'a> Blocks<'a, '_> {
             Some('{') if is_second => return Err(second_document(lines, &line)),
             Some('\\') if value.len() == 1 => return Err(continued(lines, &line, start)),
             None => self.before = Before::Key,
-            Some('{') if value.starts_with("{{") && value.contains("}}") => return Ok(None),
+            Some('{') if value.starts_with("{{") && value.contains("}}") => {
+                return template(lines, line.index, start).map_or(Ok(None), Err);
+            }
             Some('{') if value.starts_with("{{") => return Err(second_brace(lines, &line, start)),
             Some('{' | '[' | '"' | '\'') => {
                 let Nested { line: last, end } = nested(lines, line, start)?;
-                return after(lines, last, end).map_or(Ok(Some(last)), Err);
+                let quote = value.starts_with(['"', '\'']);
+                let inner = inner_quote(lines, (line.index, start), (last, end), ends_line).filter(|_| quote);
+                return inner.or_else(|| after(lines, last, end)).map_or(Ok(Some(last)), Err);
             }
             Some('|' | '>') if value[1..].chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+')) => {
                 let deeper = |next: &Line<'_>| next.indent > line.indent;
@@ -125,8 +135,9 @@ impl<'a> Blocks<'a, '_> {
                 return Ok(Some(last));
             }
             Some(_) => {
-                let found =
-                    reserved(lines, line.index, start, value).or_else(|| two_colons(lines, &line, start, value));
+                let found = dash_value(lines, &line, start, value)
+                    .or_else(|| reserved(lines, line.index, start, value))
+                    .or_else(|| two_colons(lines, &line, start, value));
                 if let Some(typo) = found {
                     return Err(typo);
                 }
@@ -134,6 +145,14 @@ impl<'a> Blocks<'a, '_> {
             }
         }
         Ok(Some(line.index))
+    }
+
+    /// A tab before the text of a line, with the indentation that it should have.
+    fn tab(&self, line: &Line<'a>) -> Option<Typo> {
+        let above = self.levels.last().map_or(0, |level| level.indent);
+        let usual = if self.before == Before::Key { above + 2 } else { above };
+        let is_level = |indent: usize| indent == usual || self.levels.iter().any(|level| level.indent == indent);
+        tab(self.lines, line, usual, is_level)
     }
 
     /// Returns the byte at which the value of an item begins: the value of its first field, if it is a map.
@@ -186,7 +205,7 @@ impl<'a> Blocks<'a, '_> {
         // The items of a list may have the indentation of its key.
         let list = self.levels.pop_if(|level| level.indent == line.indent && level.is_list && !is_item);
         // Without a level of its own before the list, the fields of one map begin with a dash, and this one does not.
-        if let Some(list) = list.filter(|list| list.indent > self.levels.last().map_or(0, |level| level.indent)) {
+        if let Some(list) = list.filter(|list| self.levels.last().is_none_or(|level| list.indent > level.indent)) {
             return Some(dashes_above(self.lines, &list.first, list.is_single()));
         }
         let opens = self.before == Before::Key;
@@ -201,7 +220,7 @@ impl<'a> Blocks<'a, '_> {
             Some(level) if level.indent == line.indent && !opens => {
                 return match left.iter().find(|level| level.is_list) {
                     Some(list) => Some(indented(self.lines, line, list.first, list.indent)),
-                    None => dash(self.lines, &line),
+                    None => list_key(self.lines, self.last_key(), &line).or_else(|| dash(self.lines, &line)),
                 };
             }
             _ if !left.is_empty() => return Some(self.uneven(line, &left[0])),
@@ -217,9 +236,19 @@ impl<'a> Blocks<'a, '_> {
         self.levels.iter().rev().nth(skipped).map_or(0, |outer| outer.indent + 2)
     }
 
+    /// Returns the key of the field above.
+    fn last_key(&self) -> &'a str {
+        self.levels.last().and_then(|level| level.last.field()).map_or("", |(key, _)| key)
+    }
+
     /// A line that is deeper than the field above it, which has a value.
     fn too_deep(&self, line: Line<'_>) -> Typo {
         let Some(above) = self.levels.last() else { return indented(self.lines, line, line, 0) };
+        let around = self.levels.iter().rev().skip(1).rev();
+        let path: Option<Vec<&str>> = around.map(|level| level.last.field().map(|(key, _)| key)).collect();
+        if let Some(typo) = path.and_then(|path| section_key(self.lines, &path, above.indent, &line)) {
+            return typo;
+        }
         let is_outdented = above.indent == 0 && !is_top(&above.last);
         match is_outdented || (above.is_single() && line.indent == self.usual(1)) {
             true => indented(self.lines, above.last, line, line.indent),
