@@ -1,6 +1,6 @@
 //! Where a declared object is: live, in the trash, under its old name, or proven absent.
 
-use crate::model::{Absence, Kind, Ledger, LedgerEntry, Name, Object, Place, PlacedField, Uid, Verb};
+use crate::model::{Absence, Kind, Ledger, LedgerEntry, Name, Object, Place, PlacedField, SnapshotSpec, Uid, Verb};
 
 use super::backend_state::BackendState;
 use super::draft::Draft;
@@ -84,6 +84,7 @@ fn locate_on<'a>(
         ([object], []) => check_found(inventory, subject, object, old).map(|()| Located::Live(*object)),
         ([], []) => locate_not_live(inventory, usable, subject, old),
         ([], [object]) => {
+            check_volume(inventory, &subject.of(object, Verb::Update), object)?;
             let subject = subject.of(object, Verb::Move);
             let (at, place) = (object.backend, place_of_backend(inventory, &subject));
             let message = format!("it is on backend {at}; moving it to {backend} is not implemented yet");
@@ -148,6 +149,7 @@ fn locate_not_live<'a>(
             return check_found(inventory, subject, object, old).map(|()| Located::Trashed(*object));
         }
         [object] => {
+            check_volume(inventory, &subject.of(object, Verb::Adopt), object)?;
             let subject = subject.of(object, Verb::Adopt);
             let (at, place) = (object.backend, place_of_backend(inventory, &subject));
             let message = format!("it is in the trash of backend {at}, not of {backend}");
@@ -312,6 +314,7 @@ fn locate_old_name<'a>(
     };
     let (at, backend) = (object.backend, usable.name);
     if at != backend {
+        check_volume(inventory, &subject.of(&object, Verb::Update), &object)?;
         let subject = subject.of(&object, Verb::Move);
         let message = format!("{old} is on backend {at}; moving it to {backend} is not implemented yet");
         let place = place_of_backend(inventory, &subject);
@@ -319,6 +322,39 @@ fn locate_old_name<'a>(
     }
     check_found(inventory, subject, &object, Some(old))?;
     Ok(Some(Located::OldName { object, instead: None }))
+}
+
+/// Holds a snapshot on another backend than that of the volume in its document, if it is not of that volume: not the backend is the
+/// mistake, but `volume`.
+fn check_volume(inventory: &Inventory<'_>, subject: &Subject<'_>, object: &OwnedObject<'_>) -> Result<(), Hold> {
+    let spec = inventory.specs().snapshots.get(subject.name).filter(|_| subject.kind == Kind::Snapshot);
+    let (Some(spec), Some(of)) = (spec, object.tags.volume) else { return Ok(()) };
+    let declared = inventory.specs().volumes.get(&spec.volume);
+    let old = declared.and_then(|volume| volume.meta.renamed_from.as_ref());
+    let is_same = inventory.by_uid.get(&of).is_some_and(|volume| {
+        let name = &volume.identity.name;
+        *name == spec.volume || Some(name) == old
+    });
+    if is_same { Ok(()) } else { Err(volume_changed(inventory, subject, spec, object)) }
+}
+
+/// Returns the hold of a snapshot that is not of the volume in its document.
+pub(super) fn volume_changed(
+    inventory: &Inventory<'_>,
+    subject: &Subject<'_>,
+    spec: &SnapshotSpec,
+    object: &OwnedObject<'_>,
+) -> Hold {
+    let message = format!("`volume` cannot change: the snapshot is not of {}", spec.volume);
+    let place_of = |field| inventory.place_of_field(subject.kind, subject.name, field);
+    let fix = match object.tags.volume.and_then(|volume| inventory.by_uid.get(&volume)) {
+        Some(volume) => {
+            let place = place_of(PlacedField::Volume);
+            format!("write `volume: {}`{place}, or declare the new snapshot under another name", volume.identity.name)
+        }
+        None => format!("declare the new snapshot under another name{}", place_of(PlacedField::Name)),
+    };
+    subject.hold(HeldReason::Immutable, message, fix)
 }
 
 /// Returns where the backend of a declared object is written: that of a snapshot in the document of its volume.

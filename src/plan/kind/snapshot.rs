@@ -7,6 +7,7 @@ use crate::model::{Action, Kind, NativeForm, NativeName, ObjectRef, PlacedField,
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::locate::volume_changed;
 use crate::plan::name_conflict::check_name_is_free;
 use crate::plan::room::{Room, copy_of, take_room};
 use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
@@ -35,19 +36,7 @@ pub(super) fn update<'a>(
     if let Availability::Here { object: volume, .. } = volume
         && object.tags.volume != Some(volume.uid)
     {
-        let message = format!("`volume` cannot change: the snapshot is not of {}", spec.volume);
-        let place_of = |field| inventory.place_of_field(subject.kind, subject.name, field);
-        let fix = match object.tags.volume.and_then(|volume| inventory.by_uid.get(&volume)) {
-            Some(volume) => {
-                let place = place_of(PlacedField::Volume);
-                format!(
-                    "write `volume: {}`{place}, or declare the new snapshot under another name",
-                    volume.identity.name
-                )
-            }
-            None => format!("declare the new snapshot under another name{}", place_of(PlacedField::Name)),
-        };
-        return Err(subject.hold(HeldReason::Immutable, message, fix));
+        return Err(volume_changed(inventory, subject, spec, object));
     }
     let reference = ObjectRef { native, ..object.reference() };
     Ok(Availability::Here { backend: object.backend.clone(), object: reference, after })
