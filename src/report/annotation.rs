@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::commands::Commands;
 use super::folded::{Folded, MemberLine, NAMED, TellsFact, fold, listed};
@@ -73,9 +73,10 @@ pub fn problem_annotations<'a>(
         let hint = same.hint.map(|hint| format!("\n{}", escape(&commands.complete(hint)))).unwrap_or_default();
         let others: String = same.others(&listing).iter().map(|others| format!("\n{}", escape(others))).collect();
         let message = format!("{}{hint}{others}", escape(same.message));
-        Annotation { level: "error", place: same.place.cloned(), message }
+        let name = same.place.map_or_else(|| same.message.to_owned(), ToString::to_string);
+        (vec![name], Annotation { level: "error", place: same.place.cloned(), message })
     });
-    first_ten(annotations.collect())
+    first_ten(annotations.collect(), &listing)
 }
 
 /// Returns the annotations of a plan: unobserved backends as errors, then holds and warnings as warnings. An entry has one in each file
@@ -122,9 +123,12 @@ pub fn annotations(plan: &Plan, reading: &Reading, commands: &Commands) -> Vec<A
             format!("{}{}{names}", escape(entry.reason), told(entry))
         },
     ));
-    annotations.sort_by_key(|(nth, annotation)| (annotation.level != "error", *nth));
-    first_ten(annotations.into_iter().map(|(_, annotation)| annotation).collect())
+    annotations.sort_by_key(|(nth, (_, annotation))| (annotation.level != "error", *nth));
+    first_ten(annotations.into_iter().map(|(_, annotation)| annotation).collect(), &listing)
 }
+
+/// An annotation, with the names of what it is about.
+type Named = (Vec<String>, Annotation);
 
 /// Returns the annotations of entries, each with its number among those of its entry. `document`: where the document of a fact is, which
 /// is annotated if the fix names no place. `text`: the message of an entry. `listing`: the command that lists all.
@@ -134,7 +138,7 @@ fn annotated<'a, T: TellsFact>(
     listing: &str,
     document: impl Fn(&T) -> Option<SourcePlace>,
     text: impl Fn(&Folded<'a, T>) -> String,
-) -> Vec<(usize, Annotation)> {
+) -> Vec<(usize, Named)> {
     let place = |told: &T| {
         let fact = told.fact();
         split_places(fact.fix).1.first().and_then(|place| SourcePlace::parse(place)).or_else(|| document(told))
@@ -152,11 +156,17 @@ fn annotated<'a, T: TellsFact>(
         }
         for (nth, of_file) in by_file.iter().enumerate() {
             let others = by_file.iter().enumerate().filter(|(other, _)| *other != nth).flat_map(|(_, facts)| facts);
-            let others: Vec<String> = others.map(|told| told.fact().subject()).collect();
+            let mut others: Vec<String> = others.map(|told| told.fact().subject()).collect();
             for entry in fold(of_file.iter().copied()) {
                 let place = entry.members().find_map(&place);
+                // The others are named once, in the first annotation.
+                let others = if nth == 0 { std::mem::take(&mut others) } else { Vec::new() };
                 let message = format!("{}{}", text(&entry), in_other_files(&others, entry.leaves_out(), listing));
-                annotations.push((nth, Annotation { level, place, message }));
+                let names = entry.members().map(|told| told.fact()).map(|fact| match fact.subject() {
+                    subject if subject.is_empty() => fact.reason.to_owned(),
+                    subject => subject,
+                });
+                annotations.push((nth, (names.collect(), Annotation { level, place, message })));
             }
         }
     }
@@ -199,14 +209,21 @@ fn members<T: TellsFact>(entry: &Folded<'_, T>, head: &str, listing: &str) -> St
     out
 }
 
-/// Leaves out what GitHub would not show, and says so. Errors come first.
-fn first_ten(mut annotations: Vec<Annotation>) -> Vec<Annotation> {
-    if annotations.len() > MOST {
-        let rest = annotations.split_off(MOST - 1);
-        let message = format!("and {} more: see the output of this step", rest.len());
-        annotations.extend(rest.first().map(|first| Annotation { level: first.level, place: None, message }));
+/// Leaves out what GitHub would not show, and names what these annotations are about. Errors come first. `listing`: the command that
+/// lists all.
+fn first_ten(mut annotations: Vec<Named>, listing: &str) -> Vec<Annotation> {
+    let rest = if annotations.len() > MOST { annotations.split_off(MOST - 1) } else { Vec::new() };
+    let mut shown: Vec<Annotation> = annotations.into_iter().map(|(_, annotation)| annotation).collect();
+    let level = rest.first().map(|(_, annotation)| annotation.level);
+    let mut seen = HashSet::new();
+    let names: Vec<String> =
+        rest.into_iter().flat_map(|(names, _)| names).filter(|name| seen.insert(name.clone())).collect();
+    if let Some(level) = level {
+        let all = if names.len() > NAMED { format!("\n`{}` lists all", escape(listing)) } else { String::new() };
+        let message = format!("and {} more: {}{all}", names.len(), escape(&listed(names.into_iter(), NAMED)));
+        shown.push(Annotation { level, place: None, message });
     }
-    annotations
+    shown
 }
 
 /// Returns the text before the first `:LINE:COLUMN` in the line.
@@ -311,16 +328,25 @@ mod tests {
         let many = places.iter().zip(&texts).map(|(place, text)| (Some(place), text.as_str(), None));
         let told = problem_annotations(many, &Commands::default());
         assert_eq!((told.len(), told[8].message.as_str()), (10, "problem p8"));
-        assert_eq!((told[9].level, told[9].message.as_str()), ("error", "and 31 more: see the output of this step"));
+        assert_eq!(
+            (told[9].level, told[9].message.as_str()),
+            (
+                "error",
+                "and 31 more: a.yaml:10:1, a.yaml:11:1, a.yaml:12:1, \
+             a.yaml:13:1, a.yaml:14:1, a.yaml:15:1, a.yaml:16:1, a.yaml:17:1, a.yaml:18:1, a.yaml:19:1 and 21 more\n\
+             `kiln check -o json` lists all"
+            )
+        );
     }
 
     #[test]
     fn many_problems_are_grouped_without_comparing_each_with_each() {
         // If each problem were compared with each other one, this would take minutes.
-        let place = SourcePlace { file: "a.yaml".into(), line: 1, column: 1 };
+        let places: Vec<SourcePlace> =
+            (1..=200_000).map(|line| SourcePlace { file: "a.yaml".into(), line, column: 1 }).collect();
         let texts: Vec<String> = (0..200_000).map(|n| format!("problem p{n}")).collect();
-        let many = texts.iter().map(|text| (Some(&place), text.as_str(), None));
+        let many = places.iter().zip(&texts).map(|(place, text)| (Some(place), text.as_str(), None));
         let told = problem_annotations(many, &Commands::default());
-        assert_eq!(told[9].message, "and 199991 more: see the output of this step");
+        assert!(told[9].message.starts_with("and 199991 more: a.yaml:10:1, "), "{}", told[9].message);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::folded::{Folded, MemberLine, TellsFact};
+use super::folded::{Folded, MemberLine, TellsFact, fold};
 use super::plan_view::{HeldView, Outage, held_by_outages};
 use super::warnings::ToldWarning;
+use crate::plan::HeldReason;
 use crate::text::{Paint, escape};
 
 /// The columns before the lines below the first one of an entry.
@@ -15,16 +16,17 @@ pub fn render_holds(out: &mut String, holds: &[Folded<'_, HeldView>], width: usi
     for hold in holds {
         let verb = hold.verb();
         let glyph = verb.map_or_else(|| " ".to_owned(), |told| paint.glyph(told.verb));
-        let verb_text = verb.map(|verb| verb.to_string()).unwrap_or_default();
+        // Of several verbs each is beside its members.
+        let verb_text = verb.map(|verb| format!("{verb:7}  ")).unwrap_or_default();
         let (subject, reason) = (hold.subject(), paint.warning(&escape(hold.reason)));
         let lead = format!("  {glyph} {subject}");
         let pad = width.saturating_sub(subject.len());
         match hold.causes.as_slice() {
             [cause] => {
-                let rest = format!("{verb_text:7}  {reason}:");
+                let rest = format!("{verb_text}{reason}:");
                 out.push_str(&paint.row(&lead, pad, &rest, &escape(&cause.message), INDENT));
             }
-            _ => out.push_str(&format!("{lead}{:pad$}  {verb_text:7}  {reason}\n", "")),
+            _ => out.push_str(&format!("{lead}{:pad$}  {verb_text}{reason}\n", "")),
         }
         render_fix(out, &hold.fix, paint);
         if !hold.is_single() {
@@ -46,6 +48,28 @@ pub(super) fn render_outages<'a>(out: &mut String, outages: &[Folded<'a, Outage<
             render_members(out, &hold, true, paint);
         }
     }
+}
+
+/// Writes suspensions, each with the holds that it causes: these have its message and its fix.
+pub(super) fn render_suspended<'a, T: TellsFact>(
+    out: &mut String,
+    suspended: &[Folded<'a, T>],
+    holds: &[&HeldView],
+    paint: Paint,
+) {
+    for suspensions in suspended {
+        render_facts(out, std::slice::from_ref(suspensions), paint, |_| String::new());
+        let is_cause = |hold: &&&HeldView| suspensions.members().any(|one| is_held_by(hold, one));
+        for hold in fold(holds.iter().filter(is_cause).copied()) {
+            render_members(out, &hold, true, paint);
+        }
+    }
+}
+
+/// Whether a suspension causes a hold, and tells it completely.
+pub(super) fn is_held_by(hold: &HeldView, suspension: &impl TellsFact) -> bool {
+    let (hold, suspension) = (hold.fact(), suspension.fact());
+    hold.reason == HeldReason::Suspended.as_str() && (hold.message, hold.fix) == (suspension.message, suspension.fix)
 }
 
 /// Writes warnings.

@@ -10,7 +10,7 @@ use super::approval_text::approval_line;
 use super::commands::Commands;
 use super::condition::Condition;
 use super::folded::{Fact, Folded, TellsFact, fold, where_all_are};
-use super::folded_text::{render_facts, render_holds, render_outages};
+use super::folded_text::{is_held_by, render_facts, render_holds, render_outages, render_suspended};
 use super::objects_text::condition_of;
 use super::orphans::Orphan;
 use super::plan_view::{HeldView, outages, where_all_of_outages, with_commands};
@@ -154,11 +154,13 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
     let counts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     let _ = writeln!(out, "\n{}{counts}", counted(all, "object"));
     let suspended = fold(&view.suspended);
+    let (outages, holds) = outages(&view.held, &view.unobserved);
+    let is_told = |hold: &&HeldView| view.suspended.iter().any(|suspension| is_held_by(hold, suspension));
+    let (of_suspensions, holds): (Vec<&HeldView>, Vec<&HeldView>) = holds.into_iter().partition(is_told);
     if !suspended.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Suspended:"));
-        render_facts(&mut out, &suspended, paint, |_| String::new());
+        render_suspended(&mut out, &suspended, &of_suspensions, paint);
     }
-    let (outages, holds) = outages(&view.held, &view.unobserved);
     let holds = fold(holds);
     if !holds.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Held:"));

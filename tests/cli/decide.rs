@@ -33,6 +33,8 @@ fn a_suspended_object_does_not_change_until_it_is_resumed() {
     sandbox.volume("b", "size: 2Mi");
     sandbox.kiln("suspend volume/a --reason fsck --for 2h").ends(0).says("volume/a is suspended until ").says(": fsck");
     sandbox.kiln("plan").ends(4).says("Suspended").says("kiln resume volume/a");
+    let status = sandbox.kiln("status").ends(0).says("\n      ~ update   volume/a\n").out.clone();
+    assert_eq!((status.matches(": fsck").count(), status.matches("kiln resume").count()), (1, 1), "{status}");
     sandbox.kiln("apply").ends(4);
     assert_eq!(sandbox.data_file("volume/a").metadata().unwrap().len(), 1 << 20);
     assert_eq!(sandbox.data_file("volume/b").metadata().unwrap().len(), 2 << 20, "the rest is done");
