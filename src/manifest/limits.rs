@@ -1,6 +1,7 @@
 //! Limits on the size of manifests.
 
-/// Limits on the size of manifests. With the defaults no file takes more than 64 MiB of memory or 200 ms.
+/// Limits on the size of manifests. With the defaults no file takes more than 64 MiB of memory, or much longer to
+/// read than ten thousand volumes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes per file.
