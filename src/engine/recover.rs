@@ -127,7 +127,8 @@ impl Session<'_> {
         drop(observed_objects);
         let ended = std::mem::take(&mut self.observations.ended);
         let mut entered = BTreeSet::new();
-        let seen = self.seen();
+        // An index of all objects, which most passes do not need.
+        let seen = if ended.is_empty() { HashMap::new() } else { self.seen() };
         let shows = |step: &Step| seen.get(step.backend()?)?.shows(step);
         for (intent, EndedJob { step, announced, result }) in ended {
             entered.insert(intent);
