@@ -236,6 +236,7 @@ struct ActionFacts<'a> {
     verb: Verb,
     is_first: bool,
     cost: Cost,
+    leaves_content: bool,
     origin: Option<&'a Origin>,
     reads: Option<(Kind, &'a ObjectRef)>,
     replaced_tags: Option<&'a Tags>,
@@ -254,6 +255,7 @@ impl Action {
             verb,
             is_first: false,
             cost: Cost::Call,
+            leaves_content: false,
             origin: None,
             reads: None,
             replaced_tags: None,
@@ -264,6 +266,7 @@ impl Action {
         match self {
             Action::Create { origin, provisioning, .. } => ActionFacts {
                 is_first: true,
+                leaves_content: true,
                 cost: match origin.is_some() || *provisioning == Provisioning::Thick {
                     true => Cost::Copy,
                     false => Cost::Call,
@@ -274,6 +277,7 @@ impl Action {
             },
             Action::Snapshot { volume, .. } => ActionFacts {
                 is_first: true,
+                leaves_content: true,
                 cost: Cost::Copy,
                 reads: Some((Kind::Volume, volume)),
                 ..only(Verb::Create)
@@ -288,10 +292,10 @@ impl Action {
             Action::SetTags { tags } => {
                 // Releasing changes only tags, but is shown as a removal.
                 let verb = if tags.retained { Verb::Remove } else { Verb::Update };
-                ActionFacts { replaced_tags: Some(tags), ..only(verb) }
+                ActionFacts { leaves_content: true, replaced_tags: Some(tags), ..only(verb) }
             }
             Action::Reserve => ActionFacts { cost: Cost::Copy, ..only(Verb::Update) },
-            Action::Configure { .. } => only(Verb::Update),
+            Action::Configure { .. } => ActionFacts { leaves_content: true, ..only(Verb::Update) },
             Action::Rename { from, tags } => {
                 ActionFacts { replaced_tags: Some(tags), from: Some(from), ..only(Verb::Move) }
             }
@@ -379,20 +383,7 @@ impl Action {
 
     /// Whether it leaves the content and the address of its object as they are, so that the object can be copied meanwhile.
     pub fn leaves_content(&self) -> bool {
-        match self {
-            Action::SetTags { .. } | Action::Configure { .. } | Action::Snapshot { .. } | Action::Create { .. } => true,
-            Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::Reserve
-            | Action::Rename { .. }
-            | Action::Adopt { .. }
-            | Action::Trash { .. }
-            | Action::Undelete { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep
-            | Action::Detach => false,
-        }
+        self.facts().leaves_content
     }
 
     /// What it costs the backend.
