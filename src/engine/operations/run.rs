@@ -1,6 +1,6 @@
 //! How operations begin, execute steps and record what they did: as a pass does.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -60,7 +60,6 @@ pub(super) async fn make(
         Endpoint::Target(_) => Err(OperationError::Unobserved(nothing_done(&step.endpoint))),
     })?;
     check_not_blocked(session, &steps)?;
-    check_not_running(session, &steps)?;
     let plan = Arc::new(Plan::of(session.specs().stack.owner.clone(), session.reading().revision.clone(), steps));
     let mut report = Report::default();
     let effects = Arc::new(Effects::default());
@@ -95,26 +94,13 @@ fn check_not_blocked(session: &Session<'_>, steps: &[Step]) -> Result<(), Operat
     })
 }
 
-/// Checks that no step of an earlier pass that still runs forbids these steps.
-fn check_not_running(session: &Session<'_>, steps: &[Step]) -> Result<(), OperationError> {
-    let objects = session.observations.world.values().flat_map(Observation::objects);
-    let clones: HashMap<Uid, Uid> = objects.filter_map(|object| Some((object.uid()?, object.parent?))).collect();
-    let running = session.observations.running.values();
-    let mut forbidden = running
-        .flat_map(|running| steps.iter().filter_map(|step| running.forbids(step, |uid| clones.get(&uid).copied())));
-    forbidden.next().map_or(Ok(()), |why| Err(still_running(&why)))
-}
-
-fn still_running(why: &str) -> OperationError {
-    OperationError::Held(format!("{why}; fix: {}", plan::RUNNING_FIX))
-}
-
 /// Checks that no step of an earlier pass runs for which `of` holds.
 pub(super) fn check_none_runs(session: &Session<'_>, of: impl Fn(&Step) -> bool) -> Result<(), OperationError> {
     let mut running = session.observations.running.values().map(|running| &running.step).filter(|step| of(step));
     running.next().map_or(Ok(()), |step| {
         let name = &step.identity.name;
-        Err(still_running(&format!("a step on {} {name} still runs: {}", lower(step), step.action)))
+        let why = format!("a step on {} {name} still runs: {}", lower(step), step.action);
+        Err(OperationError::Held(format!("{why}; fix: {}", plan::RUNNING_FIX)))
     })
 }
 
