@@ -134,8 +134,7 @@ impl<'a> Concerned<'a> {
         // The purge observes only what it destroys, not the volumes whose restore needs it.
         let uids = uids.chain(engine::sources_of_restores(&report.world).into_keys());
         let copied = report.running.iter().filter_map(|running| running.source()).map(|source| source.uid);
-        let made = report.running.iter().map(|running| running.step.identity.uid);
-        let uids = uids.chain(copied).chain(made).collect();
+        let uids = uids.chain(copied).collect();
         let names = steps().map(|id| (id.kind, &id.name)).chain(held().map(|held| (held.kind, &held.name))).collect();
         Self { uids, names, blockers: Blockers::in_world(&report.world) }
     }
@@ -182,9 +181,9 @@ mod tests {
     use crate::model::fixtures::{name, nth};
     use crate::model::{
         Absence, Action, Address, Blocker, BlockerReason, Capabilities, InnerSnapshot, Ledger, Listed, NativeName,
-        Object, Observed, Place, PoolId, Reason, Restoring, Size, Tags, Verb,
+        Object, ObjectRef, Observed, Place, PoolId, Reason, Restoring, Size, Tags, Verb,
     };
-    use crate::plan::{Held, HeldReason, Plan};
+    use crate::plan::{Held, HeldReason, Plan, RunningStep};
 
     fn trashed() -> Trashed {
         let object = Object::of(nth(Kind::Volume, "db", 0), Place::Trash, Size(1));
@@ -238,6 +237,15 @@ mod tests {
         report
     }
 
+    /// A step of an earlier pass still copies the object.
+    fn being_copied() -> Report {
+        let Object { native, size, .. } = trashed().object;
+        let volume = ObjectRef::new(native, trashed().object.uid().unwrap(), size);
+        let action = Action::Snapshot { volume, tags: Tags::default(), n: 0 };
+        let step = Step::new(name("fast"), nth(Kind::Snapshot, "s", 0), action, Reason::NotThere);
+        Report { running: vec![RunningStep { step, since: 0, done: 0, total: 0 }], ..report() }
+    }
+
     fn in_world(view: Observation) -> Report {
         Report { world: [(name("fast"), view)].into(), ..report() }
     }
@@ -280,6 +288,7 @@ mod tests {
         );
         assert!(certain(&trashed(), &reading, &with_held("other", None)));
         assert!(!certain(&trashed(), &declared("db"), &report()), "a document refers to it");
+        assert!(!certain(&trashed(), &reading, &being_copied()), "it is being copied");
         let partly = |listed: Listed| in_world(seen(Observed { listed, ..observed() }));
         let all = Listed::COMPLETE;
         let conflict = Trashed {

@@ -116,3 +116,23 @@ impl From<Vec<Option<Arc<Ledger>>>> for Copies {
         Self::of(copies.next().flatten(), copies.next())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LedgerChange, Owner, PoolId};
+
+    #[test]
+    fn a_change_that_cannot_be_read_changes_nothing() {
+        let ledger = Ledger::new(PoolId("p".to_owned()), Owner::unnamed(), "5c1d2e8a90".to_owned());
+        let mut copies = Copies::after(None, ledger);
+        let before = copies.clone();
+        let change = |key: &str, value: &str| LedgerChange { key: key.to_owned(), value: Some(value.to_owned()) };
+        let changes = vec![change("next/volume/db", "3"), change("reading", "half of it")];
+        let commit = LedgerCommit { pool: PoolId("p".to_owned()), owner: Owner::unnamed(), from: 0, to: 1, changes };
+        assert!(!copies.change(&commit));
+        assert_eq!(copies, before);
+        let readable = LedgerCommit { changes: vec![change("next/volume/db", "3")], ..commit };
+        assert!(copies.change(&readable) && copies != before);
+    }
+}
