@@ -256,7 +256,12 @@ fn ten_thousand_volumes_load_quickly() {
     let loaded = volumes.load();
     assert_eq!((loaded.problems.len(), loaded.reading.specs.volumes.len()), (0, 10_000));
     assert_eq!(volumes.parse(), 10_000 * 21);
-    let (ours, bare) = (millis_of(|| drop(volumes.load())), millis_of(|| assert!(volumes.parse() > 0)));
+    let (ours, bare) = (
+        millis_of(|| drop(volumes.load())),
+        millis_of(|| {
+            volumes.parse();
+        }),
+    );
     println!("10,000 volumes: {ours} ms, bare: {bare} ms");
     assert!((ours as f64) < bare as f64 * OVER_BARE, "{ours} ms, and the parser alone: {bare} ms");
 }

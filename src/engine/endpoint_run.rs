@@ -90,7 +90,7 @@ impl EndpointRun {
     /// The calls that the backend takes.
     fn slots(&self) -> Result<BackendSlots, DriverError> {
         let backend = self.backend.as_ref().ok_or_else(DriverError::not_open)?;
-        // Whoever waits for the steps has asked for them: they do not wait for those of others.
+        // A pass that waits for its own copies does not wait for those of earlier passes.
         let jobs = match self.execution.may_leave {
             true => {
                 let Execution { setup, .. } = &*self.execution;

@@ -377,7 +377,7 @@ mod tests {
             let mut back = after.clone();
             back.apply(&before.undo(&commit).unwrap()).unwrap();
             assert_eq!(sorted(back), sorted(before.clone()));
-            // What is there already has the values of the commit.
+            // A repeated commit finds its own values.
             assert_eq!(after.undo(&commit).unwrap().changes, commit.changes);
         }
     }
